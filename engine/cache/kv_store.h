@@ -1,0 +1,52 @@
+/* kv.db: the keys and values of blocks, kept under the digest of everything that decided them (DESIGN.md section 5).
+ *
+ * A payload that does not match its checksum, its identity or its token ids is a miss; it is never imported. A block
+ * that is stored in part (the process died while reading it) is a valid prefix: its first `ready` tokens are.
+ * Several processes may use one file. Functions may be called from any thread, one at a time per store.
+ */
+#ifndef KG_ENGINE_KV_STORE_H
+#define KG_ENGINE_KV_STORE_H
+
+#include "engine/context/block.h"
+
+struct kg_kv_store;
+
+/* Opens or creates directory/kv.db. A file of an older or unknown format, or one that is no database, is set aside
+ * (renamed) with a notice, and a new one made. budget: bytes, 0 = 8 GiB or a tenth of the free disk, the smaller. */
+enum kg_status kg_kv_store_open(const char *directory, uint64_t budget, struct kg_kv_store **out, struct kg_error *err);
+void kg_kv_store_close(struct kg_kv_store *store);
+
+/* SHA-256 of a model file, remembered by (device, inode, size, mtime, ctime). progress as in kg_digest_file. */
+enum kg_status kg_kv_store_model_digest(struct kg_kv_store *store, const char *path, struct kg_digest *out,
+                                        int (*progress)(void *ctx, uint64_t done), void *ctx, struct kg_error *err);
+
+/* What else is said of a block, for people. */
+struct kg_kv_label {
+    const char *model;      /* "SmolLM2-135M-Instruct" */
+    const char *kind;       /* kg_block_kind_name */
+    const char *title;      /* a path, the start of a question, ... */
+};
+
+/* Fills the block from the store as far as the stored prefix reaches; *ready says how far (0: nothing known). */
+enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err);
+/* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial
+ * last page is stored too and replaced when it has grown. */
+enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block *block, const struct kg_kv_label *label, struct kg_error *err);
+
+/* For `kedge cache`. Ids are stable; texts are printable and valid until the callback returns. */
+struct kg_kv_entry {
+    int64_t id;
+    char key[65];
+    const char *model, *kind, *title;
+    uint32_t tokens, ready;
+    uint64_t bytes, created, used; /* seconds since 1970 */
+};
+enum kg_status kg_kv_store_list(struct kg_kv_store *store, int (*each)(void *ctx, const struct kg_kv_entry *), void *ctx, struct kg_error *err);
+enum kg_status kg_kv_store_remove(struct kg_kv_store *store, int64_t id, struct kg_error *err); /* bytes overwritten */
+enum kg_status kg_kv_store_remove_all(struct kg_kv_store *store, struct kg_error *err);
+/* Checks every checksum; *bad counts the blocks that failed and were removed. */
+enum kg_status kg_kv_store_verify(struct kg_kv_store *store, uint64_t *checked, uint64_t *bad, struct kg_error *err);
+uint64_t kg_kv_store_bytes(struct kg_kv_store *store);
+const char *kg_kv_store_notice(struct kg_kv_store *store); /* one line that the person should see once, or NULL */
+
+#endif

@@ -1,0 +1,57 @@
+/* sessions.db: text, tokens and block list of every conversation. Never evicted; WAL, synchronous=FULL.
+ *
+ * A session is a list of parts in order of their appearance. File contents are stored once per digest.
+ * Functions may be called from any thread, one at a time per store.
+ */
+#ifndef KG_ENGINE_SESSION_STORE_H
+#define KG_ENGINE_SESSION_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+
+struct kg_session_store;
+
+struct kg_stored_part {
+    int64_t id;            /* set by the store */
+    int kind;              /* enum kg_block_kind */
+    char *label;           /* path of a file, else "" */
+    char *text;            /* text_length bytes, NUL-terminated; a file's content, a question, an answer */
+    size_t text_length;
+    int32_t *ids;          /* the block's token ids; an answer's as generated */
+    size_t id_count;
+    int32_t base;          /* position in the sequence */
+    bool dropped;          /* no longer in context, still part of the conversation */
+    bool partial;          /* an answer that was stopped or is being written */
+};
+void kg_stored_part_clear(struct kg_stored_part *part);
+
+struct kg_stored_session {
+    int64_t id;
+    char name[128];
+    char repository[4096];
+    char model[128];
+    uint64_t created, used; /* seconds since 1970 */
+    uint32_t parts;
+};
+
+enum kg_status kg_session_store_open(const char *directory, struct kg_session_store **out, struct kg_error *err);
+void kg_session_store_close(struct kg_session_store *store);
+
+/* KG_ERR_NOT_FOUND if there is none of that name in that repository ("" = outside any). */
+enum kg_status kg_session_store_find(struct kg_session_store *store, const char *repository, const char *name, struct kg_stored_session *out, struct kg_error *err);
+enum kg_status kg_session_store_create(struct kg_session_store *store, const char *repository, const char *name, const char *model, struct kg_stored_session *out, struct kg_error *err);
+enum kg_status kg_session_store_rename(struct kg_session_store *store, int64_t session, const char *name, struct kg_error *err);
+enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t session, struct kg_error *err);
+/* All sessions of a repository (NULL: of all), last used first. */
+enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository, int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err);
+
+/* Durable on return. append sets part->id; update replaces text, ids, dropped and partial of part->id. */
+enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err);
+enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err);
+/* The part passed to each is valid until it returns. */
+enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t session, int (*each)(void *ctx, const struct kg_stored_part *), void *ctx, struct kg_error *err);
+
+#endif

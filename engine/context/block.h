@@ -1,0 +1,82 @@
+/* Blocks, pages and sequences: what a conversation is made of (DESIGN.md sections 3 and 4).
+ *
+ * A pool owns the pages of one kg_kv. A block is a text read as one: its ids, the pages that hold its keys and
+ * values at block-local positions, and the key under which the cache knows it. Blocks are counted references,
+ * so one block may stand in several sequences. A sequence is an ordered list of (block, base).
+ *
+ *   position  0        P                      P+n1        P+n1+n2
+ *             | preamble | heading | file a ... | heading | file b ... | turn | answer ...
+ *   a block's own keys are stored as if it stood at P, the end of the preamble; the preamble's at 0
+ */
+#ifndef KG_ENGINE_BLOCK_H
+#define KG_ENGINE_BLOCK_H
+
+#include "base/digest.h"
+#include "engine/model/model.h"
+
+struct kg_pool;
+struct kg_block;
+struct kg_sequence;
+
+enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device *device, const struct kg_kv_shape *shape,
+                              struct kg_pool **out, struct kg_error *err);
+void kg_pool_free(struct kg_pool *pool); /* all blocks must be gone */
+struct kg_kv *kg_pool_kv(struct kg_pool *pool);
+size_t kg_pool_pages_used(const struct kg_pool *pool);
+
+enum kg_block_kind {
+    KG_BLOCK_PREAMBLE,
+    KG_BLOCK_HEADING,
+    KG_BLOCK_FILE,
+    KG_BLOCK_MAP,
+    KG_BLOCK_INSTRUCTIONS,
+    KG_BLOCK_TURN,
+    KG_BLOCK_ANSWER
+};
+const char *kg_block_kind_name(enum kg_block_kind kind);
+
+/* One reference for the caller. The ids are copied; pages are taken as they are read. */
+enum kg_status kg_block_create(struct kg_pool *pool, enum kg_block_kind kind, const struct kg_digest *key, int32_t local,
+                               const int32_t *ids, size_t count, struct kg_block **out, struct kg_error *err);
+struct kg_block *kg_block_keep(struct kg_block *block);
+void kg_block_release(struct kg_block *block); /* NULL is fine */
+
+enum kg_block_kind kg_block_kind(const struct kg_block *block);
+const struct kg_digest *kg_block_key(const struct kg_block *block);
+const int32_t *kg_block_ids(const struct kg_block *block);
+uint32_t kg_block_tokens(const struct kg_block *block); /* ids in it */
+uint32_t kg_block_ready(const struct kg_block *block);  /* the first so many have their keys and values */
+int32_t kg_block_local(const struct kg_block *block);
+const uint32_t *kg_block_pages(const struct kg_block *block);
+enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_error *err); /* a growing answer */
+/* Pages for the first `tokens` tokens; before they are written. */
+enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err);
+void kg_block_set_ready(struct kg_block *block, uint32_t tokens); /* after they are written; smaller drops the rest */
+
+enum kg_status kg_sequence_create(uint32_t positions, struct kg_sequence **out, struct kg_error *err);
+void kg_sequence_free(struct kg_sequence *sequence);
+/* Takes its own reference. KG_ERR_FULL when the block would end behind the last position. */
+enum kg_status kg_sequence_append(struct kg_sequence *sequence, struct kg_block *block, struct kg_error *err);
+enum kg_status kg_sequence_place(struct kg_sequence *sequence, struct kg_block *block, int32_t base, struct kg_error *err);
+void kg_sequence_remove(struct kg_sequence *sequence, size_t index); /* leaves a gap, the others keep their bases */
+size_t kg_sequence_count(const struct kg_sequence *sequence);
+struct kg_block *kg_sequence_block(const struct kg_sequence *sequence, size_t index);
+int32_t kg_sequence_base(const struct kg_sequence *sequence, size_t index);
+int32_t kg_sequence_end(const struct kg_sequence *sequence); /* first position behind everything */
+uint32_t kg_sequence_tokens(const struct kg_sequence *sequence);
+
+/* Reads tokens ready .. up to - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
+ * the sequence, in batches. logits (vocabulary; may be NULL) get those of token upto - 1. after_batch (may be NULL) is called
+ * after each batch with ready advanced; a status other than KG_OK ends the reading with that status. */
+struct kg_reading {
+    struct kg_model *model;
+    struct kg_pool *pool;
+    const atomic_bool *stop;
+    uint32_t batch; /* rows at a time, 1 .. KG_ROWS_MAX; 0 = KG_ROWS_MAX */
+    enum kg_status (*after_batch)(void *ctx, struct kg_block *block, struct kg_error *err);
+    void *ctx;
+};
+enum kg_status kg_sequence_read(const struct kg_sequence *sequence, size_t index, uint32_t upto,
+                                const struct kg_reading *reading, float *logits, struct kg_error *err);
+
+#endif

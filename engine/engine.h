@@ -1,0 +1,164 @@
+/* The engine as others see it: a model, its caches, and conversations about texts.
+ *
+ * Threads: everything here blocks and is used by one thread at a time per engine, except kg_engine_stop,
+ * which any thread may call. Callbacks come on the calling thread. Texts handed to callbacks are whole UTF-8
+ * characters but may hold control characters; whoever shows them makes them visible.
+ */
+#ifndef KG_ENGINE_H
+#define KG_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "engine/sampler/sampler.h"
+
+struct kg_engine;
+struct kg_session;
+
+enum kg_policy {
+    KG_POLICY_ALONE, /* files read alone, looked at in full; the default */
+    KG_POLICY_FULL   /* everything read as one chain; the reference */
+};
+/* KG_ERR_USAGE names the policies there are. */
+enum kg_status kg_policy_parse(const char *name, enum kg_policy *out, struct kg_error *err);
+const char *kg_policy_name(enum kg_policy policy);
+
+enum kg_stage {
+    KG_STAGE_CHECKING,  /* digest of the model file, once per file; bytes */
+    KG_STAGE_LOADING,   /* weights; bytes */
+    KG_STAGE_RESTORING, /* blocks from the cache; tokens */
+    KG_STAGE_READING,   /* prefill; tokens */
+    KG_STAGE_SAVING     /* cache; tokens */
+};
+struct kg_progress {
+    enum kg_stage stage;
+    const char *what; /* path or title, may be "" */
+    uint64_t done, total;
+};
+
+struct kg_engine_options {
+    const char *model_path;
+    const char *backend;   /* "cpu", "ref"; NULL = the best there is */
+    uint32_t threads;      /* 0 = all that the process may use */
+    const char *cache_dir; /* NULL = KG_PLACE_CACHE */
+    const char *state_dir; /* NULL = KG_PLACE_STATE */
+    bool cache_off;        /* neither reads nor writes kv.db */
+    uint64_t cache_bytes;  /* 0 = default budget */
+    void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
+    void *ctx;
+};
+
+enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg_engine **out, struct kg_error *err);
+void kg_engine_close(struct kg_engine *engine); /* sessions must be closed; NULL is fine */
+
+/* Ends what the engine is doing (opening excepted) within about a layer's time: it returns KG_ERR_CANCELLED, or for an
+ * answer its partial text. Stays in force until kg_engine_go. */
+void kg_engine_stop(struct kg_engine *engine);
+void kg_engine_go(struct kg_engine *engine);
+
+struct kg_engine_facts {
+    char model[128];  /* printable */
+    char device[128];
+    uint32_t trained_length;
+    uint64_t kv_bytes_per_token;
+    double load_s;
+    const char *notice; /* one line for the person, or NULL */
+};
+void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out);
+
+struct kg_session_options {
+    const char *name;       /* NULL = a new one named by date and time */
+    const char *repository; /* its root as an absolute path; NULL = none */
+    enum kg_policy policy;
+    bool must_exist;        /* KG_ERR_NOT_FOUND instead of a new session */
+};
+/* A session of that name is resumed: its blocks come from the cache; what the cache has lost is read again at the next
+ * question. Answers that were being written when a process died are there as partial ones. */
+enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err);
+void kg_session_close(struct kg_session *session); /* NULL is fine */
+
+enum kg_part_kind { KG_PART_FILE, KG_PART_TURN, KG_PART_ANSWER };
+struct kg_part {
+    enum kg_part_kind kind;
+    const char *label; /* path of a file */
+    const char *text;  /* question or answer; NULL for a file */
+    size_t length;
+    uint32_t tokens;
+    uint64_t digest;   /* of a file: first 8 bytes of its content's SHA-256 */
+    bool dropped, partial;
+};
+/* In order of appearance; the pointers are valid until the session changes. */
+size_t kg_session_parts(const struct kg_session *session);
+struct kg_part kg_session_part(const struct kg_session *session, size_t index);
+
+/* A file's content joins the context under its path (valid UTF-8 or not; at most KG_FILE_MAX bytes). The same content
+ * under the same path is nothing new; another content replaces the one before. Reading happens here (or comes from the
+ * cache). secret: read but never stored in kv.db or sessions.db. */
+#define KG_FILE_MAX ((size_t)4 << 20)
+enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err);
+enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
+/* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
+ * and this one goes on under a new one. */
+enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err);
+enum kg_status kg_session_rename(struct kg_session *session, const char *name, struct kg_error *err);
+const char *kg_session_name(const struct kg_session *session);
+
+enum kg_text_kind { KG_TEXT_ANSWER, KG_TEXT_THOUGHT };
+
+struct kg_question {
+    const char *text;
+    size_t length;
+    uint32_t max_tokens; /* 0 = as many as fit */
+    struct kg_sampling sampling;
+    /* May be NULL. Whole characters as they come. */
+    void (*text_out)(void *ctx, enum kg_text_kind kind, const char *text, size_t length);
+    void *ctx;
+};
+
+enum kg_end { KG_END_MODEL, KG_END_LENGTH, KG_END_STOPPED, KG_END_FULL };
+
+/* Counts since the session was opened, or since the last kg_session_reset_counts. */
+struct kg_counts {
+    uint64_t prompt_tokens;   /* in context before the first generated token, of the last question */
+    uint64_t reused_tokens;   /* came from the cache or were there already, of the last question */
+    uint64_t computed_tokens; /* prompt_tokens - reused_tokens: really computed */
+    uint64_t restored_bytes;  /* from kv.db */
+    uint64_t decode_tokens;
+    double open_s, prefill_s, decode_s;
+    uint32_t context_tokens, context_limit;
+};
+
+/* Asks; the answer is streamed and kept. KG_OK also when stopped (end says so). */
+enum kg_status kg_session_ask(struct kg_session *session, const struct kg_question *question, enum kg_end *end, struct kg_error *err);
+void kg_session_counts(const struct kg_session *session, struct kg_counts *out);
+
+/* Sessions by name, without loading a model; NULL state_dir = KG_PLACE_STATE, NULL repository = all. */
+struct kg_session_summary {
+    const char *name, *repository, *model;
+    uint64_t used; /* seconds since 1970 */
+    uint32_t parts;
+};
+enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx, struct kg_error *err);
+
+/* Ten best after a text read as one block without a preamble: `kedge logits`. */
+struct kg_logit {
+    int32_t id;
+    float logit;
+    double log_probability;
+};
+enum kg_status kg_engine_logits(struct kg_engine *engine, const char *text, size_t length, bool special, enum kg_policy policy, struct kg_logit out[10], struct kg_error *err);
+
+/* Speed as `kedge bench` prints it: synthetic ids, no cache. */
+struct kg_bench_result {
+    double prefill_tokens_per_s, decode_tokens_per_s, decode_bytes_per_s;
+    double memory_bytes_per_s; /* measured: plain reads by the same threads */
+    uint64_t pss_bytes;
+};
+struct kg_bench_options {
+    uint32_t prefill, decode, depth; /* tokens */
+};
+enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* A model on a device: architectures as data (llama, qwen2, qwen3), weights, and the forward pass.
+ *
+ * Every metadata key or tensor that changes the mathematics is applied, or the file is refused by name
+ * (KG_ERR_UNSUPPORTED). The model owns its weights and scratch memory; the pages belong to the caller.
+ * Used by one thread at a time.
+ */
+#ifndef KG_ENGINE_MODEL_H
+#define KG_ENGINE_MODEL_H
+
+#include <stdatomic.h>
+
+#include "engine/gguf/gguf.h"
+#include "kernels/backend.h"
+
+struct kg_model;
+
+struct kg_model_shape {
+    char architecture[16];
+    char name[128]; /* general.name or the file's name; printable */
+    uint32_t layers, width, feed_forward, heads, kv_heads, head_size, vocabulary;
+    uint32_t trained_length; /* positions; nothing is ever placed beyond */
+    struct kg_kv_shape kv;
+};
+
+/* progress (may be NULL) gets bytes of weights done and in all; nonzero stops. The file must outlive the model. */
+enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
+                             int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                             struct kg_model **out, struct kg_error *err);
+void kg_model_free(struct kg_model *model);
+const struct kg_model_shape *kg_model_shape(const struct kg_model *model);
+size_t kg_model_weight_bytes(const struct kg_model *model); /* bytes of weights read for one token of decoding */
+
+/* Consecutive tokens of one block, read into its pages and seen at `position` of a sequence.
+ *
+ *   spans   what the batch looks at; the last one is the block itself, its tokens = first + rows,
+ *           its base = position - first, its local = local
+ */
+struct kg_pass {
+    const int32_t *ids; /* rows ids, each < vocabulary */
+    uint32_t rows;      /* 1 .. KG_ROWS_MAX */
+    uint32_t first;     /* index in the block of the first one */
+    int32_t local;      /* position for which the block's first key is rotated */
+    int32_t position;   /* position in the sequence of the first one */
+    const uint32_t *pages;
+    const struct kg_span *spans;
+    uint32_t span_count;
+    uint32_t logits_from; /* logits of rows logits_from .. rows-1; == rows for none */
+    const atomic_bool *stop; /* may be NULL; looked at between layers: KG_ERR_CANCELLED, the pages written are to be discarded */
+};
+
+/* logits (rows - logits_from, vocabulary) in host memory, NULL when none are asked for. */
+enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const struct kg_pass *pass, float *logits, struct kg_error *err);
+
+#endif

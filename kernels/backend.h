@@ -1,0 +1,197 @@
+/* What a device can do: the whole contract between the engine and the kernels.
+ *
+ * The engine sees opaque memory (struct kg_buffer, kg_matrix, kg_kv, kg_view) and a table of operations
+ * on whole batches; it never holds a pointer into device memory. Three backends fill the table: ref
+ * (double, the definition of every operation), cpu, cuda. Operations are enqueued in order; only `read`,
+ * `kv_export` and `wait` have to wait for them, so a device with a stream fits without a change. Scalars that change
+ * from token to token (positions, views) live in device memory, so that decoding can be one recorded graph.
+ *
+ * Shapes are (rows, cols), row-major, f32 unless said otherwise. `rows` is the number of tokens in a batch,
+ * 1 <= rows <= KG_ROWS_MAX. Arguments that violate a stated range are programming errors (assert), since
+ * everything hostile was checked when the model file was read.
+ *
+ * Invariance (DESIGN.md section 6): row r of every result depends on row r of the inputs and on what that
+ * row sees only; not on how many rows are computed with it, on threads, or on how work was cut.
+ *
+ * Failures: allocation and upload return a status. Enqueued operations return nothing; a device that fails
+ * (memory, driver) remembers it, and `read` and `wait` report it.
+ */
+#ifndef KG_KERNELS_BACKEND_H
+#define KG_KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define KG_ROWS_MAX  512 /* tokens in one batch */
+#define KG_PAGE      32  /* tokens in a page of keys and values */
+#define KG_HEAD_MAX  256 /* elements in a head */
+
+/* Numbers are those of the GGUF specification (ggml_type). */
+enum kg_type {
+    KG_F32 = 0,
+    KG_F16 = 1,
+    KG_Q4_0 = 2,
+    KG_Q4_1 = 3,
+    KG_Q5_0 = 6,
+    KG_Q5_1 = 7,
+    KG_Q8_0 = 8,
+    KG_Q4_K = 12,
+    KG_Q5_K = 13,
+    KG_Q6_K = 14,
+    KG_BF16 = 30
+};
+
+/* Elements in a block of this type and bytes of the block; false for a type that no backend reads. */
+bool kg_type_layout(enum kg_type type, uint32_t *elements, uint32_t *bytes);
+const char *kg_type_name(enum kg_type type);
+
+/* Expands n elements (a multiple of the block) exactly as the GGUF specification defines the type. */
+void kg_dequantise(enum kg_type type, const void *blocks, size_t n, double *out);
+
+struct kg_device; /* one opened device; used by one thread at a time */
+struct kg_buffer; /* bytes on the device */
+struct kg_matrix; /* weights (rows, cols) in a type of the backend's own choosing */
+struct kg_kv;     /* pages of keys and values for all layers */
+struct kg_view;   /* what a batch looks at: spans of pages */
+
+struct kg_device_options {
+    uint32_t threads; /* cpu: worker threads, 0 = all that the process may use (affinity, cgroup) */
+};
+
+/* What a matrix is used for; a backend may keep one copy per use. */
+enum { KG_USE_MATMUL = 1, KG_USE_ROWS = 2 };
+
+enum kg_rope_layout {
+    KG_ROPE_NONE,        /* no rotation */
+    KG_ROPE_INTERLEAVED, /* pairs (0,1), (2,3), ...: files of arch llama */
+    KG_ROPE_HALVES       /* pairs (0,n/2), (1,n/2+1), ...: qwen2, qwen3 */
+};
+
+/* Rotation by position p: pair j of the first 2*pairs elements of a head turns by p * frequency[j]
+ * (computed in double, reduced, then rounded to f32) and is scaled by `scale` (YaRN's attention factor; 1
+ * elsewhere). Elements behind stay as they are (partial rotary). frequency holds everything that static
+ * scaling does: linear, llama3 factors (rope_freqs), YaRN. */
+struct kg_rope {
+    enum kg_rope_layout layout;
+    uint32_t pairs; /* <= KG_HEAD_MAX / 2 */
+    double frequency[KG_HEAD_MAX / 2];
+    float scale;
+};
+
+struct kg_kv_shape {
+    uint32_t layers, kv_heads, head_size; /* head_size even, <= KG_HEAD_MAX */
+};
+
+/* One layer's page: K then V, each (kv_heads, KG_PAGE, head_size) f16. A page is all layers in order. */
+#define KG_KV_PAGE_BYTES(s) ((size_t)(s)->layers * 2 * (s)->kv_heads * KG_PAGE * (s)->head_size * 2)
+
+/* `tokens` keys that stand in `pages` (page t / KG_PAGE, slot t % KG_PAGE), stored rotated for positions
+ * local, local+1, ... ; in the sequence they stand at base, base+1, ... The query of position p looks at
+ * key t iff base + t <= p, and is rotated for position p - base + local first. */
+struct kg_span {
+    const uint32_t *pages; /* ceil(tokens / KG_PAGE) page numbers */
+    uint32_t tokens;       /* >= 1 */
+    int32_t base, local;
+};
+
+struct kg_attention {
+    uint32_t heads, kv_heads, head_size; /* heads a multiple of kv_heads: head h reads KV head h / (heads/kv_heads) */
+    float scale;                         /* of q.k, usually 1/sqrt(head_size) */
+    float soft_cap;                      /* 0 = none; else s = cap * tanh(s / cap) */
+    const struct kg_rope *rope;
+};
+
+struct kg_backend {
+    const char *name; /* "ref", "cpu", "cuda" */
+
+    enum kg_status (*open)(const struct kg_device_options *options, struct kg_device **out, struct kg_error *err);
+    void (*close)(struct kg_device *device); /* buffers, matrices, kv and views must be gone */
+    /* One line for people: "CPU, AVX-512 VNNI, 2 threads". Owned by the device. */
+    const char *(*describe)(struct kg_device *device);
+    /* Names everything that decides the bits of a result (instruction set, kernel version); part of cache keys. */
+    const char *(*numerics)(struct kg_device *device);
+
+    /* Memory. Buffers are zeroed. Host memory handed to write and matrix_create may be reused on return. */
+    enum kg_status (*buffer_create)(struct kg_device *, size_t bytes, struct kg_buffer **out, struct kg_error *);
+    void (*buffer_free)(struct kg_device *, struct kg_buffer *); /* NULL is fine, as in every *_free here */
+    void (*write)(struct kg_device *, struct kg_buffer *, size_t offset, const void *host, size_t bytes);
+    enum kg_status (*read)(struct kg_device *, const struct kg_buffer *, size_t offset, void *host, size_t bytes, struct kg_error *);
+    enum kg_status (*wait)(struct kg_device *, struct kg_error *);
+    size_t (*memory)(struct kg_device *); /* bytes of device memory held */
+
+    /* Weights from a GGUF tensor, `blocks` being rows*cols elements in file order. With KG_USE_ROWS alone the
+     * backend may keep pointing at blocks (must then outlive the matrix). cols is a multiple of the type's block. */
+    enum kg_status (*matrix_create)(struct kg_device *, enum kg_type, uint32_t rows, uint32_t cols, const void *blocks,
+                                    unsigned uses, struct kg_matrix **out, struct kg_error *);
+    void (*matrix_free)(struct kg_device *, struct kg_matrix *);
+
+    /* Pages. Capacity grows by kv_reserve; page numbers are 0 .. pages-1, and the engine decides who owns which. */
+    enum kg_status (*kv_create)(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
+    enum kg_status (*kv_reserve)(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
+    void (*kv_free)(struct kg_device *, struct kg_kv *);
+    /* One page, all layers, KG_KV_PAGE_BYTES, in the layout above, to or from host memory (cache). */
+    enum kg_status (*kv_export)(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, struct kg_error *);
+    void (*kv_import)(struct kg_device *, struct kg_kv *, uint32_t page, const void *host);
+
+    /* A view is created once and set before a batch; the spans' arrays may be reused on return. */
+    enum kg_status (*view_create)(struct kg_device *, struct kg_view **out, struct kg_error *);
+    enum kg_status (*view_set)(struct kg_device *, struct kg_view *, const struct kg_span *spans, uint32_t n, struct kg_error *);
+    void (*view_free)(struct kg_device *, struct kg_view *);
+
+    /* Bounds of one forward pass of `rows` tokens: a device may record what lies between and replay it. */
+    void (*step_begin)(struct kg_device *, uint32_t rows);
+    void (*step_end)(struct kg_device *);
+
+    /* out (rows, cols of w) = rows `ids` (int32, rows) of w, times scale. */
+    void (*embed)(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *w, const struct kg_buffer *ids,
+                  float scale, uint32_t rows);
+
+    /* out = x * weight / sqrt(mean(x^2) + eps), per row of `cols`; weight (cols). out may be x. rows may be
+     * up to KG_ROWS_MAX * heads here: QK-norm is a norm over rows of head_size. (RMSNorm, arXiv 1910.07467) */
+    void (*rmsnorm)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *x, const struct kg_buffer *weight,
+                    float eps, uint32_t rows, uint32_t cols);
+
+    /* out (rows, w.rows) = x (rows, w.cols) * w^T + bias (w.rows; may be NULL). out must not be x.
+     * With f32 weights activations stay f32; with all others a backend may round x to 8 bits per 32. */
+    void (*matmul)(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *w, const struct kg_buffer *x,
+                   const struct kg_buffer *bias, uint32_t rows);
+
+    /* x += y, n elements. */
+    void (*add)(struct kg_device *, struct kg_buffer *x, const struct kg_buffer *y, size_t n);
+
+    /* out = silu(gate) * up, n elements; out may be gate. */
+    void (*silu_mul)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n);
+
+    /* Rounds k and v (rows, kv_heads*head_size) to f16 and stores them as tokens first .. first+rows-1 of a block
+     * whose page list is `pages` (ceil((first+rows)/KG_PAGE) numbers, host memory); k is rotated for positions
+     * local+first, local+first+1, ... before it is rounded. */
+    void (*kv_write)(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
+                     const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
+
+    /* out (rows, heads*head_size) = attention of q, not yet rotated, over everything in view that is visible from
+     * positions position, position+1, ... Softmax over the union of all spans; a row sees at least one key. */
+    void (*attend)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                   const struct kg_view *, const struct kg_attention *, int32_t position, uint32_t rows);
+
+    /* Copies row `from` of x (rows, cols) to row `to` of out. */
+    void (*copy_row)(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);
+
+    /* The k best of n logits of one row at element offset `offset`, best first, equal ones by smaller id:
+     * ids (int32, k) and values (f32, k) on the device. */
+    void (*top)(struct kg_device *, struct kg_buffer *ids, struct kg_buffer *values, const struct kg_buffer *logits,
+                size_t offset, uint32_t n, uint32_t k);
+};
+
+/* The definition of every operation, in double; slow. */
+extern const struct kg_backend kg_backend_ref;
+
+/* AVX2 or AVX-512, chosen when the device is opened; KG_ERR_UNSUPPORTED below AVX2. */
+extern const struct kg_backend kg_backend_cpu;
+
+/* By name; NULL if unknown. */
+const struct kg_backend *kg_backend_find(const char *name);
+
+#endif

@@ -1,0 +1,71 @@
+/* A repository as the model should read it: the one header of this folder that others see.
+ *
+ * The worktree is walked with libgit2 (ignore rules, submodules); contents and paths are searchable with FTS5, with
+ * identifiers split at case and underscores; files are chosen for a question within a token budget. The index is a
+ * SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content digest, and can be
+ * thrown away at any time. It knows nothing of models: token costs are estimated as bytes / KG_BYTES_PER_TOKEN.
+ *
+ * Opaque handle, one thread at a time per handle; any number of handles and processes per repository.
+ */
+#ifndef KG_REPO_INDEX_H
+#define KG_REPO_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/paths.h"
+
+#define KG_BYTES_PER_TOKEN 3.2
+#define KG_INDEX_FILE_MAX ((uint64_t)1 << 20) /* bytes; larger files are left out */
+
+struct kg_index;
+
+/* The root of the worktree that holds path (a directory); KG_ERR_NOT_FOUND outside any repository or in a bare one. */
+enum kg_status kg_repo_root(const char *path, char out[KG_PATH_MAX], struct kg_error *err);
+
+/* cache_dir NULL = KG_PLACE_CACHE. Opens or makes the index; reads nothing of the worktree yet. */
+enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_index **out, struct kg_error *err);
+void kg_index_close(struct kg_index *index);
+
+struct kg_index_counts {
+    uint32_t files;     /* indexed */
+    uint64_t bytes;
+    uint32_t fresh;     /* read by the last refresh; the others were known */
+    uint32_t removed;   /* by the last refresh */
+    uint32_t ignored;   /* by ignore rules (directories count once) */
+    uint32_t binary, huge, generated, secret, unreadable, links; /* left out, by reason */
+    uint32_t submodules;
+};
+/* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
+ * with KG_ERR_CANCELLED, what was read stays. */
+enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
+                                struct kg_index_counts *out, struct kg_error *err);
+
+struct kg_index_match {
+    const char *path; /* relative to the root, printable */
+    double score;     /* larger is better */
+    uint32_t line;    /* 1-based line of the best hit, 0 when only the path matched */
+    const char *text; /* that line, printable, at most 200 bytes */
+};
+/* Best first; each returns nonzero to stop. Any text is a valid query; words that the index does not know are ignored. */
+enum kg_status kg_index_search(struct kg_index *index, const char *words, uint32_t limit, int (*each)(void *ctx, const struct kg_index_match *), void *ctx, struct kg_error *err);
+
+struct kg_choice {
+    const char *path;
+    uint64_t bytes;
+    uint32_t tokens;    /* estimate */
+    const char *reason; /* "named in the question", "matches: sampler, logits" */
+};
+/* Whole files for a question, best first, whose estimated tokens sum to at most `tokens`. The same question over the same
+ * files gives the same list. */
+enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err);
+
+/* Paths whose characters match the pattern in order, best first: for @path completion. */
+enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
+
+/* Reads a file of the worktree beneath the root: relative path, no links followed, no "..", no gitdir in any spelling, regular
+ * files only. secret is set for names that look like credentials. The caller frees *out. */
+enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err);
+
+#endif

@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    puts("kedge " KG_VERSION);
+    return 0;
+}
