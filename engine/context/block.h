@@ -22,6 +22,7 @@ enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device
                               struct kg_pool **out, struct kg_error *err);
 void kg_pool_free(struct kg_pool *pool); /* all blocks must be gone */
 struct kg_kv *kg_pool_kv(struct kg_pool *pool);
+const struct kg_kv_shape *kg_pool_shape(const struct kg_pool *pool);
 size_t kg_pool_pages_used(const struct kg_pool *pool);
 
 enum kg_block_kind {
@@ -35,7 +36,8 @@ enum kg_block_kind {
 };
 const char *kg_block_kind_name(enum kg_block_kind kind);
 
-/* One reference for the caller. The ids are copied; pages are taken as they are read. */
+/* One reference for the caller. The ids are copied (count may be 0); pages are taken as they are read. The pool must
+ * outlive the block. KG_ERR_RANGE when local is negative or the block would end behind the largest position there is. */
 enum kg_status kg_block_create(struct kg_pool *pool, enum kg_block_kind kind, const struct kg_digest *key, int32_t local,
                                const int32_t *ids, size_t count, struct kg_block **out, struct kg_error *err);
 struct kg_block *kg_block_keep(struct kg_block *block);
@@ -47,15 +49,22 @@ const int32_t *kg_block_ids(const struct kg_block *block);
 uint32_t kg_block_tokens(const struct kg_block *block); /* ids in it */
 uint32_t kg_block_ready(const struct kg_block *block);  /* the first so many have their keys and values */
 int32_t kg_block_local(const struct kg_block *block);
-const uint32_t *kg_block_pages(const struct kg_block *block);
+struct kg_pool *kg_block_pool(const struct kg_block *block);
+const uint32_t *kg_block_pages(const struct kg_block *block); /* until the next reserve or set_ready */
 enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_error *err); /* a growing answer */
-/* Pages for the first `tokens` tokens; before they are written. */
+/* Pages for the first `tokens` tokens of those in it; before they are written. */
 enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err);
-void kg_block_set_ready(struct kg_block *block, uint32_t tokens); /* after they are written; smaller drops the rest */
+/* After they are written; pages behind the last ready token go back to the pool. */
+void kg_block_set_ready(struct kg_block *block, uint32_t tokens);
+
+/* One reserved page of the block (0 = its first), all layers, KG_KV_PAGE_BYTES of the pool's shape. */
+enum kg_status kg_block_export(const struct kg_block *block, uint32_t page, void *host, struct kg_error *err);
+void kg_block_import(struct kg_block *block, uint32_t page, const void *host);
 
 enum kg_status kg_sequence_create(uint32_t positions, struct kg_sequence **out, struct kg_error *err);
 void kg_sequence_free(struct kg_sequence *sequence);
-/* Takes its own reference. KG_ERR_FULL when the block would end behind the last position. */
+/* Takes its own reference. KG_ERR_FULL when the block would end behind the last position. Blocks are kept in the order
+ * of their bases; KG_ERR_RANGE when place would lay one over another. */
 enum kg_status kg_sequence_append(struct kg_sequence *sequence, struct kg_block *block, struct kg_error *err);
 enum kg_status kg_sequence_place(struct kg_sequence *sequence, struct kg_block *block, int32_t base, struct kg_error *err);
 void kg_sequence_remove(struct kg_sequence *sequence, size_t index); /* leaves a gap, the others keep their bases */
@@ -65,9 +74,11 @@ int32_t kg_sequence_base(const struct kg_sequence *sequence, size_t index);
 int32_t kg_sequence_end(const struct kg_sequence *sequence); /* first position behind everything */
 uint32_t kg_sequence_tokens(const struct kg_sequence *sequence);
 
-/* Reads tokens ready .. up to - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
- * the sequence, in batches. logits (vocabulary; may be NULL) get those of token upto - 1. after_batch (may be NULL) is called
- * after each batch with ready advanced; a status other than KG_OK ends the reading with that status. */
+/* Reads tokens ready .. upto - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
+ * the sequence, in batches. logits (vocabulary; may be NULL) get those of token upto - 1, which is computed again when
+ * it was ready before. after_batch (may be NULL) is called after each batch with ready advanced; a status other than
+ * KG_OK ends the reading with that status. When a batch fails or is stopped, ready stays at the batches before it.
+ * KG_ERR_FULL: upto lies behind the sequence's last position or the model's trained length. */
 struct kg_reading {
     struct kg_model *model;
     struct kg_pool *pool;

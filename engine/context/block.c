@@ -1,0 +1,179 @@
+#include "engine/context/block.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/context/pool.h"
+
+struct kg_block {
+    struct kg_pool *pool;
+    size_t references;
+    enum kg_block_kind kind;
+    struct kg_digest key;
+    int32_t local;
+    int32_t *ids;
+    uint32_t *pages;
+    uint32_t id_count, id_room;
+    uint32_t page_count, page_room;
+    uint32_t ready;
+};
+
+static uint32_t pages_for(uint32_t tokens)
+{
+    return tokens / KG_PAGE + (tokens % KG_PAGE != 0);
+}
+
+const char *kg_block_kind_name(enum kg_block_kind kind)
+{
+    static const char *const names[] = {
+        [KG_BLOCK_PREAMBLE] = "preamble", [KG_BLOCK_HEADING] = "heading", [KG_BLOCK_FILE] = "file",
+        [KG_BLOCK_MAP] = "map",           [KG_BLOCK_INSTRUCTIONS] = "instructions",
+        [KG_BLOCK_TURN] = "turn",         [KG_BLOCK_ANSWER] = "answer",
+    };
+    return (size_t)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
+}
+
+enum kg_status kg_block_create(struct kg_pool *pool, enum kg_block_kind kind, const struct kg_digest *key, int32_t local,
+                               const int32_t *ids, size_t count, struct kg_block **out, struct kg_error *err)
+{
+    if (local < 0 || count > (size_t)(INT32_MAX - local))
+        return kg_fail(err, KG_ERR_RANGE, "a text of %zu tokens at position %d ends behind the last position; use a shorter text",
+                       count, local);
+    struct kg_block *block = calloc(1, sizeof *block);
+    int32_t *own = malloc((count ? count : 1) * sizeof *own);
+    if (!block || !own) {
+        free(block);
+        free(own);
+        return kg_fail_nomem(err, "adding a text to the context");
+    }
+    if (count)
+        memcpy(own, ids, count * sizeof *own);
+    *block = (struct kg_block){ .pool = pool, .references = 1, .kind = kind, .key = *key, .local = local, .ids = own,
+                                .id_count = (uint32_t)count, .id_room = (uint32_t)(count ? count : 1) };
+    kg_pool_block_born(pool);
+    *out = block;
+    return KG_OK;
+}
+
+struct kg_block *kg_block_keep(struct kg_block *block)
+{
+    block->references++;
+    return block;
+}
+
+static void drop_pages(struct kg_block *block, uint32_t kept)
+{
+    while (block->page_count > kept)
+        kg_pool_give(block->pool, block->pages[--block->page_count]);
+}
+
+void kg_block_release(struct kg_block *block)
+{
+    if (!block || --block->references)
+        return;
+    drop_pages(block, 0);
+    kg_pool_block_gone(block->pool);
+    free(block->ids);
+    free(block->pages);
+    free(block);
+}
+
+enum kg_block_kind kg_block_kind(const struct kg_block *block)
+{
+    return block->kind;
+}
+
+const struct kg_digest *kg_block_key(const struct kg_block *block)
+{
+    return &block->key;
+}
+
+const int32_t *kg_block_ids(const struct kg_block *block)
+{
+    return block->ids;
+}
+
+uint32_t kg_block_tokens(const struct kg_block *block)
+{
+    return block->id_count;
+}
+
+uint32_t kg_block_ready(const struct kg_block *block)
+{
+    return block->ready;
+}
+
+int32_t kg_block_local(const struct kg_block *block)
+{
+    return block->local;
+}
+
+struct kg_pool *kg_block_pool(const struct kg_block *block)
+{
+    return block->pool;
+}
+
+const uint32_t *kg_block_pages(const struct kg_block *block)
+{
+    return block->pages;
+}
+
+enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_error *err)
+{
+    if (block->id_count >= (uint32_t)(INT32_MAX - block->local))
+        return kg_fail(err, KG_ERR_RANGE, "the answer reached the last position there is; start a new session");
+    if (block->id_count == block->id_room) {
+        uint32_t room = block->id_room + block->id_room / 2 + KG_PAGE;
+        int32_t *ids = realloc(block->ids, room * sizeof *ids);
+        if (!ids)
+            return kg_fail_nomem(err, "extending an answer");
+        block->ids = ids;
+        block->id_room = room;
+    }
+    block->ids[block->id_count++] = id;
+    return KG_OK;
+}
+
+enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err)
+{
+    assert(tokens <= block->id_count);
+    uint32_t wanted = pages_for(tokens);
+    if (wanted > block->page_room) {
+        uint32_t room = pages_for(block->id_room) > wanted ? pages_for(block->id_room) : wanted;
+        uint32_t *pages = realloc(block->pages, room * sizeof *pages);
+        if (!pages)
+            return kg_fail_nomem(err, "enlarging a text in the context");
+        block->pages = pages;
+        block->page_room = room;
+    }
+    uint32_t before = block->page_count;
+    while (block->page_count < wanted) {
+        enum kg_status status = kg_pool_take(block->pool, &block->pages[block->page_count], err);
+        if (status != KG_OK) {
+            drop_pages(block, before);
+            return status;
+        }
+        block->page_count++;
+    }
+    return KG_OK;
+}
+
+void kg_block_set_ready(struct kg_block *block, uint32_t tokens)
+{
+    assert(pages_for(tokens) <= block->page_count);
+    block->ready = tokens;
+    drop_pages(block, pages_for(tokens));
+}
+
+enum kg_status kg_block_export(const struct kg_block *block, uint32_t page, void *host, struct kg_error *err)
+{
+    assert(page < block->page_count);
+    return kg_pool_export(block->pool, block->pages[page], host, err);
+}
+
+void kg_block_import(struct kg_block *block, uint32_t page, const void *host)
+{
+    assert(page < block->page_count);
+    kg_pool_import(block->pool, block->pages[page], host);
+}

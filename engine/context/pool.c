@@ -1,0 +1,115 @@
+#include "engine/context/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct kg_pool {
+    const struct kg_backend *backend;
+    struct kg_device *device;
+    struct kg_kv_shape shape;
+    struct kg_kv *kv;
+    uint32_t *free_pages; /* a stack with room for all of them: giving a page back never fails */
+    uint32_t free_count, capacity;
+    size_t blocks;
+};
+
+enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device *device, const struct kg_kv_shape *shape,
+                              struct kg_pool **out, struct kg_error *err)
+{
+    struct kg_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return kg_fail_nomem(err, "setting up the context");
+    pool->backend = backend;
+    pool->device = device;
+    pool->shape = *shape;
+    enum kg_status status = backend->kv_create(device, shape, &pool->kv, err);
+    if (status != KG_OK) {
+        free(pool);
+        return status;
+    }
+    *out = pool;
+    return KG_OK;
+}
+
+void kg_pool_free(struct kg_pool *pool)
+{
+    if (!pool)
+        return;
+    assert(pool->blocks == 0);
+    pool->backend->kv_free(pool->device, pool->kv);
+    free(pool->free_pages);
+    free(pool);
+}
+
+struct kg_kv *kg_pool_kv(struct kg_pool *pool)
+{
+    return pool->kv;
+}
+
+const struct kg_kv_shape *kg_pool_shape(const struct kg_pool *pool)
+{
+    return &pool->shape;
+}
+
+size_t kg_pool_pages_used(const struct kg_pool *pool)
+{
+    return pool->capacity - pool->free_count;
+}
+
+/* By a quarter: a page is up to some MiB, and memory that no token needs is taken from the person's other programs. */
+static enum kg_status grow(struct kg_pool *pool, struct kg_error *err)
+{
+    uint32_t more = pool->capacity / 4 < 16 ? 16 : pool->capacity / 4;
+    if (pool->capacity > UINT32_MAX - more)
+        return kg_fail(err, KG_ERR_FULL, "the context has no page numbers left; drop files from it");
+    uint32_t capacity = pool->capacity + more;
+    uint32_t *pages = realloc(pool->free_pages, capacity * sizeof *pages);
+    if (!pages)
+        return kg_fail_nomem(err, "enlarging the context");
+    pool->free_pages = pages;
+    enum kg_status status = pool->backend->kv_reserve(pool->device, pool->kv, capacity, err);
+    if (status != KG_OK)
+        return status;
+    for (uint32_t page = capacity; page > pool->capacity; page--)
+        pool->free_pages[pool->free_count++] = page - 1;
+    pool->capacity = capacity;
+    return KG_OK;
+}
+
+enum kg_status kg_pool_take(struct kg_pool *pool, uint32_t *page, struct kg_error *err)
+{
+    if (pool->free_count == 0) {
+        enum kg_status status = grow(pool, err);
+        if (status != KG_OK)
+            return status;
+    }
+    *page = pool->free_pages[--pool->free_count];
+    return KG_OK;
+}
+
+void kg_pool_give(struct kg_pool *pool, uint32_t page)
+{
+    assert(pool->free_count < pool->capacity && page < pool->capacity);
+    pool->free_pages[pool->free_count++] = page;
+}
+
+void kg_pool_block_born(struct kg_pool *pool)
+{
+    pool->blocks++;
+}
+
+void kg_pool_block_gone(struct kg_pool *pool)
+{
+    assert(pool->blocks > 0);
+    pool->blocks--;
+}
+
+enum kg_status kg_pool_export(const struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err)
+{
+    return pool->backend->kv_export(pool->device, pool->kv, page, host, err);
+}
+
+void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host)
+{
+    pool->backend->kv_import(pool->device, pool->kv, page, host);
+}

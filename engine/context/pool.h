@@ -1,0 +1,18 @@
+/* What blocks ask of their pool: pages, one at a time, and the device that holds them. */
+#ifndef KG_ENGINE_POOL_H
+#define KG_ENGINE_POOL_H
+
+#include "engine/context/block.h"
+
+/* Grows the device's memory when no page is free. The content of a page taken is undefined. */
+enum kg_status kg_pool_take(struct kg_pool *pool, uint32_t *page, struct kg_error *err);
+void kg_pool_give(struct kg_pool *pool, uint32_t page);
+
+/* Counts blocks, so that a pool is never freed below them. */
+void kg_pool_block_born(struct kg_pool *pool);
+void kg_pool_block_gone(struct kg_pool *pool);
+
+enum kg_status kg_pool_export(const struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err);
+void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host);
+
+#endif
