@@ -73,6 +73,7 @@ struct kg_session_options {
     const char *repository; /* its root as an absolute path; NULL = none */
     enum kg_policy policy;
     bool must_exist;        /* KG_ERR_NOT_FOUND instead of a new session */
+    bool unsaved;           /* nothing of it goes to sessions.db */
 };
 /* A session of that name is resumed: its blocks come from the cache; what the cache has lost is read again at the next
  * question. Answers that were being written when a process died are there as partial ones. */
@@ -148,7 +149,11 @@ struct kg_logit {
     float logit;
     double log_probability;
 };
-enum kg_status kg_engine_logits(struct kg_engine *engine, const char *text, size_t length, bool special, enum kg_policy policy, struct kg_logit out[10], struct kg_error *err);
+enum kg_status kg_engine_logits(struct kg_engine *engine, const char *text, size_t length, bool special, struct kg_logit out[10],
+                                struct kg_error *err);
+
+/* The text's ids, without special tokens unless asked for: `kedge tokenize`. *out is freed by the caller. Needs no weights. */
+enum kg_status kg_tokenize_with(const char *model_path, const char *text, size_t length, bool special, int32_t **out, size_t *count, struct kg_error *err);
 
 /* Speed as `kedge bench` prints it: synthetic ids, no cache. */
 struct kg_bench_result {

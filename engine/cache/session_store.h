@@ -23,6 +23,7 @@ struct kg_stored_part {
     int32_t *ids;          /* the block's token ids; an answer's as generated */
     size_t id_count;
     int32_t base;          /* position in the sequence */
+    struct kg_digest identity; /* of the ids and of all that they saw (engine/state.h) */
     bool dropped;          /* no longer in context, still part of the conversation */
     bool partial;          /* an answer that was stopped or is being written */
 };
@@ -48,7 +49,8 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
 /* All sessions of a repository (NULL: of all), last used first. */
 enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository, int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err);
 
-/* Durable on return. append sets part->id; update replaces text, ids, dropped and partial of part->id. */
+/* Durable on return. append sets part->id; update replaces text, ids, identity,
+ * dropped and partial of part->id. */
 enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err);
 enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err);
 /* The part passed to each is valid until it returns. */

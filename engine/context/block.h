@@ -45,6 +45,7 @@ void kg_block_release(struct kg_block *block); /* NULL is fine */
 
 enum kg_block_kind kg_block_kind(const struct kg_block *block);
 const struct kg_digest *kg_block_key(const struct kg_block *block);
+void kg_block_set_key(struct kg_block *block, const struct kg_digest *key); /* an answer gets its own when it is complete */
 const int32_t *kg_block_ids(const struct kg_block *block);
 uint32_t kg_block_tokens(const struct kg_block *block); /* ids in it */
 uint32_t kg_block_ready(const struct kg_block *block);  /* the first so many have their keys and values */

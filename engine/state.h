@@ -1,0 +1,109 @@
+/* What an engine and a session hold: private to engine/ *.c; others see engine.h. */
+#ifndef KG_ENGINE_STATE_H
+#define KG_ENGINE_STATE_H
+
+#include <stdatomic.h>
+
+#include "base/paths.h"
+#include "engine/cache/kv_store.h"
+#include "engine/cache/session_store.h"
+#include "engine/context/block.h"
+#include "engine/engine.h"
+#include "engine/gguf/gguf.h"
+#include "engine/model/model.h"
+#include "engine/tokenizer/chat.h"
+#include "engine/tokenizer/tokenizer.h"
+
+struct kg_engine {
+    struct kg_gguf *file;
+    struct kg_tokenizer *tokenizer;
+    struct kg_chat *chat;
+    const struct kg_backend *backend;
+    struct kg_device *device;
+    struct kg_model *model;
+    struct kg_pool *pool;
+    struct kg_kv_store *kv_store;           /* NULL when the cache is off */
+    struct kg_session_store *session_store; /* opened by the first session that is stored */
+    struct kg_digest model_digest;
+    struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
+    char state_dir[KG_PATH_MAX];
+    char notice[KG_ERROR_TEXT];
+    atomic_bool stop;
+    double load_s;
+    void (*progress)(void *ctx, const struct kg_progress *);
+    void *ctx;
+};
+
+/* How a block was read: what its tokens saw besides themselves. */
+enum kg_read_rule {
+    KG_READ_ALONE, /* the preamble, and for a later part of a file the parts before it */
+    KG_READ_CHAIN  /* everything before it in its sequence */
+};
+
+/* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
+struct kg_piece {
+    enum kg_block_kind kind;
+    enum kg_read_rule rule;
+    char *label;
+    char *text;
+    size_t length;
+    struct kg_digest content;  /* of a file: of its whole content */
+    struct kg_digest identity; /* of the ids and of all that they saw; independent of model and numerics */
+    struct kg_block *block;    /* NULL once dropped */
+    int32_t base;
+    int64_t stored_id;         /* 0 when not in sessions.db */
+    bool dropped, partial, secret;
+    bool growing;              /* being generated: its name is not final */
+    bool continues;            /* a file's part behind its first one */
+};
+
+struct kg_session {
+    struct kg_engine *engine;
+    enum kg_policy policy;
+    char name[128];
+    char repository[KG_PATH_MAX];
+    int64_t stored_id; /* 0: not stored */
+    int lock;          /* file descriptor that holds the session's lock, or -1 */
+    struct kg_sequence *sequence;
+    struct kg_piece *pieces;
+    size_t count, capacity;
+    struct kg_counts counts;
+    uint64_t computed_since; /* tokens computed since the last question began its answer */
+    uint64_t restored_since; /* bytes */
+    const char *reading;     /* what progress calls the block being read */
+    uint64_t reading_done, reading_total;
+    bool sees_secret;        /* nothing read from now on is stored */
+};
+
+double kg_seconds(void); /* monotonic */
+void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total);
+
+/* session.c, pieces.c, reading.c, ask.c: one conversation, cut by what each knows. */
+
+/* Appends a piece (not yet stored, not yet in the sequence); NULL when out of memory. Copies label and text. */
+struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, size_t length);
+void kg_piece_clear(struct kg_piece *piece);
+/* The piece's place in the sequence, or SIZE_MAX. */
+size_t kg_piece_index(const struct kg_session *session, const struct kg_piece *piece);
+/* Writes or rewrites the piece in sessions.db; nothing for sessions that are not stored and for secret pieces. */
+enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err);
+/* Makes the piece's block of these ids; identity from rule and from what it sees: for a chain everything in the sequence, for
+ * later parts of a file the parts before. Places it at base (or at the end when base < 0) and restores what the cache has. */
+enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
+                              const struct kg_digest *known_identity, struct kg_error *err);
+/* Takes the block out of the sequence and marks the piece dropped. */
+void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
+struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
+
+/* Where the conversation stands, for chat forms. */
+enum kg_role_state kg_session_role(const struct kg_session *session);
+
+/* Reads what is not ready of a piece; logits (vocabulary) as in kg_sequence_read, NULL if not wanted. */
+enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *logits, struct kg_error *err);
+/* Reads everything that is not ready. */
+enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err);
+enum kg_status kg_session_save_block(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err);
+
+struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity);
+
+#endif
