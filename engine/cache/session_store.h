@@ -24,6 +24,7 @@ struct kg_stored_part {
     size_t id_count;
     int32_t base;          /* position in the sequence */
     struct kg_digest identity; /* of the ids and of all that they saw (engine/state.h) */
+    int read_rule;         /* what its tokens saw (engine/state.h) */
     bool dropped;          /* no longer in context, still part of the conversation */
     bool partial;          /* an answer that was stopped or is being written */
 };
