@@ -3,8 +3,10 @@
  * The engine sees opaque memory (struct kg_buffer, kg_matrix, kg_kv, kg_view) and a table of operations
  * on whole batches; it never holds a pointer into device memory. Three backends fill the table: ref
  * (double, the definition of every operation), cpu, cuda. Operations are enqueued in order; only `read`,
- * `kv_export` and `wait` have to wait for them, so a device with a stream fits without a change. Scalars that change
- * from token to token (positions, views) live in device memory, so that decoding can be one recorded graph.
+ * `kv_export` and `wait` have to wait for them, so a device with a stream fits without a change. A step (see
+ * step_begin) may be held back until step_end, so that decoding can be one recorded graph: what changes from token
+ * to token (ids, positions, page numbers, views) then travels as data, and everything else is compared with the
+ * recording (kernels/cuda/SIGNATURES.md). Pointers to structs in host memory are read before a call returns.
  *
  * Shapes are (rows, cols), row-major, f32 unless said otherwise. `rows` is the number of tokens in a batch,
  * 1 <= rows <= KG_ROWS_MAX. Arguments that violate a stated range are programming errors (assert), since
@@ -67,7 +69,7 @@ enum { KG_USE_MATMUL = 1, KG_USE_ROWS = 2 };
 enum kg_rope_layout {
     KG_ROPE_NONE,        /* no rotation */
     KG_ROPE_INTERLEAVED, /* pairs (0,1), (2,3), ...: files of arch llama */
-    KG_ROPE_HALVES       /* pairs (0,n/2), (1,n/2+1), ...: qwen2, qwen3 */
+    KG_ROPE_HALVES       /* pairs (0,pairs), (1,pairs+1), ...: qwen2, qwen3 */
 };
 
 /* Rotation by position p: pair j of the first 2*pairs elements of a head turns by p * frequency[j]
@@ -128,7 +130,8 @@ struct kg_backend {
                                     unsigned uses, struct kg_matrix **out, struct kg_error *);
     void (*matrix_free)(struct kg_device *, struct kg_matrix *);
 
-    /* Pages. Capacity grows by kv_reserve; page numbers are 0 .. pages-1, and the engine decides who owns which. */
+    /* Pages. Capacity grows by kv_reserve (never shrinks, contents stay); page numbers are 0 .. pages-1, and the engine
+     * decides who owns which. Slots that nobody has written may hold anything, and nothing may depend on them. */
     enum kg_status (*kv_create)(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
     enum kg_status (*kv_reserve)(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
     void (*kv_free)(struct kg_device *, struct kg_kv *);
@@ -141,7 +144,8 @@ struct kg_backend {
     enum kg_status (*view_set)(struct kg_device *, struct kg_view *, const struct kg_span *spans, uint32_t n, struct kg_error *);
     void (*view_free)(struct kg_device *, struct kg_view *);
 
-    /* Bounds of one forward pass of `rows` tokens: a device may record what lies between and replay it. */
+    /* Bounds of one forward pass of `rows` tokens: a device may record what lies between and replay it. Between them
+     * stand only operations that return nothing; what is created, written, set or read is so outside. */
     void (*step_begin)(struct kg_device *, uint32_t rows);
     void (*step_end)(struct kg_device *);
 
@@ -166,8 +170,8 @@ struct kg_backend {
     void (*silu_mul)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n);
 
     /* Rounds k and v (rows, kv_heads*head_size) to f16 and stores them as tokens first .. first+rows-1 of a block
-     * whose page list is `pages` (ceil((first+rows)/KG_PAGE) numbers, host memory); k is rotated for positions
-     * local+first, local+first+1, ... before it is rounded. */
+     * whose page list is `pages` (ceil((first+rows)/KG_PAGE) numbers, host memory, may be reused on return); k is
+     * rotated for positions local+first, local+first+1, ... before it is rounded. */
     void (*kv_write)(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
                      const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
 
@@ -179,8 +183,8 @@ struct kg_backend {
     /* Copies row `from` of x (rows, cols) to row `to` of out. */
     void (*copy_row)(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);
 
-    /* The k best of n logits of one row at element offset `offset`, best first, equal ones by smaller id:
-     * ids (int32, k) and values (f32, k) on the device. */
+    /* The k best (1 <= k <= n) of n logits of one row at element offset `offset`, best first, equal ones by smaller
+     * id, NaN below everything: ids (int32, k) and values (f32, k) on the device. */
     void (*top)(struct kg_device *, struct kg_buffer *ids, struct kg_buffer *values, const struct kg_buffer *logits,
                 size_t offset, uint32_t n, uint32_t k);
 };

@@ -26,13 +26,19 @@ static double load_f16(const uint8_t *p)
     return kg_f16_to_double(load16(p));
 }
 
+static float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 double kg_f16_to_double(uint16_t bits)
 {
-    int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    double magnitude = exponent == 0    ? ldexp(fraction, -24)
-                       : exponent != 31 ? ldexp(1024 + fraction, exponent - 25)
-                       : fraction       ? (double)NAN
-                                        : (double)INFINITY;
+    /* Exponent and fraction moved to their places in an f32 give the value times 2^-112, subnormals included. */
+    double magnitude = (double)float_of_bits((bits & 0x7fffU) << 13) * 0x1p112;
+    if ((bits & 0x7c00) == 0x7c00)
+        magnitude = bits & 0x3ff ? (double)NAN : (double)INFINITY;
     return bits & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -54,18 +60,17 @@ uint16_t kg_f16_from_double(double x)
 
 double kg_bf16_to_double(uint16_t bits)
 {
-    uint32_t wide = (uint32_t)bits << 16;
-    float x;
-    memcpy(&x, &wide, sizeof x);
-    return (double)x;
+    return (double)float_of_bits((uint32_t)bits << 16);
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    return load16(p) | (uint32_t)load16(p + 2) << 16;
 }
 
 static void expand_f32(const uint8_t *b, double *out)
 {
-    uint32_t bits = load16(b) | (uint32_t)load16(b + 2) << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    *out = (double)x;
+    *out = (double)float_of_bits(load32(b));
 }
 
 static void expand_f16(const uint8_t *b, double *out)
@@ -95,11 +100,6 @@ static void expand_nibbles(const uint8_t *qs, uint32_t qh, double d, double m, d
     }
 }
 
-static uint32_t load_fifth_bits(const uint8_t *p)
-{
-    return load16(p) | (uint32_t)load16(p + 2) << 16;
-}
-
 static void expand_q4_0(const uint8_t *b, double *out)
 {
     double d = load_f16(b);
@@ -114,12 +114,12 @@ static void expand_q4_1(const uint8_t *b, double *out)
 static void expand_q5_0(const uint8_t *b, double *out)
 {
     double d = load_f16(b);
-    expand_nibbles(b + 6, load_fifth_bits(b + 2), d, -16 * d, out);
+    expand_nibbles(b + 6, load32(b + 2), d, -16 * d, out);
 }
 
 static void expand_q5_1(const uint8_t *b, double *out)
 {
-    expand_nibbles(b + 8, load_fifth_bits(b + 4), load_f16(b), load_f16(b + 2), out);
+    expand_nibbles(b + 8, load32(b + 4), load_f16(b), load_f16(b + 2), out);
 }
 
 static void expand_q8_0(const uint8_t *b, double *out)

@@ -1,0 +1,111 @@
+/* Pages of keys and values, and the rotation of a head. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/ref/ref.h"
+#include "kernels/type.h"
+
+static size_t page_bytes(const struct kg_kv *kv)
+{
+    return KG_KV_PAGE_BYTES(&kv->shape);
+}
+
+enum kg_status kg_ref_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
+{
+    (void)device;
+    assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    struct kg_kv *kv = calloc(1, sizeof *kv);
+    if (!kv)
+        return kg_fail_nomem(err, "creating pages");
+    kv->shape = *shape;
+    *out = kv;
+    return KG_OK;
+}
+
+enum kg_status kg_ref_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
+{
+    if (pages <= kv->pages)
+        return KG_OK;
+    uint16_t *bits = kg_ref_alloc(device, pages, page_bytes(kv), "adding pages of keys and values", err);
+    if (!bits)
+        return KG_ERR_NOMEM;
+    if (kv->bits)
+        memcpy(bits, kv->bits, kv->pages * page_bytes(kv));
+    kg_ref_free(device, kv->bits, kv->pages * page_bytes(kv));
+    kv->bits = bits;
+    kv->pages = pages;
+    return KG_OK;
+}
+
+void kg_ref_kv_free(struct kg_device *device, struct kg_kv *kv)
+{
+    if (kv)
+        kg_ref_free(device, kv->bits, kv->pages * page_bytes(kv));
+    free(kv);
+}
+
+enum kg_status kg_ref_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
+{
+    (void)device, (void)err;
+    assert(page < kv->pages);
+    memcpy(host, (const char *)kv->bits + page * page_bytes(kv), page_bytes(kv));
+    return KG_OK;
+}
+
+void kg_ref_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)
+{
+    (void)device;
+    assert(page < kv->pages);
+    memcpy((char *)kv->bits + page * page_bytes(kv), host, page_bytes(kv));
+}
+
+/*  page | layer | K V | KV head | slot | element  */
+uint16_t *kg_ref_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    assert(page < kv->pages && layer < s->layers && head < s->kv_heads && slot < KG_PAGE);
+    size_t at = ((size_t)page * s->layers + layer) * 2 + value;
+    return kv->bits + ((at * s->kv_heads + head) * KG_PAGE + slot) * s->head_size;
+}
+
+/* Pair j = (a, b) turns by the angle t = position frequency[j]:  a' = scale (a cos t - b sin t),
+ * b' = scale (a sin t + b cos t). Elements behind the pairs stay. */
+void kg_ref_rotate(double *out, const float *x, uint32_t n, const struct kg_rope *rope, int64_t position)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (double)x[i];
+    if (rope->layout == KG_ROPE_NONE)
+        return;
+    assert(2 * rope->pairs <= n);
+    for (uint32_t j = 0; j < rope->pairs; j++) {
+        uint32_t a = rope->layout == KG_ROPE_INTERLEAVED ? 2 * j : j;
+        uint32_t b = rope->layout == KG_ROPE_INTERLEAVED ? 2 * j + 1 : j + rope->pairs;
+        double t = (double)position * rope->frequency[j];
+        out[a] = (double)rope->scale * ((double)x[a] * cos(t) - (double)x[b] * sin(t));
+        out[b] = (double)rope->scale * ((double)x[a] * sin(t) + (double)x[b] * cos(t));
+    }
+}
+
+void kg_ref_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
+                     const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows)
+{
+    (void)device;
+    const uint32_t heads = kv->shape.kv_heads, n = kv->shape.head_size;
+    const float *key = kg_ref_at(k, (size_t)rows * heads * n, sizeof *key);
+    const float *value = kg_ref_at(v, (size_t)rows * heads * n, sizeof *value);
+    for (uint32_t r = 0; r < rows; r++) {
+        uint32_t t = first + r;
+        for (uint32_t h = 0; h < heads; h++, key += n, value += n) {
+            double rotated[KG_HEAD_MAX];
+            kg_ref_rotate(rotated, key, n, rope, (int64_t)local + t);
+            uint16_t *stored_key = kg_ref_kv_at(kv, pages[t / KG_PAGE], layer, 0, h, t % KG_PAGE);
+            uint16_t *stored_value = kg_ref_kv_at(kv, pages[t / KG_PAGE], layer, 1, h, t % KG_PAGE);
+            for (uint32_t d = 0; d < n; d++) {
+                stored_key[d] = kg_f16_from_double(rotated[d]);
+                stored_value[d] = kg_f16_from_double((double)value[d]);
+            }
+        }
+    }
+}
