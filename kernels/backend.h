@@ -61,6 +61,7 @@ struct kg_view;   /* what a batch looks at: spans of pages */
 
 struct kg_device_options {
     uint32_t threads; /* cpu: worker threads, 0 = all that the process may use (affinity, cgroup) */
+    const char *instructions; /* cpu: "avx2" or "avx512"; NULL = the best there is; KG_ERR_UNSUPPORTED if it is not there */
 };
 
 /* What a matrix is used for; a backend may keep one copy per use. */
@@ -145,7 +146,7 @@ struct kg_backend {
     void (*view_free)(struct kg_device *, struct kg_view *);
 
     /* Bounds of one forward pass of `rows` tokens: a device may record what lies between and replay it. Between them
-     * stand only operations that return nothing; what is created, written, set or read is so outside. */
+     * stand only the operations that are declared below; these may also be called outside of a step. */
     void (*step_begin)(struct kg_device *, uint32_t rows);
     void (*step_end)(struct kg_device *);
 
