@@ -164,6 +164,9 @@ struct kg_bench_result {
 struct kg_bench_options {
     uint32_t prefill, decode, depth; /* tokens */
 };
+/* Bytes of memory that are this process's share (PSS), 0 where the system does not tell. */
+uint64_t kg_pss_bytes(void);
+
 enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err);
 
 #endif

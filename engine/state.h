@@ -51,6 +51,7 @@ struct kg_piece {
     struct kg_digest identity; /* of the ids and of all that they saw; independent of model and numerics */
     struct kg_block *block;    /* NULL once dropped */
     int32_t base;
+    int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     bool dropped, partial, secret;
     bool growing;              /* being generated: its name is not final */
@@ -70,6 +71,7 @@ struct kg_session {
     struct kg_counts counts;
     uint64_t computed_since; /* tokens computed since the last question began its answer */
     uint64_t restored_since; /* bytes */
+    double prefill_since;
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
@@ -103,6 +105,9 @@ enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *
 /* Reads everything that is not ready. */
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err);
 enum kg_status kg_session_save_block(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err);
+
+/* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
+enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);
 
 struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity);
 

@@ -124,6 +124,9 @@ struct kg_backend {
     enum kg_status (*read)(struct kg_device *, const struct kg_buffer *, size_t offset, void *host, size_t bytes, struct kg_error *);
     enum kg_status (*wait)(struct kg_device *, struct kg_error *);
     size_t (*memory)(struct kg_device *); /* bytes of device memory held */
+    /* Bytes a second of plain wide reads by all threads from memory much larger than the caches, best of a few
+     * runs; takes a fraction of a second. NULL where it is unknown. */
+    double (*read_bandwidth)(struct kg_device *);
 
     /* Weights from a GGUF tensor, `blocks` being rows*cols elements in file order. With KG_USE_ROWS alone the
      * backend may keep pointing at blocks (must then outlive the matrix). cols is a multiple of the type's block. */

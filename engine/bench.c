@@ -1,0 +1,138 @@
+/* Speed of a loaded model: prefill, and decoding at a depth, on ids without meaning and without the cache. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/state.h"
+
+#define DECODE_REPEATS 5
+
+struct run {
+    struct kg_engine *engine;
+    struct kg_block *block;
+    struct kg_sequence *sequence;
+    float *logits;
+    uint32_t seed;
+};
+
+static int32_t next_id(struct run *run)
+{
+    run->seed = run->seed * 1664525U + 1013904223U;
+    return (int32_t)((run->seed >> 8) % kg_vocabulary(run->engine->tokenizer));
+}
+
+static enum kg_status begin(struct run *run, struct kg_error *err)
+{
+    struct kg_digest unnamed = { { 0 } };
+    enum kg_status status = kg_sequence_create(kg_model_shape(run->engine->model)->trained_length, &run->sequence, err);
+    int32_t first = next_id(run);
+    if (status == KG_OK)
+        status = kg_block_create(run->engine->pool, KG_BLOCK_ANSWER, &unnamed, 0, &first, 1, &run->block, err);
+    return status == KG_OK ? kg_sequence_append(run->sequence, run->block, err) : status;
+}
+
+static void end(struct run *run)
+{
+    if (run->sequence)
+        kg_sequence_free(run->sequence);
+    kg_block_release(run->block);
+    run->sequence = NULL;
+    run->block = NULL;
+}
+
+/* Reads until `upto` tokens are ready, `step` at a time, with logits of the last one of each step. */
+static enum kg_status read_upto(struct run *run, uint32_t upto, uint32_t step, struct kg_error *err)
+{
+    struct kg_reading reading = { .model = run->engine->model, .pool = run->engine->pool, .stop = &run->engine->stop };
+    enum kg_status status = KG_OK;
+    while (kg_block_tokens(run->block) < upto && status == KG_OK)
+        status = kg_block_extend(run->block, next_id(run), err);
+    while (kg_block_ready(run->block) < upto && status == KG_OK) {
+        uint32_t left = upto - kg_block_ready(run->block);
+        status = kg_sequence_read(run->sequence, 0, kg_block_ready(run->block) + (left < step ? left : step), &reading, run->logits, err);
+    }
+    return status;
+}
+
+static enum kg_status time_prefill(struct run *run, uint32_t tokens, double *rate, struct kg_error *err)
+{
+    enum kg_status status = begin(run, err);
+    if (status == KG_OK) /* once for first touches */
+        status = read_upto(run, tokens < 32 ? tokens : 32, tokens, err);
+    end(run);
+    if (status == KG_OK)
+        status = begin(run, err);
+    double start = kg_seconds();
+    if (status == KG_OK)
+        status = read_upto(run, tokens, tokens, err);
+    *rate = tokens / (kg_seconds() - start);
+    end(run);
+    return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The depth is filled once; each repeat decodes `tokens` from there; the median counts. */
+static enum kg_status time_decode(struct run *run, uint32_t depth, uint32_t tokens, double *rate, struct kg_error *err)
+{
+    double rates[DECODE_REPEATS];
+    depth = depth ? depth : 1;
+    enum kg_status status = begin(run, err);
+    if (status == KG_OK)
+        status = read_upto(run, depth, KG_ROWS_MAX, err);
+    for (unsigned i = 0; i < DECODE_REPEATS && status == KG_OK; i++) {
+        kg_block_set_ready(run->block, depth);
+        double start = kg_seconds();
+        status = read_upto(run, depth + tokens, 1, err);
+        rates[i] = tokens / (kg_seconds() - start);
+    }
+    end(run);
+    if (status != KG_OK)
+        return status;
+    qsort(rates, DECODE_REPEATS, sizeof *rates, by_value);
+    *rate = rates[DECODE_REPEATS / 2];
+    return KG_OK;
+}
+
+uint64_t kg_pss_bytes(void)
+{
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    char line[256];
+    unsigned long long kb = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Pss: %llu kB", &kb) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return (uint64_t)kb << 10;
+}
+
+enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err)
+{
+    struct run run = { .engine = engine, .seed = 1 };
+    uint64_t needed = options->depth + (uint64_t)options->decode + 1;
+    uint32_t limit = kg_model_shape(engine->model)->trained_length;
+    memset(out, 0, sizeof *out);
+    if (needed > limit || options->prefill > limit)
+        return kg_fail(err, KG_ERR_USAGE, "the model has %u positions; choose a smaller depth or fewer tokens", limit);
+    run.logits = malloc(kg_model_shape(engine->model)->vocabulary * sizeof *run.logits);
+    if (!run.logits)
+        return kg_fail_nomem(err, "measuring speed");
+    enum kg_status status = KG_OK;
+    if (options->prefill)
+        status = time_prefill(&run, options->prefill, &out->prefill_tokens_per_s, err);
+    if (status == KG_OK && options->decode)
+        status = time_decode(&run, options->depth, options->decode, &out->decode_tokens_per_s, err);
+    free(run.logits);
+    if (engine->backend->read_bandwidth)
+        out->memory_bytes_per_s = engine->backend->read_bandwidth(engine->device);
+    out->decode_bytes_per_s = out->decode_tokens_per_s *
+                              (double)(kg_model_weight_bytes(engine->model) +
+                                       (uint64_t)options->depth * (KG_KV_PAGE_BYTES(&kg_model_shape(engine->model)->kv) / KG_PAGE));
+    out->pss_bytes = kg_pss_bytes();
+    return status;
+}

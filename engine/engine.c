@@ -1,0 +1,208 @@
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/paths.h"
+#include "engine/state.h"
+
+/* Raise it when blocks computed by an older kedge must not answer for new ones. */
+#define NUMERICS_VERSION "kedge-blocks-1"
+
+double kg_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static const char *const policy_names[] = { [KG_POLICY_ALONE] = "alone", [KG_POLICY_FULL] = "full" };
+
+enum kg_status kg_policy_parse(const char *name, enum kg_policy *out, struct kg_error *err)
+{
+    for (size_t i = 0; i < sizeof policy_names / sizeof *policy_names; i++)
+        if (strcmp(name, policy_names[i]) == 0) {
+            *out = (enum kg_policy)i;
+            return KG_OK;
+        }
+    return kg_fail(err, KG_ERR_USAGE, "there is no policy '%s'; use alone or full", name);
+}
+
+const char *kg_policy_name(enum kg_policy policy)
+{
+    return policy_names[policy];
+}
+
+void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total)
+{
+    if (engine->progress)
+        engine->progress(engine->ctx, &(struct kg_progress){ .stage = stage, .what = what, .done = done, .total = total });
+}
+
+static int loading(void *ctx, uint64_t done, uint64_t total)
+{
+    struct kg_engine *engine = ctx;
+    kg_engine_progress(engine, KG_STAGE_LOADING, "", done, total);
+    return atomic_load(&engine->stop);
+}
+
+static int checking(void *ctx, uint64_t done)
+{
+    struct kg_engine *engine = ctx;
+    kg_engine_progress(engine, KG_STAGE_CHECKING, "", done, kg_gguf_bytes(engine->file));
+    return atomic_load(&engine->stop);
+}
+
+static void set_notice(struct kg_engine *engine, const char *text)
+{
+    if (text && !engine->notice[0])
+        snprintf(engine->notice, sizeof engine->notice, "%s", text);
+}
+
+static enum kg_status open_directories(struct kg_engine *engine, const struct kg_engine_options *options, char cache[KG_PATH_MAX], struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    if (options->state_dir)
+        snprintf(engine->state_dir, sizeof engine->state_dir, "%s", options->state_dir);
+    else
+        status = kg_place_path(KG_PLACE_STATE, NULL, engine->state_dir, err);
+    if (status == KG_OK && options->cache_dir)
+        snprintf(cache, KG_PATH_MAX, "%s", options->cache_dir);
+    else if (status == KG_OK)
+        status = kg_place_path(KG_PLACE_CACHE, NULL, cache, err);
+    return status;
+}
+
+static enum kg_status open_device(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
+{
+    const char *name = options->backend ? options->backend : "cpu";
+    engine->backend = kg_backend_find(name);
+    if (!engine->backend)
+        return kg_fail(err, KG_ERR_USAGE, "there is no device '%s'; use cpu or ref", name);
+    return engine->backend->open(&(struct kg_device_options){ .threads = options->threads }, &engine->device, err);
+}
+
+/* The cache is a convenience: a store that cannot be opened is a notice, never a failure. */
+static void open_cache(struct kg_engine *engine, const struct kg_engine_options *options, const char *directory)
+{
+    struct kg_error err;
+    if (options->cache_off)
+        return;
+    if (kg_make_dirs(directory, &err) != KG_OK || kg_kv_store_open(directory, options->cache_bytes, &engine->kv_store, &err) != KG_OK) {
+        struct kg_error off;
+        kg_fail(&off, err.status, "cache is off: %s", err.text);
+        set_notice(engine, off.text);
+        engine->kv_store = NULL;
+        return;
+    }
+    set_notice(engine, kg_kv_store_notice(engine->kv_store));
+}
+
+static enum kg_status name_numerics(struct kg_engine *engine, const char *path, struct kg_error *err)
+{
+    if (!engine->kv_store)
+        return KG_OK;
+    enum kg_status status = kg_kv_store_model_digest(engine->kv_store, path, &engine->model_digest, checking, engine, err);
+    if (status != KG_OK)
+        return status;
+    struct kg_digest_stream *stream = kg_digest_begin();
+    if (!stream)
+        return kg_fail_nomem(err, "naming the model");
+    const char *numerics = engine->backend->numerics(engine->device);
+    kg_digest_add(stream, NUMERICS_VERSION, sizeof NUMERICS_VERSION);
+    kg_digest_add(stream, engine->model_digest.bytes, sizeof engine->model_digest.bytes);
+    kg_digest_add(stream, numerics, strlen(numerics) + 1);
+    kg_digest_end(stream, &engine->numerics);
+    return KG_OK;
+}
+
+static enum kg_status open_model(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
+{
+    char cache[KG_PATH_MAX];
+    enum kg_status status = kg_gguf_open(options->model_path, &engine->file, err);
+    if (status == KG_OK)
+        status = kg_tokenizer_create(engine->file, &engine->tokenizer, err);
+    if (status == KG_OK)
+        status = open_directories(engine, options, cache, err);
+    if (status == KG_OK)
+        status = open_device(engine, options, err);
+    if (status != KG_OK)
+        return status;
+    open_cache(engine, options, cache);
+    status = name_numerics(engine, options->model_path, err);
+    if (status == KG_OK)
+        status = kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
+    if (status == KG_OK)
+        status = kg_pool_create(engine->backend, engine->device, &kg_model_shape(engine->model)->kv, &engine->pool, err);
+    if (status == KG_OK && kg_vocabulary(engine->tokenizer) > kg_model_shape(engine->model)->vocabulary)
+        status = kg_fail(err, KG_ERR_FORMAT, "%s: %u tokens but an embedding of %u rows; get the model again", options->model_path,
+                         kg_vocabulary(engine->tokenizer), kg_model_shape(engine->model)->vocabulary);
+    return status;
+}
+
+enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg_engine **out, struct kg_error *err)
+{
+    double start = kg_seconds();
+    struct kg_engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return kg_fail_nomem(err, "opening the engine");
+    engine->progress = options->progress;
+    engine->ctx = options->ctx;
+    enum kg_status status = open_model(engine, options, err);
+    if (status == KG_OK)
+        status = kg_gguf_intact(engine->file, err);
+    if (status != KG_OK) {
+        kg_engine_close(engine);
+        return status;
+    }
+    engine->load_s = kg_seconds() - start;
+    *out = engine;
+    return KG_OK;
+}
+
+void kg_engine_close(struct kg_engine *engine)
+{
+    if (!engine)
+        return;
+    if (engine->pool)
+        kg_pool_free(engine->pool);
+    if (engine->kv_store)
+        kg_kv_store_close(engine->kv_store);
+    if (engine->session_store)
+        kg_session_store_close(engine->session_store);
+    if (engine->model)
+        kg_model_free(engine->model);
+    if (engine->device)
+        engine->backend->close(engine->device);
+    if (engine->chat)
+        kg_chat_free(engine->chat);
+    if (engine->tokenizer)
+        kg_tokenizer_free(engine->tokenizer);
+    if (engine->file)
+        kg_gguf_close(engine->file);
+    free(engine);
+}
+
+void kg_engine_stop(struct kg_engine *engine)
+{
+    atomic_store(&engine->stop, true);
+}
+
+void kg_engine_go(struct kg_engine *engine)
+{
+    atomic_store(&engine->stop, false);
+}
+
+void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out)
+{
+    const struct kg_model_shape *shape = kg_model_shape(engine->model);
+    memset(out, 0, sizeof *out);
+    snprintf(out->model, sizeof out->model, "%s", shape->name);
+    snprintf(out->device, sizeof out->device, "%s", engine->backend->describe(engine->device));
+    out->trained_length = shape->trained_length;
+    out->kv_bytes_per_token = KG_KV_PAGE_BYTES(&shape->kv) / KG_PAGE;
+    out->load_s = engine->load_s;
+    out->notice = engine->notice[0] ? engine->notice : NULL;
+}

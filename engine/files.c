@@ -1,0 +1,241 @@
+/* Files of a conversation: in, out, replaced, carried over into a cleared one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/parts.h"
+#include "engine/state.h"
+
+static struct kg_piece *find_file(struct kg_session *session, const char *path)
+{
+    for (size_t i = 0; i < session->count; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (piece->kind == KG_BLOCK_FILE && !piece->continues && !piece->dropped && strcmp(piece->label, path) == 0)
+            return piece;
+    }
+    return NULL;
+}
+
+/* Everything is moved up to close the gaps that dropped blocks left. Keys are stored at block-local positions, so no
+ * block changes; what is asked from now on is computed with the new distances. */
+static enum kg_status close_gaps(struct kg_session *session, struct kg_error *err)
+{
+    struct kg_sequence *closed = NULL;
+    enum kg_status status = kg_sequence_create(kg_model_shape(session->engine->model)->trained_length, &closed, err);
+    for (size_t i = 0; i < kg_sequence_count(session->sequence) && status == KG_OK; i++)
+        status = kg_sequence_append(closed, kg_sequence_block(session->sequence, i), err);
+    if (status != KG_OK) {
+        if (closed)
+            kg_sequence_free(closed);
+        return status;
+    }
+    for (size_t i = 0; i < session->count; i++) { /* pieces stand in the order of the sequence */
+        size_t at = session->pieces[i].block ? kg_piece_index(session, &session->pieces[i]) : SIZE_MAX;
+        if (at != SIZE_MAX)
+            session->pieces[i].stored_base = kg_sequence_base(closed, at);
+    }
+    kg_sequence_free(session->sequence);
+    session->sequence = closed;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        if (!session->pieces[i].block)
+            continue;
+        session->pieces[i].base = session->pieces[i].stored_base;
+        status = kg_piece_store(session, &session->pieces[i], err);
+    }
+    return status;
+}
+
+/* KG_OK when so many more tokens fit, if need be after closing gaps. */
+enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err)
+{
+    size_t limit = kg_model_shape(session->engine->model)->trained_length;
+    size_t end = (size_t)kg_sequence_end(session->sequence);
+    if (end + tokens <= limit)
+        return KG_OK;
+    if (kg_sequence_tokens(session->sequence) + tokens <= limit)
+        return close_gaps(session, err);
+    return kg_fail(err, KG_ERR_FULL, "%s needs %zu tokens, and %u of the model's %zu are taken; drop files or clear the conversation", what, tokens,
+                   kg_sequence_tokens(session->sequence), limit);
+}
+
+static enum kg_read_rule file_rule(const struct kg_session *session)
+{
+    return session->policy == KG_POLICY_FULL ? KG_READ_CHAIN : KG_READ_ALONE;
+}
+
+static enum kg_status place_piece(struct kg_session *session, enum kg_block_kind kind, const char *path, const char *text, size_t length,
+                                  const struct kg_ids *ids, bool secret, bool continues, struct kg_error *err)
+{
+    struct kg_piece *piece = kg_piece_add(session, kind, path, text, length);
+    if (!piece)
+        return kg_fail_nomem(err, "adding a file");
+    piece->rule = file_rule(session);
+    piece->secret = secret;
+    piece->continues = continues;
+    enum kg_status status = ids->count ? kg_piece_place(session, session->count - 1, ids->ids, ids->count, -1, NULL, err) : KG_OK;
+    if (status == KG_OK)
+        return kg_piece_store(session, piece, err);
+    kg_piece_clear(piece);
+    session->count--;
+    return status;
+}
+
+struct cut_file {
+    struct kg_ids *parts;
+    size_t *ends;
+    size_t count, capacity, tokens;
+};
+
+static void free_cut(struct cut_file *cut)
+{
+    for (size_t i = 0; i < cut->count; i++)
+        kg_ids_free(&cut->parts[i]);
+    free(cut->parts);
+    free(cut->ends);
+}
+
+static enum kg_status cut_text(const struct kg_session *session, const char *text, size_t length, struct cut_file *cut, struct kg_error *err)
+{
+    size_t limit = kg_model_shape(session->engine->model)->trained_length;
+    enum kg_status status = KG_OK;
+    for (size_t at = 0; (at < length || cut->count == 0) && status == KG_OK && cut->tokens <= limit;) {
+        struct kg_ids *parts = realloc(cut->parts, (cut->count + 1) * sizeof *parts);
+        if (parts)
+            cut->parts = parts;
+        size_t *ends = realloc(cut->ends, (cut->count + 1) * sizeof *ends);
+        if (ends)
+            cut->ends = ends;
+        if (!parts || !ends)
+            return kg_fail_nomem(err, "adding a file");
+        struct kg_ids *ids = &cut->parts[cut->count];
+        *ids = (struct kg_ids){ 0 };
+        size_t end = 0;
+        cut->count++;
+        status = kg_part_end(session->engine->tokenizer, text + at, length - at, ids, &end, err);
+        at += end;
+        cut->ends[cut->count - 1] = at;
+        cut->tokens += ids->count;
+    }
+    return status;
+}
+
+static enum kg_status add_cut(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, const struct cut_file *cut,
+                              struct kg_error *err)
+{
+    struct kg_ids heading = { 0 };
+    enum kg_status status = kg_chat_heading(session->engine->chat, kg_session_role(session), path, &heading, err);
+    if (status == KG_OK)
+        status = kg_session_make_room(session, heading.count + cut->tokens, path, err);
+    if (status == KG_OK)
+        status = place_piece(session, KG_BLOCK_HEADING, path, "", 0, &heading, secret, false, err);
+    size_t first = session->count, at = 0;
+    for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
+        status = place_piece(session, KG_BLOCK_FILE, path, text + at, cut->ends[i] - at, &cut->parts[i], secret, i > 0, err);
+        at = cut->ends[i];
+    }
+    if (status == KG_OK)
+        session->pieces[first].content = kg_digest_of(text, length);
+    session->sees_secret = session->sees_secret || secret;
+    kg_ids_free(&heading);
+    return status;
+}
+
+enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
+{
+    if (length > KG_FILE_MAX)
+        return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
+    struct kg_piece *present = find_file(session, path);
+    struct kg_digest content = kg_digest_of(text, length);
+    if (present && memcmp(&present->content, &content, sizeof content) == 0)
+        return kg_session_read_all(session, err);
+    struct cut_file cut = { 0 };
+    enum kg_status status = cut_text(session, text, length, &cut, err);
+    if (status == KG_OK && present)
+        status = kg_session_drop_file(session, path, err);
+    if (status == KG_OK)
+        status = add_cut(session, path, text, length, secret, &cut, err);
+    free_cut(&cut);
+    return status == KG_OK ? kg_session_read_all(session, err) : status;
+}
+
+/* A heading that opened a role stays while another file stands in that role behind it. */
+static bool holds_role(const struct kg_session *session, size_t heading)
+{
+    bool opens = false;
+    for (size_t i = heading; i-- > 0;)
+        if (session->pieces[i].block) {
+            opens = session->pieces[i].kind == KG_BLOCK_ANSWER || session->pieces[i].kind == KG_BLOCK_TURN;
+            break;
+        }
+    for (size_t i = heading + 1; opens && i < session->count; i++)
+        if (session->pieces[i].block && session->pieces[i].kind != KG_BLOCK_FILE)
+            return session->pieces[i].kind == KG_BLOCK_HEADING;
+    return false;
+}
+
+enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err)
+{
+    struct kg_piece *first = find_file(session, path);
+    if (!first)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "%s is not in context; /files lists what is", path);
+    size_t at = (size_t)(first - session->pieces), end = at + 1;
+    while (end < session->count && session->pieces[end].continues)
+        end++;
+    if (at > 0 && session->pieces[at - 1].kind == KG_BLOCK_HEADING && !holds_role(session, at - 1))
+        at--;
+    enum kg_status status = KG_OK;
+    for (size_t i = at; i < end && status == KG_OK; i++) {
+        kg_piece_drop(session, &session->pieces[i]);
+        session->pieces[i].dropped = true;
+        status = kg_piece_store(session, &session->pieces[i], err);
+    }
+    return status;
+}
+
+/* The file's whole text from its parts; the caller frees it. */
+static char *whole_text(const struct kg_session *session, size_t first, size_t *length)
+{
+    size_t end = first + 1;
+    *length = session->pieces[first].length;
+    for (; end < session->count && session->pieces[end].continues; end++)
+        *length += session->pieces[end].length;
+    char *text = malloc(*length + 1);
+    size_t at = 0;
+    for (size_t i = first; text && i < end; at += session->pieces[i++].length)
+        memcpy(text + at, session->pieces[i].text, session->pieces[i].length);
+    return text;
+}
+
+static enum kg_status carry_files(const struct kg_session *from, struct kg_session *to, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < from->count && status == KG_OK; i++) {
+        const struct kg_piece *piece = &from->pieces[i];
+        if (piece->kind != KG_BLOCK_FILE || piece->dropped || piece->continues)
+            continue;
+        size_t length;
+        char *text = whole_text(from, i, &length);
+        status = text ? kg_session_add_file(to, piece->label, text, length, piece->secret, err) : kg_fail_nomem(err, "clearing a conversation");
+        free(text);
+    }
+    return status;
+}
+
+enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err)
+{
+    struct kg_session_options options = {
+        .repository = session->repository[0] ? session->repository : NULL,
+        .policy = session->policy,
+        .unsaved = session->stored_id == 0,
+    };
+    struct kg_session *fresh = NULL;
+    enum kg_status status = kg_session_open(session->engine, &options, &fresh, err);
+    if (status == KG_OK)
+        status = carry_files(session, fresh, err);
+    if (status == KG_OK) { /* the caller's handle goes on as the fresh session */
+        struct kg_session old = *session;
+        *session = *fresh;
+        *fresh = old;
+    }
+    kg_session_close(fresh);
+    return status;
+}

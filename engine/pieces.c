@@ -1,0 +1,206 @@
+/* Pieces of a conversation: their identity, their place in the sequence, their copy in sessions.db. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/state.h"
+
+struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, size_t length)
+{
+    if (session->count == session->capacity) {
+        size_t capacity = session->capacity ? 2 * session->capacity : 16;
+        struct kg_piece *grown = realloc(session->pieces, capacity * sizeof *grown);
+        if (!grown)
+            return NULL;
+        session->pieces = grown;
+        session->capacity = capacity;
+    }
+    struct kg_piece *piece = &session->pieces[session->count];
+    memset(piece, 0, sizeof *piece);
+    piece->kind = kind;
+    piece->label = strdup(label ? label : "");
+    piece->text = malloc(length + 1);
+    if (!piece->label || !piece->text) {
+        kg_piece_clear(piece);
+        return NULL;
+    }
+    if (length)
+        memcpy(piece->text, text, length);
+    piece->text[length] = '\0';
+    piece->length = length;
+    session->count++;
+    return piece;
+}
+
+void kg_piece_clear(struct kg_piece *piece)
+{
+    kg_block_release(piece->block);
+    free(piece->label);
+    free(piece->text);
+    memset(piece, 0, sizeof *piece);
+}
+
+size_t kg_piece_index(const struct kg_session *session, const struct kg_piece *piece)
+{
+    for (size_t i = 0; i < kg_sequence_count(session->sequence); i++)
+        if (kg_sequence_block(session->sequence, i) == piece->block && kg_sequence_base(session->sequence, i) == piece->base)
+            return i;
+    return SIZE_MAX;
+}
+
+static void add_number(struct kg_digest_stream *stream, int64_t number)
+{
+    uint8_t bytes[8];
+    for (unsigned i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)((uint64_t)number >> (8 * i));
+    kg_digest_add(stream, bytes, sizeof bytes);
+}
+
+static void add_ids(struct kg_digest_stream *stream, const int32_t *ids, size_t count)
+{
+    add_number(stream, (int64_t)count);
+    for (size_t i = 0; i < count; i++)
+        add_number(stream, ids[i]);
+}
+
+/* Everything that stands before `base` in a chain; for a block read alone the preamble and the file's earlier parts. */
+static bool is_seen(const struct kg_session *session, size_t piece, size_t other, int32_t base)
+{
+    const struct kg_piece *p = &session->pieces[piece], *o = &session->pieces[other];
+    if (!o->block || other == piece)
+        return false;
+    if (p->rule == KG_READ_CHAIN)
+        return o->base < base;
+    if (o->kind == KG_BLOCK_PREAMBLE)
+        return true;
+    if (!p->continues || other > piece)
+        return false;
+    for (size_t i = other + 1; i <= piece; i++) /* the same file, without a heading in between */
+        if (!session->pieces[i].continues)
+            return false;
+    return o->kind == KG_BLOCK_FILE;
+}
+
+struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
+{
+    const struct kg_piece *p = &session->pieces[piece];
+    struct kg_digest digest = { { 0 } };
+    struct kg_digest_stream *stream = kg_digest_begin();
+    if (!stream)
+        return digest;
+    add_number(stream, p->rule);
+    add_number(stream, p->kind == KG_BLOCK_PREAMBLE);
+    add_ids(stream, ids, count);
+    if (p->rule == KG_READ_CHAIN)
+        add_number(stream, base);
+    for (size_t i = 0; i < session->count; i++) {
+        if (!is_seen(session, piece, i, base))
+            continue;
+        kg_digest_add(stream, session->pieces[i].identity.bytes, sizeof digest.bytes);
+        if (p->rule == KG_READ_CHAIN)
+            add_number(stream, session->pieces[i].base);
+    }
+    kg_digest_end(stream, &digest);
+    return digest;
+}
+
+struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity)
+{
+    uint8_t both[64];
+    memcpy(both, engine->numerics.bytes, 32);
+    memcpy(both + 32, identity->bytes, 32);
+    return kg_digest_of(both, sizeof both);
+}
+
+static int32_t preamble_tokens(const struct kg_session *session)
+{
+    return session->count && session->pieces[0].block ? (int32_t)kg_block_tokens(session->pieces[0].block) : 0;
+}
+
+static bool is_unnamed(const struct kg_digest *identity)
+{
+    static const struct kg_digest none = { { 0 } };
+    return !identity || memcmp(identity, &none, sizeof none) == 0;
+}
+
+enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
+                              const struct kg_digest *known_identity, struct kg_error *err)
+{
+    struct kg_engine *engine = session->engine;
+    struct kg_piece *piece = &session->pieces[index];
+    if (base < 0)
+        base = kg_sequence_end(session->sequence);
+    piece->identity = is_unnamed(known_identity) ? kg_piece_identity(session, index, base, ids, count) : *known_identity;
+    struct kg_digest name = kg_block_name(engine, &piece->identity);
+    int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
+    enum kg_status status = kg_block_create(engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+    if (status == KG_OK)
+        status = kg_sequence_place(session->sequence, piece->block, base, err);
+    if (status != KG_OK) {
+        kg_block_release(piece->block);
+        piece->block = NULL;
+        return status;
+    }
+    piece->base = base;
+    if (piece->kind == KG_BLOCK_ANSWER && is_unnamed(known_identity))
+        return KG_OK; /* it gets its name when it is complete */
+    uint32_t ready = 0;
+    struct kg_error unread;
+    if (engine->kv_store && kg_kv_store_load(engine->kv_store, piece->block, &ready, &unread) != KG_OK)
+        ready = 0; /* a block that cannot be restored is read again */
+    if (ready) {
+        session->restored_since += ready * (KG_KV_PAGE_BYTES(&kg_model_shape(engine->model)->kv) / KG_PAGE);
+        kg_engine_progress(engine, KG_STAGE_RESTORING, piece->label, ready, count);
+    }
+    return KG_OK;
+}
+
+void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
+{
+    if (!piece->block)
+        return;
+    size_t index = kg_piece_index(session, piece);
+    if (index != SIZE_MAX)
+        kg_sequence_remove(session->sequence, index);
+    kg_block_release(piece->block);
+    piece->block = NULL;
+    piece->dropped = true;
+}
+
+enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
+{
+    if (!session->stored_id || piece->secret)
+        return KG_OK;
+    struct kg_stored_part part = {
+        .id = piece->stored_id,
+        .kind = (int)piece->kind,
+        .label = piece->label,
+        .text = piece->text,
+        .text_length = piece->length,
+        .base = piece->base,
+        .identity = piece->identity,
+        .read_rule = (int)piece->rule,
+        .dropped = piece->dropped,
+        .partial = piece->partial,
+    };
+    if (piece->block) {
+        part.ids = (int32_t *)kg_block_ids(piece->block); /* only read by the store */
+        part.id_count = kg_block_tokens(piece->block);
+    }
+    if (piece->stored_id)
+        return kg_session_store_update(session->engine->session_store, &part, err);
+    enum kg_status status = kg_session_store_append(session->engine->session_store, session->stored_id, &part, err);
+    if (status == KG_OK)
+        piece->stored_id = part.id;
+    return status;
+}
+
+enum kg_role_state kg_session_role(const struct kg_session *session)
+{
+    for (size_t i = session->count; i-- > 0;) {
+        const struct kg_piece *piece = &session->pieces[i];
+        if (!piece->block)
+            continue;
+        return piece->kind == KG_BLOCK_ANSWER ? KG_ROLE_ANSWER : piece->kind == KG_BLOCK_TURN ? KG_ROLE_CLOSED : KG_ROLE_SYSTEM;
+    }
+    return KG_ROLE_CLOSED;
+}

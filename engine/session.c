@@ -1,0 +1,316 @@
+/* A session's life: opening, resuming, what is in it, files in and out. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/state.h"
+
+static enum kg_status open_stores(struct kg_engine *engine, bool saved, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    if (!engine->chat)
+        status = kg_chat_create(engine->file, engine->tokenizer, &engine->chat, err);
+    if (status != KG_OK || !saved || engine->session_store)
+        return status;
+    status = kg_make_dirs(engine->state_dir, err);
+    return status == KG_OK ? kg_session_store_open(engine->state_dir, &engine->session_store, err) : status;
+}
+
+/* One process at a time writes a session; the lock goes with the process, however it ends. */
+static enum kg_status lock_session(struct kg_session *session, struct kg_error *err)
+{
+    char path[KG_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/session-%lld.lock", session->engine->state_dir, (long long)session->stored_id);
+    if (n < 0 || n >= (int)sizeof path)
+        return kg_fail(err, KG_ERR_RANGE, "the state directory's path is too long; set XDG_STATE_HOME to a shorter one");
+    session->lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    if (session->lock < 0)
+        return kg_fail(err, KG_ERR_IO, "cannot lock session '%s': %s: %s", session->name, path, strerror(errno));
+    if (flock(session->lock, LOCK_EX | LOCK_NB) != 0)
+        return kg_fail(err, KG_ERR_BUSY, "session '%s' is open in another kedge; close that one or choose another name", session->name);
+    return KG_OK;
+}
+
+/* Sessions hold token ids, so they belong to one model file. */
+static void model_name(const struct kg_engine *engine, char out[128])
+{
+    const struct kg_model_shape *shape = kg_model_shape(engine->model);
+    snprintf(out, 128, "%.90s (%u x %u, %u tokens)", shape->name, shape->layers, shape->width, shape->vocabulary);
+}
+
+struct restoring {
+    struct kg_session *session;
+    enum kg_status status;
+    struct kg_error *err;
+};
+
+static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
+{
+    if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_ANSWER)
+        return kg_fail(err, KG_ERR_CORRUPT, "session '%s' holds a part of unknown kind %d; choose another name", session->name, part->kind);
+    uint32_t vocabulary = kg_vocabulary(session->engine->tokenizer);
+    for (size_t i = 0; i < part->id_count; i++)
+        if (part->ids[i] < 0 || (uint32_t)part->ids[i] >= vocabulary)
+            return kg_fail(err, KG_ERR_CORRUPT, "session '%s' holds a token id that the model does not have; choose another name", session->name);
+    struct kg_piece *piece = kg_piece_add(session, (enum kg_block_kind)part->kind, part->label, part->text, part->text_length);
+    if (!piece)
+        return kg_fail_nomem(err, "resuming a session");
+    const struct kg_piece *before = session->count > 1 ? piece - 1 : NULL;
+    piece->stored_id = part->id;
+    piece->partial = part->partial;
+    piece->dropped = part->dropped;
+    piece->continues = before && piece->kind == KG_BLOCK_FILE && before->kind == KG_BLOCK_FILE && strcmp(before->label, piece->label) == 0;
+    bool alone = piece->kind == KG_BLOCK_PREAMBLE ||
+                 (session->policy == KG_POLICY_ALONE && (piece->kind == KG_BLOCK_FILE || piece->kind == KG_BLOCK_HEADING));
+    piece->rule = alone ? KG_READ_ALONE : KG_READ_CHAIN;
+    if (part->dropped || part->id_count == 0)
+        return KG_OK;
+    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule */
+    bool same_rule = !part->partial && piece->rule == (enum kg_read_rule)part->read_rule;
+    return kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, same_rule ? &part->identity : NULL, err);
+}
+
+static int restore_each(void *ctx, const struct kg_stored_part *part)
+{
+    struct restoring *restoring = ctx;
+    restoring->status = restore_part(restoring->session, part, restoring->err);
+    return restoring->status != KG_OK;
+}
+
+/* A file's digest covers its parts together. */
+static void digest_files(struct kg_session *session)
+{
+    for (size_t i = 0; i < session->count; i++) {
+        if (session->pieces[i].kind != KG_BLOCK_FILE || session->pieces[i].continues)
+            continue;
+        struct kg_digest_stream *stream = kg_digest_begin();
+        if (!stream)
+            return;
+        size_t k = i;
+        do
+            kg_digest_add(stream, session->pieces[k].text, session->pieces[k].length);
+        while (++k < session->count && session->pieces[k].continues);
+        kg_digest_end(stream, &session->pieces[i].content);
+    }
+}
+
+static enum kg_status resume(struct kg_session *session, struct kg_error *err)
+{
+    struct restoring restoring = { .session = session, .status = KG_OK, .err = err };
+    enum kg_status status = kg_session_store_parts(session->engine->session_store, session->stored_id, restore_each, &restoring, err);
+    if (restoring.status != KG_OK)
+        return restoring.status;
+    digest_files(session);
+    return status;
+}
+
+static enum kg_status add_preamble(struct kg_session *session, struct kg_error *err)
+{
+    struct kg_ids ids = { 0 };
+    enum kg_status status = kg_chat_preamble(session->engine->chat, &ids, err);
+    struct kg_piece *piece = status == KG_OK ? kg_piece_add(session, KG_BLOCK_PREAMBLE, "", "", 0) : NULL;
+    if (status == KG_OK && !piece)
+        status = kg_fail_nomem(err, "starting a session");
+    if (status == KG_OK)
+        status = kg_piece_place(session, session->count - 1, ids.ids, ids.count, 0, NULL, err);
+    if (status == KG_OK)
+        status = kg_piece_store(session, &session->pieces[session->count - 1], err);
+    kg_ids_free(&ids);
+    return status;
+}
+
+static enum kg_status create_stored(struct kg_session *session, const char *name, struct kg_error *err)
+{
+    struct kg_stored_session stored;
+    char model[128], dated[128];
+    model_name(session->engine, model);
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    enum kg_status status = KG_OK;
+    for (unsigned attempt = 0; attempt < 100; attempt++) { /* two sessions may begin in one second */
+        if (!name) {
+            size_t n = strftime(dated, sizeof dated, "%Y-%m-%d %H:%M:%S", &local);
+            if (attempt)
+                snprintf(dated + n, sizeof dated - n, " (%u)", attempt + 1);
+        }
+        const char *wanted = name ? name : dated;
+        if (kg_session_store_find(session->engine->session_store, session->repository, wanted, &stored, NULL) == KG_OK && !name)
+            continue;
+        status = kg_session_store_create(session->engine->session_store, session->repository, wanted, model, &stored, err);
+        break;
+    }
+    if (status != KG_OK)
+        return status;
+    session->stored_id = stored.id;
+    snprintf(session->name, sizeof session->name, "%s", stored.name);
+    return lock_session(session, err);
+}
+
+static enum kg_status open_stored(struct kg_session *session, const struct kg_session_options *options, struct kg_error *err)
+{
+    struct kg_stored_session stored;
+    enum kg_status status = KG_ERR_NOT_FOUND;
+    if (options->name)
+        status = kg_session_store_find(session->engine->session_store, session->repository, options->name, &stored, err);
+    if (status == KG_ERR_NOT_FOUND && options->must_exist)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "there is no session '%s' for this repository; /sessions lists them", options->name ? options->name : "");
+    if (status == KG_ERR_NOT_FOUND) {
+        status = create_stored(session, options->name, err);
+        return status == KG_OK ? add_preamble(session, err) : status;
+    }
+    if (status != KG_OK)
+        return status;
+    char model[128];
+    model_name(session->engine, model);
+    if (strcmp(model, stored.model) != 0)
+        return kg_fail(err, KG_ERR_USAGE, "session '%s' was held with %s; start kedge with that model (-m), or choose another name", stored.name,
+                       stored.model);
+    session->stored_id = stored.id;
+    snprintf(session->name, sizeof session->name, "%s", stored.name);
+    status = lock_session(session, err);
+    if (status == KG_OK)
+        status = resume(session, err);
+    return status == KG_OK && session->count == 0 ? add_preamble(session, err) : status;
+}
+
+enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err)
+{
+    double start = kg_seconds();
+    enum kg_status status = open_stores(engine, !options->unsaved, err);
+    struct kg_session *session = status == KG_OK ? calloc(1, sizeof *session) : NULL;
+    if (status == KG_OK && !session)
+        status = kg_fail_nomem(err, "opening a session");
+    if (status != KG_OK)
+        return status;
+    session->engine = engine;
+    session->policy = options->policy;
+    session->lock = -1;
+    snprintf(session->repository, sizeof session->repository, "%s", options->repository ? options->repository : "");
+    snprintf(session->name, sizeof session->name, "%s", options->name ? options->name : "");
+    status = kg_sequence_create(kg_model_shape(engine->model)->trained_length, &session->sequence, err);
+    if (status == KG_OK)
+        status = options->unsaved ? add_preamble(session, err) : open_stored(session, options, err);
+    if (status != KG_OK) {
+        kg_session_close(session);
+        return status;
+    }
+    session->counts.open_s = kg_seconds() - start;
+    *out = session;
+    return KG_OK;
+}
+
+void kg_session_close(struct kg_session *session)
+{
+    if (!session)
+        return;
+    if (session->sequence)
+        kg_sequence_free(session->sequence);
+    for (size_t i = 0; i < session->count; i++)
+        kg_piece_clear(&session->pieces[i]);
+    if (session->lock >= 0)
+        close(session->lock);
+    free(session->pieces);
+    free(session);
+}
+
+const char *kg_session_name(const struct kg_session *session)
+{
+    return session->name;
+}
+
+enum kg_status kg_session_rename(struct kg_session *session, const char *name, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    if (strlen(name) >= sizeof session->name || !name[0])
+        return kg_fail(err, KG_ERR_USAGE, "a session's name has 1 to %zu bytes", sizeof session->name - 1);
+    if (session->stored_id)
+        status = kg_session_store_rename(session->engine->session_store, session->stored_id, name, err);
+    if (status == KG_OK)
+        snprintf(session->name, sizeof session->name, "%s", name);
+    return status;
+}
+
+static bool is_visible(const struct kg_piece *piece)
+{
+    return piece->kind == KG_BLOCK_TURN || piece->kind == KG_BLOCK_ANSWER || (piece->kind == KG_BLOCK_FILE && !piece->continues);
+}
+
+size_t kg_session_parts(const struct kg_session *session)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < session->count; i++)
+        n += is_visible(&session->pieces[i]);
+    return n;
+}
+
+struct kg_part kg_session_part(const struct kg_session *session, size_t index)
+{
+    size_t i = 0;
+    while (!is_visible(&session->pieces[i]) || index-- > 0)
+        i++;
+    const struct kg_piece *piece = &session->pieces[i];
+    bool file = piece->kind == KG_BLOCK_FILE;
+    struct kg_part part = {
+        .kind = file ? KG_PART_FILE : piece->kind == KG_BLOCK_TURN ? KG_PART_TURN : KG_PART_ANSWER,
+        .label = piece->label,
+        .text = file ? NULL : piece->text,
+        .length = piece->length,
+        .dropped = piece->dropped,
+        .partial = piece->partial,
+    };
+    for (unsigned k = 0; file && k < 8; k++)
+        part.digest |= (uint64_t)piece->content.bytes[k] << (8 * k);
+    do
+        part.tokens += piece->block ? kg_block_tokens(piece->block) : 0;
+    while (++i < session->count && (++piece)->continues);
+    return part;
+}
+
+void kg_session_counts(const struct kg_session *session, struct kg_counts *out)
+{
+    *out = session->counts;
+    out->context_tokens = kg_sequence_tokens(session->sequence);
+    out->context_limit = kg_model_shape(session->engine->model)->trained_length;
+}
+
+struct listing {
+    int (*each)(void *ctx, const struct kg_session_summary *);
+    void *ctx;
+};
+
+static int list_one(void *ctx, const struct kg_stored_session *stored)
+{
+    struct listing *listing = ctx;
+    struct kg_session_summary summary = {
+        .name = stored->name, .repository = stored->repository, .model = stored->model, .used = stored->used, .parts = stored->parts,
+    };
+    return listing->each(listing->ctx, &summary);
+}
+
+enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx,
+                                struct kg_error *err)
+{
+    char path[KG_PATH_MAX];
+    enum kg_status status = KG_OK;
+    if (state_dir)
+        snprintf(path, sizeof path, "%s", state_dir);
+    else
+        status = kg_place_path(KG_PLACE_STATE, NULL, path, err);
+    struct kg_session_store *store = NULL;
+    if (status == KG_OK)
+        status = kg_make_dirs(path, err);
+    if (status == KG_OK)
+        status = kg_session_store_open(path, &store, err);
+    struct listing listing = { .each = each, .ctx = ctx };
+    if (status == KG_OK)
+        status = kg_session_store_list(store, repository, list_one, &listing, err);
+    if (store)
+        kg_session_store_close(store);
+    return status;
+}
