@@ -1,0 +1,51 @@
+/* The text that a person writes: a cursor that moves by graphemes and words, a kill buffer, undo.
+ * Any bytes; what is not valid UTF-8 is kept and shown as such. Offsets are bytes at glyph boundaries.
+ */
+#ifndef KG_TUI_EDITOR_H
+#define KG_TUI_EDITOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct kg_editor;
+
+struct kg_editor *kg_editor_create(void); /* NULL when out of memory */
+void kg_editor_free(struct kg_editor *editor);
+
+/* NUL-terminated behind its length; valid until the next change. */
+const char *kg_editor_text(const struct kg_editor *editor, size_t *length);
+size_t kg_editor_cursor(const struct kg_editor *editor);
+void kg_editor_place(struct kg_editor *editor, size_t offset);
+
+/* Every change can be undone; false: out of memory, nothing changed. Typing is undone by the word. */
+bool kg_editor_insert(struct kg_editor *editor, const char *text, size_t length);
+/* Replaces bytes [from, to), the cursor stands behind the new text. */
+bool kg_editor_replace(struct kg_editor *editor, size_t from, size_t to, const char *text, size_t length);
+/* The whole text; what was there can be had back by undo. */
+bool kg_editor_set(struct kg_editor *editor, const char *text, size_t length);
+void kg_editor_undo(struct kg_editor *editor);
+
+enum kg_motion {
+    KG_MOVE_LEFT,
+    KG_MOVE_RIGHT,
+    KG_MOVE_WORD_LEFT,
+    KG_MOVE_WORD_RIGHT,
+    KG_MOVE_LINE_START, /* of the line between newlines */
+    KG_MOVE_LINE_END,
+    KG_MOVE_START,
+    KG_MOVE_END
+};
+/* Where the cursor would be. */
+size_t kg_editor_target(const struct kg_editor *editor, enum kg_motion motion);
+void kg_editor_move(struct kg_editor *editor, enum kg_motion motion);
+/* Removes what lies between the cursor and where the motion goes. kill: it can be yanked; kills in a row add up. */
+void kg_editor_erase(struct kg_editor *editor, enum kg_motion motion, bool kill);
+/* To the end of the line, or the newline when there already. */
+void kg_editor_kill_line(struct kg_editor *editor);
+void kg_editor_yank(struct kg_editor *editor);
+
+/* A row up (-1) or down (1) on a screen where rows are `width` columns, keeping the column; false at the first or
+ * last row, the cursor stays. */
+bool kg_editor_move_row(struct kg_editor *editor, int direction, int width);
+
+#endif
