@@ -45,14 +45,14 @@ static int loading(void *ctx, uint64_t done, uint64_t total)
 {
     struct kg_engine *engine = ctx;
     kg_engine_progress(engine, KG_STAGE_LOADING, "", done, total);
-    return atomic_load(&engine->stop);
+    return engine->give_up && engine->give_up(engine->ctx);
 }
 
 static int checking(void *ctx, uint64_t done)
 {
     struct kg_engine *engine = ctx;
     kg_engine_progress(engine, KG_STAGE_CHECKING, "", done, kg_gguf_bytes(engine->file));
-    return atomic_load(&engine->stop);
+    return engine->give_up && engine->give_up(engine->ctx);
 }
 
 static void set_notice(struct kg_engine *engine, const char *text)
@@ -149,6 +149,7 @@ enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg
     if (!engine)
         return kg_fail_nomem(err, "opening the engine");
     engine->progress = options->progress;
+    engine->give_up = options->give_up;
     engine->ctx = options->ctx;
     enum kg_status status = open_model(engine, options, err);
     if (status == KG_OK)

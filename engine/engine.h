@@ -47,13 +47,14 @@ struct kg_engine_options {
     bool cache_off;        /* neither reads nor writes kv.db */
     uint64_t cache_bytes;  /* 0 = default budget */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
+    int (*give_up)(void *ctx); /* may be NULL; asked while opening: nonzero ends kg_engine_open with KG_ERR_CANCELLED */
     void *ctx;
 };
 
 enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg_engine **out, struct kg_error *err);
 void kg_engine_close(struct kg_engine *engine); /* sessions must be closed; NULL is fine */
 
-/* Ends what the engine is doing (opening excepted) within about a layer's time: it returns KG_ERR_CANCELLED, or for an
+/* Ends what the engine is doing (opening excepted: see give_up) within about a layer's time: it returns KG_ERR_CANCELLED, or for an
  * answer its partial text. Stays in force until kg_engine_go. */
 void kg_engine_stop(struct kg_engine *engine);
 void kg_engine_go(struct kg_engine *engine);

@@ -31,6 +31,7 @@ struct kg_engine {
     atomic_bool stop;
     double load_s;
     void (*progress)(void *ctx, const struct kg_progress *);
+    int (*give_up)(void *ctx);
     void *ctx;
 };
 
