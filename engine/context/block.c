@@ -89,6 +89,11 @@ const struct kg_digest *kg_block_key(const struct kg_block *block)
     return &block->key;
 }
 
+void kg_block_set_key(struct kg_block *block, const struct kg_digest *key)
+{
+    block->key = *key;
+}
+
 const int32_t *kg_block_ids(const struct kg_block *block)
 {
     return block->ids;
