@@ -70,6 +70,8 @@ $(O)/%.o: %.c Makefile
 	@echo "  cc    $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(O)/engine/catalogue/builtin.o: config/models.conf
+
 include mk/test.mk
 include mk/install.mk
 
