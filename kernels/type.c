@@ -33,15 +33,6 @@ static float float_of_bits(uint32_t bits)
     return x;
 }
 
-double kg_f16_to_double(uint16_t bits)
-{
-    /* Exponent and fraction moved to their places in an f32 give the value times 2^-112, subnormals included. */
-    double magnitude = (double)float_of_bits((bits & 0x7fffU) << 13) * 0x1p112;
-    if ((bits & 0x7c00) == 0x7c00)
-        magnitude = bits & 0x3ff ? (double)NAN : (double)INFINITY;
-    return bits & 0x8000 ? -magnitude : magnitude;
-}
-
 uint16_t kg_f16_from_double(double x)
 {
     unsigned sign = signbit(x) ? 0x8000 : 0;

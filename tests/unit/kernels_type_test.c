@@ -12,6 +12,8 @@
 #include "kernels/backend.h"
 #include "kernels/type.h"
 #include "tests/unit/kernels_type_golden.h"
+#include "tests/unit/quantise.h"
+#include "tests/unit/seeded.h"
 
 static void values_equal_those_of_the_gguf_package(void **state)
 {
@@ -75,10 +77,38 @@ static void unknown_types_are_refused(void **state)
     }
 }
 
+/* Root mean square of the rounding of normally distributed values, as a share of their deviation, that
+ * each type must stay below; and above a fifth of which it cannot be, having so few codes. */
+static void rounded_values_come_back(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kg_type type;
+        double share;
+    } expected[] = { { KG_F32, 1e-7 },  { KG_F16, 5e-4 },  { KG_BF16, 4e-3 }, { KG_Q4_0, 0.11 }, { KG_Q4_1, 0.1 }, { KG_Q5_0, 0.06 },
+                     { KG_Q5_1, 0.05 }, { KG_Q8_0, 0.01 }, { KG_Q4_K, 0.1 },  { KG_Q5_K, 0.05 }, { KG_Q6_K, 0.03 } };
+    uint64_t seed = 1;
+    double x[4096], back[4096];
+    uint8_t blocks[4096 * 4];
+    for (size_t i = 0; i < 4096; i++)
+        x[i] = 3 * seeded_normal(&seed);
+    for (size_t e = 0; e < sizeof expected / sizeof *expected; e++) {
+        double squares = 0;
+        quantise(expected[e].type, x, 4096, blocks);
+        kg_dequantise(expected[e].type, blocks, 4096, back);
+        for (size_t i = 0; i < 4096; i++)
+            squares += (back[i] - x[i]) * (back[i] - x[i]);
+        double share = sqrt(squares / 4096) / 3;
+        if (!(share < expected[e].share && share > expected[e].share / 5))
+            fail_msg("%s: rms %g", kg_type_name(expected[e].type), share);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_equal_those_of_the_gguf_package),
+        cmocka_unit_test(rounded_values_come_back),
         cmocka_unit_test(every_half_survives_and_ties_go_to_even),
         cmocka_unit_test(unknown_types_are_refused),
     };
