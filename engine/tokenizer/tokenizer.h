@@ -2,7 +2,8 @@
  * qwen2, llama-bpe and gpt-2; any other model or pattern is refused by name.
  *
  * Immutable after kg_tokenizer_create, so any number of threads may use one. Any bytes can be encoded; what
- * is not UTF-8 is encoded byte by byte and decodes to the same bytes.
+ * is not UTF-8 is encoded byte by byte and decodes to the same bytes. Some vocabularies have no token for a few
+ * bytes that text hardly ever holds (SmolLM2: 21 of them); such a byte becomes U+FFFD.
  */
 #ifndef KG_ENGINE_TOKENIZER_H
 #define KG_ENGINE_TOKENIZER_H
@@ -29,19 +30,20 @@ void kg_ids_free(struct kg_ids *list);
 enum kg_status kg_tokenizer_create(const struct kg_gguf *file, struct kg_tokenizer **out, struct kg_error *err);
 void kg_tokenizer_free(struct kg_tokenizer *tokenizer);
 
-/* Appends the ids of text to *out. With `special`, names of special (control and user-defined) tokens in the text become those
- * tokens; without, which is right for all repository text and everything that a person typed, they are
- * plain text. No BOS or EOS is added. */
+/* Appends the ids of text to *out (nothing on failure). With `special`, names of special (control) tokens in the
+ * text become those tokens; without, which is right for all repository text and everything that a person typed,
+ * they are plain text. Words that the model's makers added to the vocabulary (user-defined tokens such as
+ * <tool_call>) are tokens either way. No BOS or EOS is added. KG_ERR_RANGE beyond 1 GiB. */
 enum kg_status kg_tokenize(const struct kg_tokenizer *tokenizer, const char *text, size_t length, bool special,
                            struct kg_ids *out, struct kg_error *err);
 
 uint32_t kg_vocabulary(const struct kg_tokenizer *tokenizer);
 
 /* The bytes of one token (not terminated; static for the tokenizer's life); length 0 for an id out of range.
- * `special` false gives nothing for control tokens. */
+ * `special` false gives nothing for control and unused tokens. */
 const char *kg_token_bytes(const struct kg_tokenizer *tokenizer, int32_t id, bool special, size_t *length);
 
-/* Id of a special token by its exact name, -1 if there is none. */
+/* Id of a special or user-defined token by its exact name, -1 if there is none. */
 int32_t kg_token_named(const struct kg_tokenizer *tokenizer, const char *name);
 
 bool kg_token_ends_generation(const struct kg_tokenizer *tokenizer, int32_t id); /* EOS, EOT, ... */
