@@ -1,0 +1,170 @@
+/* The forward pass of a pre-norm decoder:
+ *
+ *   x = embed(ids)
+ *   for each layer:  h = norm(x)
+ *                    q, k, v = Wq h + bq, Wk h + bk, Wv h + bv      q, k normed per head where the model does so
+ *                    x += Wo attend(q, k, v) + bo
+ *                    h = norm(x)
+ *                    x += Wdown (silu(Wgate h) * Wup h)
+ *   logits = Wout norm(x)
+ */
+#include "engine/model/parts.h"
+
+/* One pass on its way through the layers. In the last layer `from` drops the rows whose logits nobody asked for: behind
+ * the keys and values they would influence nothing any more. */
+struct run {
+    struct kg_model *model;
+    struct kg_kv *kv;
+    const struct kg_pass *pass;
+    uint32_t rows; /* in the stream */
+    uint32_t from; /* first of them in the pass */
+};
+
+static void norm(const struct run *run, enum kg_scratch out, enum kg_scratch x, const struct kg_weight *weight)
+{
+    const struct kg_model *m = run->model;
+    m->backend->rmsnorm(m->device, m->scratch[out], m->scratch[x], weight->vector, m->parameters.norm_eps, run->rows, m->parameters.shape.width);
+}
+
+static void multiply(const struct run *run, enum kg_scratch out, const struct kg_weight *weight, const struct kg_weight *bias, enum kg_scratch x)
+{
+    const struct kg_model *m = run->model;
+    m->backend->matmul(m->device, m->scratch[out], weight->matrix, m->scratch[x], bias->vector, run->rows);
+}
+
+/* x += delta */
+static void join(const struct run *run)
+{
+    const struct kg_model *m = run->model;
+    m->backend->add(m->device, m->scratch[KG_S_STREAM], m->scratch[KG_S_DELTA], (size_t)run->rows * m->parameters.shape.width);
+}
+
+static void norm_heads(const struct run *run, enum kg_scratch x, const struct kg_weight *weight, uint32_t heads)
+{
+    const struct kg_model *m = run->model;
+    if (weight->vector)
+        m->backend->rmsnorm(m->device, m->scratch[x], m->scratch[x], weight->vector, m->parameters.norm_eps, run->rows * heads,
+                            m->parameters.shape.head_size);
+}
+
+/* Keys and values of all rows, into the pages. */
+static void write_keys(const struct run *run, const struct kg_weight *w, uint32_t layer)
+{
+    const struct kg_model *m = run->model;
+    const struct kg_pass *pass = run->pass;
+    multiply(run, KG_S_KEY, &w[KG_ATTN_K], &w[KG_ATTN_K_BIAS], KG_S_NORMED);
+    multiply(run, KG_S_VALUE, &w[KG_ATTN_V], &w[KG_ATTN_V_BIAS], KG_S_NORMED);
+    norm_heads(run, KG_S_KEY, &w[KG_ATTN_K_NORM], m->parameters.shape.kv_heads);
+    m->backend->kv_write(m->device, run->kv, layer, pass->pages, pass->first, pass->local, m->scratch[KG_S_KEY], m->scratch[KG_S_VALUE],
+                         &m->parameters.rope, run->rows);
+}
+
+static void attend(const struct run *run, const struct kg_weight *w, uint32_t layer)
+{
+    const struct kg_model *m = run->model;
+    multiply(run, KG_S_QUERY, &w[KG_ATTN_Q], &w[KG_ATTN_Q_BIAS], KG_S_NORMED);
+    norm_heads(run, KG_S_QUERY, &w[KG_ATTN_Q_NORM], m->parameters.shape.heads);
+    m->backend->attend(m->device, m->scratch[KG_S_SEEN], m->scratch[KG_S_QUERY], run->kv, layer, m->view, &m->parameters.attention,
+                       run->pass->position + (int32_t)run->from, run->rows);
+    multiply(run, KG_S_DELTA, &w[KG_ATTN_OUT], &w[KG_ATTN_OUT_BIAS], KG_S_SEEN);
+    join(run);
+}
+
+static void feed_forward(const struct run *run, const struct kg_weight *w)
+{
+    const struct kg_model *m = run->model;
+    norm(run, KG_S_NORMED, KG_S_STREAM, &w[KG_FFN_NORM]);
+    multiply(run, KG_S_GATE, &w[KG_FFN_GATE], &w[KG_FFN_GATE_BIAS], KG_S_NORMED);
+    multiply(run, KG_S_UP, &w[KG_FFN_UP], &w[KG_FFN_UP_BIAS], KG_S_NORMED);
+    m->backend->silu_mul(m->device, m->scratch[KG_S_GATE], m->scratch[KG_S_GATE], m->scratch[KG_S_UP],
+                         (size_t)run->rows * m->parameters.shape.feed_forward);
+    multiply(run, KG_S_DELTA, &w[KG_FFN_DOWN], &w[KG_FFN_DOWN_BIAS], KG_S_GATE);
+    join(run);
+}
+
+/* Keeps the rows from `from` on, of the stream and of its norm. */
+static void drop_rows(struct run *run, uint32_t from)
+{
+    const struct kg_model *m = run->model;
+    uint32_t width = m->parameters.shape.width;
+    for (uint32_t r = from; from > 0 && r < run->rows; r++) {
+        m->backend->copy_row(m->device, m->scratch[KG_S_STREAM], r - from, m->scratch[KG_S_STREAM], r, width);
+        m->backend->copy_row(m->device, m->scratch[KG_S_NORMED], r - from, m->scratch[KG_S_NORMED], r, width);
+    }
+    run->rows -= from;
+    run->from = from;
+}
+
+static enum kg_status run_layers(struct run *run, struct kg_error *err)
+{
+    const struct kg_model *m = run->model;
+    uint32_t layers = m->parameters.shape.layers;
+    for (uint32_t i = 0; i < layers; i++) {
+        const struct kg_weight *w = m->layers[i];
+        if (run->pass->stop && atomic_load_explicit(run->pass->stop, memory_order_relaxed))
+            return kg_fail(err, KG_ERR_CANCELLED, "reading was stopped");
+        norm(run, KG_S_NORMED, KG_S_STREAM, &w[KG_ATTN_NORM]);
+        write_keys(run, w, i);
+        if (i + 1 == layers)
+            drop_rows(run, run->pass->logits_from);
+        if (run->rows == 0)
+            break;
+        attend(run, w, i);
+        feed_forward(run, w);
+    }
+    return KG_OK;
+}
+
+/* The rows that are left in the stream, some at a time. */
+static enum kg_status read_logits(const struct run *run, float *logits, struct kg_error *err)
+{
+    struct kg_model *m = run->model;
+    const struct kg_backend *b = m->backend;
+    const struct kg_model_shape *shape = &m->parameters.shape;
+    const struct kg_matrix *matrix = m->weights[KG_OUT].matrix ? m->weights[KG_OUT].matrix : m->weights[KG_EMBEDDING].matrix;
+    enum kg_status status = KG_OK;
+    norm(run, KG_S_NORMED, KG_S_STREAM, &m->weights[KG_OUT_NORM]);
+    for (uint32_t first = 0; first < run->rows && status == KG_OK; first += KG_LOGIT_ROWS) {
+        uint32_t rows = run->rows - first < KG_LOGIT_ROWS ? run->rows - first : KG_LOGIT_ROWS;
+        for (uint32_t r = 0; r < rows && first > 0; r++)
+            b->copy_row(m->device, m->scratch[KG_S_NORMED], r, m->scratch[KG_S_NORMED], first + r, shape->width);
+        b->matmul(m->device, m->logits, matrix, m->scratch[KG_S_NORMED], NULL, rows);
+        status = b->read(m->device, m->logits, 0, logits + (size_t)first * shape->vocabulary,
+                         (size_t)rows * shape->vocabulary * sizeof *logits, err);
+    }
+    return status;
+}
+
+static enum kg_status check_pass(const struct kg_model *model, const struct kg_pass *pass, struct kg_error *err)
+{
+    const struct kg_model_shape *shape = &model->parameters.shape;
+    if (pass->rows < 1 || pass->rows > KG_ROWS_MAX || pass->logits_from > pass->rows || pass->span_count < 1)
+        return kg_fail(err, KG_ERR_RANGE, "%u tokens cannot be read at once (1 to %d can)", pass->rows, KG_ROWS_MAX);
+    if (pass->position < 0 || (int64_t)pass->position + pass->rows > shape->trained_length)
+        return kg_fail(err, KG_ERR_RANGE, "positions %d to %lld lie outside the %u that %s was trained for", pass->position,
+                       (long long)pass->position + pass->rows - 1, shape->trained_length, shape->name);
+    for (uint32_t i = 0; i < pass->rows; i++)
+        if (pass->ids[i] < 0 || (uint32_t)pass->ids[i] >= shape->vocabulary)
+            return kg_fail(err, KG_ERR_RANGE, "token %d is not in the vocabulary of %u", pass->ids[i], shape->vocabulary);
+    return KG_OK;
+}
+
+enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const struct kg_pass *pass, float *logits, struct kg_error *err)
+{
+    const struct kg_backend *b = model->backend;
+    struct run run = { .model = model, .kv = kv, .pass = pass, .rows = pass->rows };
+    enum kg_status status = check_pass(model, pass, err);
+    if (status == KG_OK)
+        status = b->view_set(model->device, model->view, pass->spans, pass->span_count, err);
+    if (status != KG_OK)
+        return status;
+    b->write(model->device, model->ids, 0, pass->ids, pass->rows * sizeof *pass->ids);
+    b->step_begin(model->device, pass->rows);
+    b->embed(model->device, model->scratch[KG_S_STREAM], model->weights[KG_EMBEDDING].matrix, model->ids, model->parameters.embedding_scale,
+             pass->rows);
+    status = run_layers(&run, err);
+    if (status == KG_OK && run.rows > 0)
+        status = read_logits(&run, logits, err);
+    b->step_end(model->device);
+    return status == KG_OK ? kg_gguf_intact(model->file, err) : status;
+}
