@@ -198,6 +198,14 @@ static void rows_are_copied(void **state)
     rig_take(&rig, to, out, sizeof out);
     for (uint32_t r = 0; r < 7; r++)
         assert_memory_equal(out + (size_t)r * 33, x + (size_t)(3 * r) % 5 * 33, 33 * sizeof *x);
+    to = rig_result(&rig, sizeof x); /* within one buffer, as the last rows of a batch move to its front */
+    rig.b->write(rig.d, to, 0, x, sizeof x);
+    rig.b->copy_row(rig.d, to, 4, to, 4, 33);
+    for (uint32_t r = 2; r < 5; r++)
+        rig.b->copy_row(rig.d, to, r - 2, to, r, 33);
+    rig_take(&rig, to, out, sizeof x);
+    assert_memory_equal(out, x + (size_t)2 * 33, (size_t)3 * 33 * sizeof *x);
+    assert_memory_equal(out + (size_t)3 * 33, x + (size_t)3 * 33, (size_t)2 * 33 * sizeof *x);
     rig_free(&rig, from);
     rig_close(&rig);
 }
