@@ -12,7 +12,8 @@
 struct kg_kv_store;
 
 /* Opens or creates directory/kv.db. A file of an older or unknown format, or one that is no database, is set aside
- * (renamed) with a notice, and a new one made. budget: bytes, 0 = 8 GiB or a tenth of the free disk, the smaller. */
+ * (renamed kv.db.aside) with a notice, and a new one made; KG_ERR_BUSY when another process uses it. budget: bytes,
+ * 0 = 8 GiB or a tenth of the free disk, the smaller. Whoever cannot open a store does without. */
 enum kg_status kg_kv_store_open(const char *directory, uint64_t budget, struct kg_kv_store **out, struct kg_error *err);
 void kg_kv_store_close(struct kg_kv_store *store);
 
@@ -27,13 +28,21 @@ struct kg_kv_label {
     const char *title;      /* a path, the start of a question, ... */
 };
 
-/* Fills the block from the store as far as the stored prefix reaches; *ready says how far (0: nothing known). */
+/* A store never fails a question: when kv.db is busy, full, damaged or unreadable, load is a miss and save does nothing,
+ * both KG_OK with a notice. They fail for want of memory, and save when the device does.
+ *
+ * Fills the block from the store as far as the stored prefix reaches and its token ids agree; *ready says how far it is
+ * filled now (0: nothing known). */
 enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err);
 /* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial
  * last page is stored too and replaced when it has grown. */
 enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block *block, const struct kg_kv_label *label, struct kg_error *err);
+/* A block that was loaded or saved is not evicted, by this process or another, until the store is closed or this is
+ * called: no session uses it any more. */
+void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key);
 
-/* For `kedge cache`. Ids are stable; texts are printable and valid until the callback returns. */
+/* For `kedge cache`. Ids are stable and never used again; texts are printable and valid until the callback returns, which
+ * may use the store. */
 struct kg_kv_entry {
     int64_t id;
     char key[65];
@@ -43,10 +52,12 @@ struct kg_kv_entry {
 };
 enum kg_status kg_kv_store_list(struct kg_kv_store *store, int (*each)(void *ctx, const struct kg_kv_entry *), void *ctx, struct kg_error *err);
 enum kg_status kg_kv_store_remove(struct kg_kv_store *store, int64_t id, struct kg_error *err); /* bytes overwritten */
+/* Removes what was set aside as well, when no other process has the store open. */
 enum kg_status kg_kv_store_remove_all(struct kg_kv_store *store, struct kg_error *err);
 /* Checks every checksum; *bad counts the blocks that failed and were removed. */
 enum kg_status kg_kv_store_verify(struct kg_kv_store *store, uint64_t *checked, uint64_t *bad, struct kg_error *err);
-uint64_t kg_kv_store_bytes(struct kg_kv_store *store);
-const char *kg_kv_store_notice(struct kg_kv_store *store); /* one line that the person should see once, or NULL */
+uint64_t kg_kv_store_bytes(struct kg_kv_store *store); /* of the file */
+/* One line that the person should see, or NULL; each is returned once and valid until the next call. Ask until NULL. */
+const char *kg_kv_store_notice(struct kg_kv_store *store);
 
 #endif

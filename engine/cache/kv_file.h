@@ -1,0 +1,123 @@
+/* The open kv.db, as the parts of the store see it: connection, statements, blocks in use, notices. */
+#ifndef KG_ENGINE_KV_FILE_H
+#define KG_ENGINE_KV_FILE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "base/paths.h"
+#include "engine/cache/db.h"
+#include "engine/cache/kv_row.h"
+#include "engine/cache/kv_store.h"
+
+/* name, text */
+#define KG_KV_SQL(X)                                                                                                              \
+    X(FIND, "SELECT id, ready, ids_digest, title FROM block WHERE key = ?1")                                                      \
+    X(NEW, "INSERT INTO block(key, model, kind, title, tokens, ready, parts, ids_digest, bytes, created, used, worth)"            \
+           " VALUES(?1, ?2, ?3, ?4, 0, 0, ?5, x'', 0, ?6, ?6, 1.0)")                                                              \
+    X(GROW, "UPDATE block SET tokens = ?2, ready = ?3, ids_digest = ?4, bytes = ?5, parts = ?6 WHERE id = ?1")                    \
+    X(SHRINK, "UPDATE block SET bytes = bytes * ?2 / max(ready, 1), ready = ?2, ids_digest = x'' WHERE id = ?1")                  \
+    X(FORGET, "DELETE FROM block WHERE id = ?1")                                                                                  \
+    X(HIT, "UPDATE block SET worth = worth * kg_decay(?2 - used) + ?3, used = ?2 WHERE id = ?1")                                  \
+    X(ROWS, "SELECT id, tokens, sum, ids, kv FROM page WHERE id BETWEEN ?1 AND ?2 ORDER BY id")                                   \
+    X(IDS, "SELECT tokens, ids FROM page WHERE id = ?1")                                                                          \
+    X(LAST_ROW, "SELECT max(id) FROM page WHERE id BETWEEN ?1 AND ?2")                                                            \
+    X(PUT_ROW, "INSERT OR REPLACE INTO page(id, tokens, sum, ids, kv) VALUES(?1, ?2, ?3, ?4, ?5)")                                \
+    X(DROP_ROWS, "DELETE FROM page WHERE id BETWEEN ?1 AND ?2")                                                                   \
+    X(BLOCKS, "SELECT id, ready, bytes, used, worth * kg_decay(?1 - used) * ready / max(bytes, 1) FROM block ORDER BY 5, 4")      \
+    X(LIST, "SELECT id, key, model, kind, title, tokens, ready, bytes, created, used, parts FROM block ORDER BY id")              \
+    X(DROP_ORPHANS, "DELETE FROM page WHERE id >> 32 NOT IN (SELECT id FROM block)")                                              \
+    X(PAGES, "PRAGMA page_count")                                                                                                 \
+    X(FREE_PAGES, "PRAGMA freelist_count")                                                                                        \
+    X(MODEL, "SELECT digest, sum FROM model_file WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime = ?4 AND ctime = ?5")   \
+    X(PUT_MODEL, "INSERT OR REPLACE INTO model_file(device, inode, size, mtime, ctime, digest, sum)"                              \
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                                           \
+    X(DROP_MODELS, "DELETE FROM model_file WHERE id NOT IN (SELECT id FROM model_file ORDER BY id DESC LIMIT 64)")
+
+enum kg_kv_sql {
+#define KG_KV_SQL_ENUM(name, text) KG_KV_##name,
+    KG_KV_SQL(KG_KV_SQL_ENUM)
+#undef KG_KV_SQL_ENUM
+        KG_KV_SQL_COUNT
+};
+
+/* A block that this process loaded or saved. */
+struct kg_kv_use {
+    int64_t id;
+    struct kg_digest key;
+    uint32_t hits; /* not yet written */
+    bool leased;
+};
+
+enum kg_kv_notice { KG_KV_ASIDE, KG_KV_DAMAGED, KG_KV_DISK_FULL, KG_KV_BUSY, KG_KV_BUDGET, KG_KV_FAILED, KG_KV_NOTICES };
+
+#define KG_KV_PATH (KG_PATH_MAX + 33)
+
+struct kg_kv_store {
+    char directory[KG_PATH_MAX], path[KG_KV_PATH];
+    uint64_t budget;
+    int lock;    /* kv.lock */
+    sqlite3 *db; /* NULL: the file became unusable; everything is a miss and nothing is saved */
+    uint64_t db_page;
+    sqlite3_stmt *statements[KG_KV_SQL_COUNT];
+    struct kg_kv_use *uses;
+    size_t use_count, use_room;
+    struct kg_error notices[KG_KV_NOTICES];
+    bool pending[KG_KV_NOTICES], seen[KG_KV_NOTICES];
+    char shown[KG_ERROR_TEXT];
+    int64_t paused_until; /* of CLOCK_MONOTONIC, in seconds; nothing is written before */
+    uint8_t *page, *part; /* host memory for one page and one part */
+    size_t page_room;
+};
+
+/* Opens or replaces kv.db; inside the gate of kv.lock. */
+enum kg_status kg_kv_file_open(struct kg_kv_store *store, struct kg_error *err);
+void kg_kv_file_close(struct kg_kv_store *store);
+/* After KG_ERR_CORRUPT: sets the file aside and makes a new one if no other process uses it, else does without. */
+void kg_kv_file_damaged(struct kg_kv_store *store);
+/* A file of the store's directory: leaf and suffix, at most 32 bytes together. */
+void kg_kv_file_path(const struct kg_kv_store *store, const char *leaf, const char *suffix, char out[KG_KV_PATH]);
+
+/* A statement with nothing bound, ready to step; NULL when it cannot be prepared (ask kg_db_fail). */
+sqlite3_stmt *kg_kv_statement(struct kg_kv_store *store, enum kg_kv_sql which);
+/* Steps a statement that returns no row, and resets it. */
+enum kg_status kg_kv_run(struct kg_kv_store *store, sqlite3_stmt *statement, struct kg_error *err);
+enum kg_status kg_kv_count(struct kg_kv_store *store, enum kg_kv_sql which, uint64_t *out, struct kg_error *err);
+enum kg_status kg_kv_begin(struct kg_kv_store *store, struct kg_error *err); /* BEGIN IMMEDIATE */
+enum kg_status kg_kv_commit(struct kg_kv_store *store, struct kg_error *err);
+
+struct kg_kv_found {
+    int64_t id; /* 0: not there */
+    uint32_t ready;
+    bool ids_known;
+    struct kg_digest ids_digest; /* of the first `ready` ids, if known */
+    char title[128];
+};
+enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key, struct kg_kv_found *out, struct kg_error *err);
+
+/* Notes that a session of this process uses a block. */
+enum kg_status kg_kv_use(struct kg_kv_store *store, int64_t id, const struct kg_digest *key, bool hit, struct kg_error *err);
+bool kg_kv_in_use(const struct kg_kv_store *store, int64_t id);
+/* Writes the hits; inside a transaction, and again if that is rolled back. */
+enum kg_status kg_kv_write_hits(struct kg_kv_store *store, struct kg_error *err);
+void kg_kv_hits_written(struct kg_kv_store *store);
+
+/* Removes a block in transactions of at most 16 MiB; gone already is fine. overwrite: zeroes what it held. */
+enum kg_status kg_kv_remove_block(struct kg_kv_store *store, int64_t id, bool overwrite, struct kg_error *err);
+/* Evicts until `bytes` more fit into the budget; *room = false when what is left is in use. */
+enum kg_status kg_kv_make_room(struct kg_kv_store *store, uint64_t bytes, bool *room, struct kg_error *err);
+/* Returns all but `kept` free bytes of the file to the file system, in small steps. */
+enum kg_status kg_kv_give_back(struct kg_kv_store *store, uint64_t kept, struct kg_error *err);
+
+/* Buffers for one page of this layout. */
+enum kg_status kg_kv_buffers(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err);
+
+/* What the person should see, once per kind. */
+void kg_kv_note(struct kg_kv_store *store, enum kg_kv_notice kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Turns the failure of a cache into a notice: only KG_ERR_NOMEM is left as a failure. */
+enum kg_status kg_kv_excuse(struct kg_kv_store *store, enum kg_status status, const struct kg_error *why, struct kg_error *err);
+
+uint64_t kg_kv_now(void);       /* seconds since 1970 */
+int64_t kg_kv_monotonic(void);  /* seconds */
+
+#endif

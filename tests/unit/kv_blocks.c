@@ -1,0 +1,122 @@
+#include "tests/unit/kv_blocks.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "tests/unit/kv_memory.h"
+
+const struct kg_kv_label kv_label = { .model = "test model", .kind = "file", .title = "src/a.c" };
+
+static void must(bool good)
+{
+    if (!good)
+        abort();
+}
+
+const char *kv_directory_make(void)
+{
+    static char path[256];
+    const char *base = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/kedge-test-XXXXXX", base && strlen(base) < 200 ? base : "/tmp");
+    must(mkdtemp(path) != NULL);
+    return path;
+}
+
+void kv_directory_remove(const char *directory)
+{
+    DIR *open = opendir(directory);
+    struct dirent *entry;
+    char path[1024];
+    while (open && (entry = readdir(open)) != NULL) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        unlink(path);
+    }
+    if (open)
+        closedir(open);
+    rmdir(directory);
+}
+
+struct kg_pool *kv_pool(uint32_t layers, uint32_t kv_heads, uint32_t head_size)
+{
+    struct kg_kv_shape shape = { layers, kv_heads, head_size };
+    struct kg_pool *pool = NULL;
+    must(kg_pool_create(&kv_memory_backend, NULL, &shape, &pool, NULL) == KG_OK);
+    return pool;
+}
+
+void kv_block_key(uint32_t n, struct kg_digest *key)
+{
+    *key = kg_digest_of(&n, sizeof n);
+}
+
+struct kg_block *kv_block_variant(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t fork, uint32_t variant)
+{
+    struct kg_digest key;
+    struct kg_block *block = NULL;
+    int32_t *ids = malloc((tokens + 1) * sizeof *ids);
+    must(ids != NULL);
+    kv_block_key(n, &key);
+    for (uint32_t i = 0; i < tokens; i++)
+        ids[i] = (int32_t)((n * 7919 + i * 31 + (i < fork ? 0 : variant)) % 100000);
+    must(kg_block_create(pool, KG_BLOCK_FILE, &key, 5, ids, tokens, &block, NULL) == KG_OK);
+    free(ids);
+    return block;
+}
+
+struct kg_block *kv_block(struct kg_pool *pool, uint32_t n, uint32_t tokens)
+{
+    return kv_block_variant(pool, n, tokens, tokens, 0);
+}
+
+/* A token's keys and values follow from the block's key and the ids up to it, as they do in a model. */
+static void expected_page(const struct kg_block *block, uint32_t page, uint32_t tokens, uint8_t *out)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(block));
+    size_t slot = (size_t)shape->head_size * 2, strips = (size_t)shape->layers * 2 * shape->kv_heads;
+    for (uint32_t t = 0; t < tokens; t++) {
+        uint64_t state = XXH3_64bits_withSeed(kg_block_ids(block), (page * KG_PAGE + t + 1) * sizeof(int32_t), kg_block_key(block)->bytes[0]);
+        for (size_t s = 0; s < strips; s++) {
+            uint8_t *at = out + (s * KG_PAGE + t) * slot;
+            for (size_t i = 0; i < slot; i++) {
+                state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+                at[i] = (uint8_t)(state >> 56);
+            }
+        }
+    }
+}
+
+void kv_block_fill(struct kg_block *block, uint32_t ready)
+{
+    uint8_t *bytes = malloc(KG_KV_PAGE_BYTES(kg_pool_shape(kg_block_pool(block))));
+    must(bytes != NULL && kg_block_reserve(block, ready, NULL) == KG_OK);
+    for (uint32_t page = kg_block_ready(block) / KG_PAGE; page * KG_PAGE < ready; page++) {
+        uint32_t left = ready - page * KG_PAGE;
+        memset(bytes, 0x5a, KG_KV_PAGE_BYTES(kg_pool_shape(kg_block_pool(block))));
+        expected_page(block, page, left < KG_PAGE ? left : KG_PAGE, bytes);
+        kg_block_import(block, page, bytes);
+    }
+    kg_block_set_ready(block, ready);
+    free(bytes);
+}
+
+bool kv_block_is_right(const struct kg_block *block)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(block));
+    size_t bytes = KG_KV_PAGE_BYTES(shape), slot = (size_t)shape->head_size * 2, strips = (size_t)shape->layers * 2 * shape->kv_heads;
+    uint8_t *expected = malloc(bytes), *found = malloc(bytes);
+    bool right = expected && found;
+    for (uint32_t page = 0; right && page * KG_PAGE < kg_block_ready(block); page++) {
+        uint32_t left = kg_block_ready(block) - page * KG_PAGE, tokens = left < KG_PAGE ? left : KG_PAGE;
+        expected_page(block, page, tokens, expected);
+        right = kg_block_export(block, page, found, NULL) == KG_OK;
+        for (size_t s = 0; right && s < strips; s++)
+            right = memcmp(expected + s * KG_PAGE * slot, found + s * KG_PAGE * slot, tokens * slot) == 0;
+    }
+    free(expected);
+    free(found);
+    return right;
+}
