@@ -1,0 +1,39 @@
+/* The indexed files in memory: what questions go through again and again. */
+#ifndef KG_INDEX_CATALOG_H
+#define KG_INDEX_CATALOG_H
+
+#include "repo-index/index.h"
+
+struct kg_catalog_file {
+    const char *path;
+    const char *name; /* last component of path */
+    uint64_t bytes;
+    uint32_t doc;        /* index into docs */
+    uint32_t words, lines;
+    uint32_t first_word; /* of the path, in path_words */
+    uint16_t word_count;
+    uint16_t name_words; /* the last so many of them are of the name */
+};
+
+struct kg_catalog {
+    struct kg_catalog_file *files; /* in the order of strcmp */
+    size_t count;
+    int64_t *docs; /* ascending ids of the store */
+    size_t doc_count;
+    uint32_t *path_words; /* kg_word_hash of each word */
+    size_t path_word_count;
+    double mean_words;
+    uint64_t version;
+    struct kg_arena *paths;
+};
+
+/* The catalog of the store as it is now; belongs to the index. To be called inside kg_store_begin_read. */
+enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err);
+void kg_catalog_free(struct kg_catalog *catalog);
+
+/* The file of this path, or NULL. */
+const struct kg_catalog_file *kg_catalog_find(const struct kg_catalog *catalog, const char *path);
+
+uint32_t kg_word_hash(const char *word, size_t length);
+
+#endif

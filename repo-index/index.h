@@ -1,0 +1,17 @@
+/* Inside of a handle, shared by the files of this folder only. */
+#ifndef KG_INDEX_INDEX_H
+#define KG_INDEX_INDEX_H
+
+#include "repo-index/repo_index.h"
+#include "repo-index/store.h"
+
+struct kg_catalog;
+
+struct kg_index {
+    char root[KG_PATH_MAX]; /* resolved */
+    int root_fd;
+    struct kg_store *store;
+    struct kg_catalog *catalog; /* NULL until the first question */
+};
+
+#endif

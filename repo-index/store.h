@@ -1,0 +1,66 @@
+/* The index of one repository in one SQLite file: files by path, texts by digest, words by FTS5.
+ *
+ *   file   path -> kind, doc, stat            one row a file of the worktree, as it was read
+ *   doc    id -> digest, words, lines         one row a text; a text outlives its files until kg_store_collect, so that
+ *                                             a branch switched to and fro is read once
+ *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
+ *
+ * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
+ * another process writing.
+ */
+#ifndef KG_INDEX_STORE_H
+#define KG_INDEX_STORE_H
+
+#include "base/digest.h"
+#include "repo-index/kind.h"
+#include "repo-index/terms.h"
+#include "repo-index/walk.h"
+
+struct kg_store;
+
+/* Opens or makes the file with mode 0600; one that is damaged or of another version is emptied. */
+enum kg_status kg_store_open(const char *path, struct kg_store **out, struct kg_error *err);
+void kg_store_close(struct kg_store *store);
+/* Empties it, whatever state it is in. */
+enum kg_status kg_store_reset(struct kg_store *store, struct kg_error *err);
+
+/* A number that changes whenever this or another process changes the file. */
+enum kg_status kg_store_version(struct kg_store *store, uint64_t *out, struct kg_error *err);
+
+enum kg_status kg_store_begin_read(struct kg_store *store, struct kg_error *err); /* one state until commit */
+enum kg_status kg_store_begin(struct kg_store *store, struct kg_error *err);      /* to write; waits for others */
+enum kg_status kg_store_commit(struct kg_store *store, struct kg_error *err);
+void kg_store_rollback(struct kg_store *store);
+
+struct kg_store_file {
+    const char *path;
+    enum kg_file_kind kind;
+    int64_t doc; /* 0 unless KG_KIND_TEXT */
+    struct kg_file_stat stat;
+};
+/* In the order of strcmp; nonzero from each stops with KG_OK. */
+enum kg_status kg_store_files(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_file *file), void *ctx, struct kg_error *err);
+enum kg_status kg_store_put_file(struct kg_store *store, const struct kg_store_file *file, struct kg_error *err);
+enum kg_status kg_store_remove_file(struct kg_store *store, const char *path, struct kg_error *err);
+
+/* The doc of a text, new or known. */
+enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_digest *digest, const struct kg_terms_view *terms, int64_t *out,
+                                struct kg_error *err);
+
+struct kg_store_text {
+    const char *path;
+    uint64_t bytes;
+    int64_t doc;
+    uint32_t words, lines;
+};
+/* The files of kind text, in the order of strcmp. */
+enum kg_status kg_store_texts(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_text *text), void *ctx, struct kg_error *err);
+
+/* Docs that hold a term (with its mark), or with prefix set any term that begins with it; ascending, each once. */
+enum kg_status kg_store_docs_with(struct kg_store *store, const char *term, size_t length, bool prefix, int (*each)(void *ctx, int64_t doc),
+                                  void *ctx, struct kg_error *err);
+
+/* Drops texts that no file has had for long, when they outnumber the others. In a transaction. */
+enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err);
+
+#endif

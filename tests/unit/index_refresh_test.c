@@ -1,0 +1,195 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "index_repo.h"
+
+static struct index_repo repo;
+
+static int set_up(void **state)
+{
+    (void)state;
+    index_repo_make(&repo);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    index_repo_remove(&repo);
+    return 0;
+}
+
+static void the_root_is_found_from_below(void **state)
+{
+    (void)state;
+    char root[KG_PATH_MAX], below[KG_PATH_MAX];
+    struct kg_error err;
+    index_repo_sh(&repo, "mkdir -p a/b");
+    snprintf(below, sizeof below, "%s/a/b", repo.root);
+    assert_int_equal(kg_repo_root(below, root, &err), KG_OK);
+    assert_string_equal(root, repo.root);
+    snprintf(below, sizeof below, "%s/.git/refs", repo.root);
+    assert_int_equal(kg_repo_root(below, root, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_repo_root(repo.base, root, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_repo_root("/nonexistent/place", root, &err), KG_ERR_NOT_FOUND);
+    index_repo_sh(&repo, "git init -q --bare ../bare.git");
+    snprintf(below, sizeof below, "%s/bare.git", repo.base);
+    assert_int_equal(kg_repo_root(below, root, &err), KG_ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "bare"));
+}
+
+static void an_empty_repository_has_an_empty_index(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index_counts counts = index_repo_refresh(index);
+    assert_int_equal(counts.files, 0);
+    struct index_found found;
+    index_repo_search(index, "anything", &found);
+    assert_int_equal(found.count, 0);
+    kg_index_close(index);
+}
+
+static void only_what_changed_is_read_again(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    char name[32], text[64];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "src/file%d.c", i);
+        snprintf(text, sizeof text, "int value_%d(void);\n", i);
+        index_repo_write(&repo, name, text);
+    }
+    struct kg_index_counts counts = index_repo_refresh(index);
+    assert_int_equal(counts.files, 40);
+    assert_int_equal(counts.fresh, 40);
+    counts = index_repo_refresh(index);
+    assert_int_equal(counts.files, 40);
+    assert_int_equal(counts.fresh, 0);
+    /* same length, at once: only the times in nanoseconds tell */
+    index_repo_write(&repo, "src/file3.c", "int walue_3(void);\n");
+    index_repo_write(&repo, "src/new.c", "int brand_new(void);\n");
+    index_repo_sh(&repo, "rm src/file5.c src/file6.c && mv src/file7.c src/moved7.c");
+    counts = index_repo_refresh(index);
+    assert_int_equal(counts.fresh, 3);
+    assert_int_equal(counts.removed, 3);
+    assert_int_equal(counts.files, 39);
+    struct index_found found;
+    index_repo_search(index, "walue_3", &found);
+    assert_true(index_found_has(&found, "src/file3.c"));
+    index_repo_search(index, "value_7", &found);
+    assert_string_equal(found.paths[0], "src/moved7.c");
+    assert_false(index_found_has(&found, "src/file7.c"));
+    kg_index_close(index);
+    counts = index_repo_counts(&repo);
+    assert_int_equal(counts.fresh, 0);
+    assert_int_equal(counts.files, 39);
+}
+
+static void a_search_names_the_line(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    struct index_found found;
+    index_repo_write(&repo, "src/user.c", "/* users */\n#include <stdio.h>\n\n\tchar *getUserName(int id)\n{\n    return names[id];\n}\n");
+    index_repo_write(&repo, "src/main.c", "int main(void)\n{\n    puts(getUserName(1));\n}\n");
+    index_repo_write(&repo, "doc/user_guide.md", "# Guide\n\nNothing\x1b[31m here \tabout it.\n");
+    index_repo_refresh(index);
+    index_repo_search(index, "getUserName", &found);
+    assert_true(found.count >= 2);
+    assert_string_equal(found.paths[0], "src/user.c");
+    assert_int_equal(found.lines[0], 4);
+    assert_string_equal(found.texts[0], "char *getUserName(int id)");
+    assert_true(index_found_has(&found, "src/main.c"));
+    index_repo_search(index, "get_user_name", &found);
+    assert_string_equal(found.paths[0], "src/user.c");
+    index_repo_search(index, "user name", &found);
+    assert_string_equal(found.paths[0], "src/user.c");
+    index_repo_search(index, "guide", &found);
+    assert_string_equal(found.paths[0], "doc/user_guide.md");
+    index_repo_search(index, "nothing", &found);
+    assert_string_equal(found.texts[0], "Nothing\\x1b[31m here  about it.");
+    index_repo_search(index, "\"' OR * NEAR( ) : ^ { \\ \xff\xfe", &found);
+    index_repo_search(index, "", &found);
+    assert_int_equal(found.count, 0);
+    kg_index_close(index);
+}
+
+static void reads_stay_inside(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    struct kg_error err;
+    char *text = NULL;
+    size_t length = 0;
+    bool secret = true;
+    index_repo_write(&repo, "a/b.txt", "inside");
+    index_repo_write(&repo, "deploy/.env", "TOKEN=1");
+    index_repo_sh(&repo, "ln -s /etc/passwd link && ln -s a alias && mkfifo pipe && ln -s ../home up && git init -q sub");
+    assert_int_equal(kg_index_read(index, "./a/b.txt", 100, &text, &length, &secret, &err), KG_OK);
+    assert_string_equal(text, "inside");
+    assert_int_equal(length, 6);
+    assert_false(secret);
+    free(text);
+    assert_int_equal(kg_index_read(index, "deploy/.env", 100, &text, &length, &secret, &err), KG_OK);
+    assert_true(secret);
+    free(text);
+    assert_int_equal(kg_index_read(index, "a/b.txt", 5, &text, &length, &secret, &err), KG_ERR_RANGE);
+    assert_int_equal(kg_index_read(index, "a/c.txt", 5, &text, &length, &secret, &err), KG_ERR_NOT_FOUND);
+    static const char *const refused[] = { "", "/etc/passwd", "../home/.gitconfig", "a/../a/b.txt", "a//b.txt", "a/./b.txt", "link", "alias/b.txt",
+                                           "up/.gitconfig", "pipe", "a", ".git/config", "sub/.git/config", ".GIT/config", "git~1/config",
+                                           ".git./config", ".git /config", ".g\xe2\x80\x8cit/config", ".git:x/config", "sub/.Git\xef\xbb\xbf/HEAD" };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        enum kg_status status = kg_index_read(index, refused[i], 100, &text, &length, &secret, &err);
+        if (status != KG_ERR_UNSUPPORTED)
+            fail_msg("%s: %s", refused[i], kg_status_name(status));
+    }
+    kg_index_close(index);
+}
+
+static void what_is_left_out_is_counted(void **state)
+{
+    (void)state;
+    index_repo_write(&repo, ".gitignore", "*.o\nbuild/\n!keep.o\n");
+    index_repo_write(&repo, "a.o", "x");
+    index_repo_write(&repo, "keep.o", "kept by a rule");
+    index_repo_write(&repo, "build/x.c", "int ignored;");
+    index_repo_write(&repo, "forced.o", "tracked although ignored");
+    index_repo_write_bytes(&repo, "image.bin", "\x89PNG\0\0", 6);
+    index_repo_write(&repo, "package-lock.json", "{}");
+    index_repo_write(&repo, "gen.go", "// Code generated by tool. DO NOT EDIT.\npackage x\n");
+    index_repo_write(&repo, ".env", "KEY=1");
+    index_repo_write(&repo, "id_rsa", "key");
+    index_repo_write(&repo, "odd.txt", "-----BEGIN RSA PRIVATE KEY-----\nabc\n");
+    index_repo_sh(&repo, "git add -f forced.o && ln -s a.o link.c && mkfifo pipe && head -c 1048577 /dev/zero | tr '\\0' 'x' > huge.txt");
+    struct kg_index_counts counts = index_repo_counts(&repo);
+    assert_int_equal(counts.files, 3); /* .gitignore keep.o forced.o */
+    assert_int_equal(counts.ignored, 2);
+    assert_int_equal(counts.binary, 1);
+    assert_int_equal(counts.generated, 2);
+    assert_int_equal(counts.secret, 3);
+    assert_int_equal(counts.links, 1);
+    assert_int_equal(counts.unreadable, 1);
+    assert_int_equal(counts.huge, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_root_is_found_from_below, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_empty_repository_has_an_empty_index, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_what_changed_is_read_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_search_names_the_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_stay_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_left_out_is_counted, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
