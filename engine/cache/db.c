@@ -36,6 +36,7 @@ static enum kg_status status_of(int rc)
         return KG_ERR_FULL;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT: /* no statement of ours breaks one unless the tables contradict each other */
         return KG_ERR_CORRUPT;
     default:
         return KG_ERR_IO;

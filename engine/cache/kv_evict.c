@@ -60,6 +60,8 @@ static enum kg_status remove_some(struct kg_kv_store *store, int64_t id, uint32_
 enum kg_status kg_kv_remove_block(struct kg_kv_store *store, int64_t id, bool overwrite, struct kg_error *err)
 {
     bool gone = false;
+    if (!kg_kv_id_is_sane(id)) /* it never had rows */
+        return run_with(store, KG_KV_FORGET, id, 0, err);
     enum kg_status status = overwrite ? kg_db_exec(store->db, "PRAGMA secure_delete = ON", err) : KG_OK;
     while (status == KG_OK && !gone)
         status = remove_some(store, id, overwrite ? ROWS_OVERWRITTEN_AT_ONCE : ROWS_AT_ONCE, &gone, err);

@@ -214,7 +214,7 @@ enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key
         sqlite3_int64 id = sqlite3_column_int64(find, 0), ready = sqlite3_column_int64(find, 1);
         const void *digest = sqlite3_column_blob(find, 2);
         const char *title = (const char *)sqlite3_column_text(find, 3);
-        out->id = id > 0 && id <= INT32_MAX ? id : 0;
+        out->id = kg_kv_id_is_sane(id) ? id : 0;
         out->ready = ready > 0 && ready <= INT32_MAX ? (uint32_t)ready : 0;
         out->ids_known = digest && sqlite3_column_bytes(find, 2) == (int)sizeof out->ids_digest;
         if (out->ids_known)

@@ -86,6 +86,12 @@ enum kg_status kg_kv_count(struct kg_kv_store *store, enum kg_kv_sql which, uint
 enum kg_status kg_kv_begin(struct kg_kv_store *store, struct kg_error *err); /* BEGIN IMMEDIATE */
 enum kg_status kg_kv_commit(struct kg_kv_store *store, struct kg_error *err);
 
+/* Numbers that a row's number has room for. */
+static inline bool kg_kv_id_is_sane(int64_t id)
+{
+    return id > 0 && id < INT32_MAX;
+}
+
 struct kg_kv_found {
     int64_t id; /* 0: not there */
     uint32_t ready;

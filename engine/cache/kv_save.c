@@ -88,7 +88,7 @@ static enum kg_status new_block(struct saving *s, struct kg_error *err)
     }
     enum kg_status status = kg_kv_run(s->store, insert, err);
     s->found = (struct kg_kv_found){ .id = sqlite3_last_insert_rowid(s->store->db) };
-    return status == KG_OK && s->found.id > INT32_MAX ? kg_fail(err, KG_ERR_CORRUPT, "block numbers ran out") : status;
+    return status == KG_OK && !kg_kv_id_is_sane(s->found.id) ? kg_fail(err, KG_ERR_CORRUPT, "block numbers ran out") : status;
 }
 
 /* Rows of the page in which the block parts from what is stored, and of those behind it. */

@@ -296,8 +296,8 @@ static enum kg_status check_rows(struct kg_kv_store *store, const struct listed 
     sqlite3_stmt *rows = kg_kv_statement(store, KG_KV_ROWS);
     int rc = rows ? SQLITE_OK : sqlite3_errcode(store->db);
     uint32_t page = 0, part = 0, ready = block->entry.ready;
-    *good = block->parts > 0 && block->parts < 1U << KG_KV_PART_BITS && block->entry.id > 0 && block->entry.id <= INT32_MAX;
-    if (rows) {
+    *good = block->parts > 0 && block->parts < 1U << KG_KV_PART_BITS && kg_kv_id_is_sane(block->entry.id);
+    if (rows && *good) {
         sqlite3_bind_int64(rows, 1, KG_KV_ROW_ID(block->entry.id, 0, 0));
         sqlite3_bind_int64(rows, 2, KG_KV_ROW_ID(block->entry.id + 1, 0, 0) - 1);
     }

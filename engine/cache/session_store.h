@@ -39,22 +39,27 @@ struct kg_stored_session {
     uint32_t parts;
 };
 
+/* Opens or creates directory/sessions.db (mode 0600). A file of a newer version (KG_ERR_UNSUPPORTED), of something else
+ * (KG_ERR_FORMAT) or damaged (KG_ERR_CORRUPT) is refused and stays as it is. */
 enum kg_status kg_session_store_open(const char *directory, struct kg_session_store **out, struct kg_error *err);
 void kg_session_store_close(struct kg_session_store *store);
 
-/* KG_ERR_NOT_FOUND if there is none of that name in that repository ("" = outside any). */
+/* KG_ERR_NOT_FOUND if there is none of that name in that repository ("" = outside any). Names have 1 to 127 bytes
+ * (KG_ERR_RANGE) and are unique in a repository: create and rename fail with KG_ERR_USAGE for one that is there. */
 enum kg_status kg_session_store_find(struct kg_session_store *store, const char *repository, const char *name, struct kg_stored_session *out, struct kg_error *err);
 enum kg_status kg_session_store_create(struct kg_session_store *store, const char *repository, const char *name, const char *model, struct kg_stored_session *out, struct kg_error *err);
 enum kg_status kg_session_store_rename(struct kg_session_store *store, int64_t session, const char *name, struct kg_error *err);
+/* What was deleted is overwritten in the file. */
 enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t session, struct kg_error *err);
 /* All sessions of a repository (NULL: of all), last used first. */
 enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository, int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err);
 
-/* Durable on return. append sets part->id; update replaces text, ids, identity,
- * dropped and partial of part->id. */
+/* Durable on return. append sets part->id; update replaces text, ids, identity, read_rule, dropped and partial of
+ * part->id. text and ids may be NULL when they are empty. KG_ERR_NOT_FOUND when the session or part was deleted. */
 enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err);
 enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err);
-/* The part passed to each is valid until it returns. */
+/* In order of appearance; nonzero from each ends it. The part is valid until each returns, which may use the store.
+ * A part that does not match its checksum is left out; when all others were passed the result is KG_ERR_CORRUPT. */
 enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t session, int (*each)(void *ctx, const struct kg_stored_part *), void *ctx, struct kg_error *err);
 
 #endif
