@@ -29,7 +29,7 @@ LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 # Instruction sets are chosen at run time; only these files may use them.
 $(O)/%_avx2.o: CFLAGS += -O3 -mavx2 -mfma -mf16c -mbmi2
-$(O)/%_avx512.o: CFLAGS += -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2
+$(O)/%_avx512.o: CFLAGS += -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
 
 # The order of the libraries is the direction of the includes.
 sources = $(wildcard $(1)/*.c $(1)/*/*.c)

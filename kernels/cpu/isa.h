@@ -1,0 +1,105 @@
+/* What one instruction set has to offer: the inner loops of all operations, as a table that is chosen when the
+ * device is opened. They work on plain memory and in one thread; device.c and its neighbours cut the work.
+ *
+ * Both tables give the same bits. Sums of f32 are formed in 16 lanes in the same order (two vectors of 8 in
+ * AVX2), products are fused where the source says so and nowhere else, and sums of products of codes are integers.
+ */
+#ifndef KG_KERNELS_CPU_ISA_H
+#define KG_KERNELS_CPU_ISA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/cpu/packed.h"
+
+/* Rows of activations rounded to 8 bits per step: x = scale * q, scale = max |x| / 127.
+ *
+ * Rows are in groups that one pass of a kernel takes: of `group` rows as long as there are so many, then of 8, 4,
+ * 2, 1. Numbers of step s of row r in the group of n rows from row f on stand at index f * steps + s * n + (r - f);
+ * in q these are 32 bytes each, in half_sums and offsets 2 numbers each. */
+struct kg_activations {
+    uint32_t rows, cols, group;
+    uint32_t steps; /* of KG_STEP columns, rounded up to an even number; a step behind the last column is zero */
+    int8_t *q;
+    float *scales;
+    float *sums;         /* of x */
+    int32_t *half_sums;  /* of q over the columns 0..15 and 16..31 */
+    int32_t *offsets;    /* what integer sums start from: -zero times the sum of q; for Q6_K of each half, else of the step */
+};
+
+/* The group that holds a row: its first row and its number of rows. */
+static inline void kg_activations_group(uint32_t rows, uint32_t group, uint32_t row, uint32_t *first, uint32_t *n)
+{
+    *first = 0;
+    *n = group;
+    while (row >= *first + *n || *first + *n > rows) {
+        if (*first + *n <= rows)
+            *first += *n;
+        else
+            *n /= 2;
+    }
+}
+
+/* out (rows of x, w_rows) = x * w^T + bias for a range of tiles and of rows. */
+struct kg_product {
+    const uint8_t *tiles;
+    size_t tile_bytes;
+    uint32_t records; /* in a tile */
+    uint32_t w_rows, cols;
+    const struct kg_activations *x; /* quantised weights */
+    const float *plain_x;           /* F32, F16, BF16 */
+    uint32_t rows;
+    float *out;
+    const float *bias; /* or NULL */
+};
+
+/* Query heads that look at one KV head: what attention computes for keys 0 .. KG_SEGMENT-1 from a segment's start. */
+#define KG_SEGMENT_PAGES 16
+#define KG_SEGMENT       (KG_SEGMENT_PAGES * KG_PAGE)
+
+struct kg_segment {
+    const uint16_t *keys[KG_SEGMENT_PAGES]; /* (KG_PAGE, head_size) each */
+    const uint16_t *values[KG_SEGMENT_PAGES];
+    uint32_t head_size, padded_size; /* padded to a multiple of 16 */
+    uint32_t queries;
+    const float *q;          /* (queries, head_size), rotated and scaled */
+    const uint32_t *visible; /* keys that each query sees, 0 .. KG_SEGMENT */
+    float soft_cap;
+    float *scores; /* scratch (queries, KG_SEGMENT) */
+    float *tile;   /* scratch (head_size, KG_PAGE) */
+    /* Results: w[t] = exp(s[t] - max), max, the sum of w, and acc[d] = sum of w[t] v[t][d] (queries, padded_size).
+     * A query that sees nothing has sum 0, and its max and acc mean nothing. */
+    float *max, *sum, *acc;
+};
+
+struct kg_isa {
+    const char *name;     /* as in options->instructions */
+    const char *describe; /* for people */
+    uint32_t group;       /* of kg_activations */
+
+    void (*quantise)(struct kg_activations *out, const float *x, uint32_t row); /* x: that row */
+    /* By enum kg_type: tiles and rows from begin to end; begins of rows are multiples of 16. */
+    void (*products[KG_BF16 + 1])(const struct kg_product *, uint32_t tile_begin, uint32_t tile_end, uint32_t row_begin,
+                                  uint32_t row_end);
+
+    void (*rmsnorm)(float *out, const float *x, const float *weight, float eps, uint32_t cols);
+    void (*add)(float *x, const float *y, size_t n);
+    void (*silu_mul)(float *out, const float *gate, const float *up, size_t n);
+    /* out (n heads of head_size) = factor * (x turned by the angles): cosine and sine of each pair. out may be x. */
+    void (*rotate)(float *out, const float *x, uint32_t heads, uint32_t head_size, enum kg_rope_layout layout, uint32_t pairs,
+                   const float *cosines, const float *sines, float factor);
+    void (*to_f16)(uint16_t *out, const float *x, size_t n);
+    void (*segment)(const struct kg_segment *);
+    /* Joins a segment's result (m, s, a) to those before it (max, sum, acc of n elements); s > 0. */
+    void (*join)(float *max, float *sum, float *acc, float m, float s, const float *a, uint32_t n);
+    void (*divide)(float *out, const float *acc, float sum, uint32_t n);
+    /* Appends to `ids` the indices of elements above or equal to `least` from begin on, until there are `capacity`
+     * of them or n is reached; returns where it stopped. *count grows. NaN is above nothing. */
+    uint32_t (*find_above)(const float *x, uint32_t begin, uint32_t n, float least, uint32_t *ids, uint32_t *count, uint32_t capacity);
+    uint64_t (*read_all)(const void *bits, size_t bytes); /* bytes a multiple of 512, aligned to 64 */
+};
+
+extern const struct kg_isa kg_isa_avx2, kg_isa_avx512;
+
+#endif

@@ -1,0 +1,28 @@
+/* The kernels in AVX-512 with VNNI. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/lanes_avx512.h"
+
+#include "kernels/cpu/rows_lanes.h"
+#include "kernels/cpu/product_lanes.h"
+#include "kernels/cpu/attend_lanes.h"
+
+const struct kg_isa kg_isa_avx512 = {
+    .name = "avx512",
+    .describe = "AVX-512 VNNI",
+    .group = W_GROUP,
+    .quantise = quantise,
+    .products = KG_PRODUCTS,
+    .rmsnorm = rmsnorm,
+    .add = add,
+    .silu_mul = silu_mul,
+    .rotate = rotate,
+    .to_f16 = to_f16,
+    .segment = segment,
+    .join = join,
+    .divide = divide,
+    .find_above = find_above,
+    .read_all = read_all,
+};

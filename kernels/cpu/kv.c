@@ -1,0 +1,203 @@
+/* Pages of keys and values, and views of them. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/device.h"
+
+#define CHUNK_BYTES ((size_t)32 << 20)
+
+enum kg_status kg_cpu_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
+{
+    (void)device;
+    assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    struct kg_kv *kv = calloc(1, sizeof *kv);
+    if (!kv)
+        return kg_fail_nomem(err, "creating pages of keys and values");
+    kv->shape = *shape;
+    kv->page_bytes = KG_KV_PAGE_BYTES(shape);
+    kv->chunk_pages = kv->page_bytes < CHUNK_BYTES ? (uint32_t)(CHUNK_BYTES / kv->page_bytes) : 1;
+    *out = kv;
+    return KG_OK;
+}
+
+static enum kg_status add_chunk(struct kg_device *device, struct kg_kv *kv, struct kg_error *err)
+{
+    struct kg_memory *chunks = realloc(kv->chunk, (kv->chunks + 1) * sizeof *chunks);
+    if (!chunks)
+        return kg_fail_nomem(err, "adding pages of keys and values");
+    kv->chunk = chunks;
+    enum kg_status status = kg_memory_map(&chunks[kv->chunks], kv->chunk_pages * kv->page_bytes, &device->memory,
+                                          "adding pages of keys and values", err);
+    if (status)
+        return status;
+    kv->chunks++;
+    kv->pages += kv->chunk_pages;
+    return KG_OK;
+}
+
+enum kg_status kg_cpu_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    while (!status && kv->pages < pages)
+        status = add_chunk(device, kv, err);
+    return status;
+}
+
+void kg_cpu_kv_free(struct kg_device *device, struct kg_kv *kv)
+{
+    if (!kv)
+        return;
+    for (uint32_t i = 0; i < kv->chunks; i++)
+        kg_memory_unmap(&kv->chunk[i], &device->memory);
+    free(kv->chunk);
+    free(kv);
+}
+
+static uint8_t *page_at(const struct kg_kv *kv, uint32_t page)
+{
+    assert(page < kv->pages);
+    return (uint8_t *)kv->chunk[page / kv->chunk_pages].bits + page % kv->chunk_pages * kv->page_bytes;
+}
+
+uint16_t *kg_cpu_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    assert(layer < s->layers && head < s->kv_heads);
+    return (uint16_t *)(void *)page_at(kv, page) + (((size_t)layer * 2 + value) * s->kv_heads + head) * KG_PAGE * s->head_size;
+}
+
+enum kg_status kg_cpu_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
+{
+    (void)device, (void)err;
+    memcpy(host, page_at(kv, page), kv->page_bytes);
+    return KG_OK;
+}
+
+void kg_cpu_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)
+{
+    (void)device;
+    memcpy(page_at(kv, page), host, kv->page_bytes);
+}
+
+struct kv_write {
+    const struct kg_isa *isa;
+    const struct kg_kv *kv;
+    const uint32_t *pages;
+    const struct kg_rope *rope;
+    const float *k, *v, *angles;
+    uint32_t layer, first;
+};
+
+static void write_token(void *context, uint32_t piece, uint32_t thread)
+{
+    (void)thread;
+    const struct kv_write *w = context;
+    const uint32_t heads = w->kv->shape.kv_heads, n = w->kv->shape.head_size, t = w->first + piece;
+    const float *cosines = w->angles ? w->angles + (size_t)piece * 2 * w->rope->pairs : NULL;
+    const float *sines = cosines ? cosines + w->rope->pairs : NULL;
+    for (uint32_t h = 0; h < heads; h++) {
+        const size_t from = ((size_t)piece * heads + h) * n, to = (size_t)(t % KG_PAGE) * n;
+        float rotated[KG_HEAD_MAX];
+        w->isa->rotate(rotated, w->k + from, 1, n, w->rope->layout, w->rope->pairs, cosines, sines, 1);
+        w->isa->to_f16(kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 0, h) + to, rotated, n);
+        w->isa->to_f16(kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 1, h) + to, w->v + from, n);
+    }
+}
+
+void kg_cpu_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
+                     const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows)
+{
+    const size_t n = (size_t)rows * kv->shape.kv_heads * kv->shape.head_size;
+    assert(2 * rope->pairs <= kv->shape.head_size || rope->layout == KG_ROPE_NONE);
+    struct kg_angle_range range = { .first = (int64_t)local + first, .count = rows };
+    if (kg_angles_find(&device->angles, rope, &range, 1, device->pool, &device->memory, NULL)) {
+        device->failed = true;
+        return;
+    }
+    struct kv_write write = {
+        .isa = device->isa,
+        .kv = kv,
+        .pages = pages,
+        .rope = rope,
+        .k = kg_cpu_in(k, n, sizeof(float)),
+        .v = kg_cpu_in(v, n, sizeof(float)),
+        .angles = range.rows,
+        .layer = layer,
+        .first = first,
+    };
+    kg_cpu_pool_run(device->pool, write_token, &write, rows);
+}
+
+enum kg_status kg_cpu_view_create(struct kg_device *device, struct kg_view **out, struct kg_error *err)
+{
+    (void)device;
+    *out = calloc(1, sizeof **out);
+    return *out ? KG_OK : kg_fail_nomem(err, "creating a view");
+}
+
+static void clear(struct kg_device *device, struct kg_view *view)
+{
+    free(view->spans);
+    free(view->ranges);
+    free(view->segments);
+    free(view->pages);
+    device->memory -= view->bytes;
+    *view = (struct kg_view){ 0 };
+}
+
+void kg_cpu_view_free(struct kg_device *device, struct kg_view *view)
+{
+    if (view)
+        clear(device, view);
+    free(view);
+}
+
+static size_t pages_of(const struct kg_span *span)
+{
+    return ((size_t)span->tokens + KG_PAGE - 1) / KG_PAGE;
+}
+
+static size_t segments_of(const struct kg_span *span)
+{
+    return ((size_t)span->tokens + KG_SEGMENT - 1) / KG_SEGMENT;
+}
+
+static void copy_spans(struct kg_view *view, const struct kg_span *spans)
+{
+    uint32_t *next_page = view->pages;
+    struct kg_view_segment *next_segment = view->segments;
+    for (uint32_t i = 0; i < view->n_spans; i++) {
+        view->spans[i] = spans[i];
+        view->spans[i].pages = next_page;
+        memcpy(next_page, spans[i].pages, pages_of(&spans[i]) * sizeof *next_page);
+        next_page += pages_of(&spans[i]);
+        for (uint32_t s = 0; s < segments_of(&spans[i]); s++)
+            *next_segment++ = (struct kg_view_segment){ .span = i, .first = s * KG_SEGMENT };
+    }
+}
+
+enum kg_status kg_cpu_view_set(struct kg_device *device, struct kg_view *view, const struct kg_span *spans, uint32_t n, struct kg_error *err)
+{
+    size_t segments = 0, pages = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        assert(spans[i].tokens >= 1);
+        segments += segments_of(&spans[i]);
+        pages += pages_of(&spans[i]);
+    }
+    clear(device, view);
+    view->spans = calloc(n + 1UL, sizeof *view->spans);
+    view->ranges = calloc(n + 1UL, sizeof *view->ranges);
+    view->segments = calloc(segments + 1, sizeof *view->segments);
+    view->pages = calloc(pages + 1, sizeof *view->pages);
+    if (!view->spans || !view->ranges || !view->segments || !view->pages) {
+        clear(device, view);
+        return kg_fail_nomem(err, "setting a view");
+    }
+    view->n_spans = n;
+    view->n_segments = (uint32_t)segments;
+    view->bytes = n * (sizeof *view->spans + sizeof *view->ranges) + segments * sizeof *view->segments + pages * sizeof *view->pages;
+    device->memory += view->bytes;
+    copy_spans(view, spans);
+    return KG_OK;
+}

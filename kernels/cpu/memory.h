@@ -1,0 +1,24 @@
+/* Large memory of the device: anonymous mappings, zeroed, counted.
+ *
+ * Mappings of 2 MiB and more start at a multiple of 2 MiB and ask for huge pages: weights are streamed once per
+ * token, and with small pages a quarter of the bandwidth goes into address translation.
+ */
+#ifndef KG_KERNELS_CPU_MEMORY_H
+#define KG_KERNELS_CPU_MEMORY_H
+
+#include <stddef.h>
+
+#include "base/status.h"
+
+struct kg_memory {
+    void *bits;   /* aligned to 64 bytes at least; NULL when bytes is 0 */
+    size_t bytes; /* as asked for */
+    void *mapping;
+    size_t mapped;
+};
+
+/* *counter grows by the bytes asked for. what: as in kg_fail_nomem. */
+enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *counter, const char *what, struct kg_error *err);
+void kg_memory_unmap(struct kg_memory *memory, size_t *counter); /* leaves it empty; empty is fine */
+
+#endif

@@ -1,0 +1,180 @@
+#include "kernels/cpu/pool.h"
+
+#include <assert.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Rounds of waiting with a pause instruction before a thread sleeps: some 30 microseconds. */
+#define SPINS 1000
+
+/* The ticket says which job is open and which of its pieces is next, in one word:
+ *
+ *      63            24 23        0
+ *     |   job number   |  piece   |
+ *
+ * A thread takes a piece by advancing the ticket that it has seen. That fails when the job has changed since,
+ * so a thread that slept in between can neither take a piece of a later job with an older function, nor read a
+ * job description that is being written: the next one is written only after all pieces of this one are done. */
+#define PIECE_BITS 24
+#define PIECE_MASK ((UINT64_C(1) << PIECE_BITS) - 1)
+
+struct worker {
+    struct kg_cpu_pool *pool;
+    pthread_t thread;
+    uint32_t index;
+};
+
+struct kg_cpu_pool {
+    _Alignas(64) _Atomic uint64_t ticket;
+    _Atomic(kg_cpu_pool_work *) work;
+    _Atomic(void *) context;
+    _Atomic uint32_t pieces;
+    _Alignas(64) _Atomic uint32_t done;  /* pieces of the open job that are finished */
+    _Atomic uint32_t caller_sleeps;
+    _Alignas(64) _Atomic uint32_t bell;  /* changes with every job: what sleeping workers wait for */
+    _Atomic uint32_t sleeping;           /* workers that sleep or are about to */
+    _Atomic bool closing;
+    uint32_t threads;
+    struct worker *workers;
+};
+
+static void pause_briefly(void)
+{
+    __builtin_ia32_pause();
+}
+
+static void sleep_while(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(_Atomic uint32_t *word, int threads)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
+}
+
+/* Takes and computes pieces until the job that is open has none left. */
+static void take_pieces(struct kg_cpu_pool *pool, uint32_t thread)
+{
+    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    for (;;) {
+        kg_cpu_pool_work *work = atomic_load_explicit(&pool->work, memory_order_relaxed);
+        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+        uint32_t pieces = atomic_load_explicit(&pool->pieces, memory_order_relaxed);
+        uint32_t piece = (uint32_t)(ticket & PIECE_MASK);
+        if (piece >= pieces)
+            return;
+        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket + 1, memory_order_acq_rel, memory_order_acquire))
+            continue;
+        ticket++;
+        work(context, piece, thread);
+        if (atomic_fetch_add(&pool->done, 1) + 1 == pieces && atomic_load(&pool->caller_sleeps))
+            wake(&pool->done, 1);
+    }
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *self = argument;
+    struct kg_cpu_pool *pool = self->pool;
+    uint32_t heard = 0;
+    for (;;) {
+        for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS; spin++)
+            pause_briefly();
+        if (atomic_load(&pool->bell) == heard) {
+            atomic_fetch_add(&pool->sleeping, 1);
+            while (atomic_load(&pool->bell) == heard)
+                sleep_while(&pool->bell, heard);
+            atomic_fetch_sub(&pool->sleeping, 1);
+        }
+        heard = atomic_load(&pool->bell);
+        if (atomic_load(&pool->closing))
+            return NULL;
+        take_pieces(pool, self->index);
+    }
+}
+
+static void ring(struct kg_cpu_pool *pool)
+{
+    atomic_fetch_add(&pool->bell, 1);
+    if (atomic_load(&pool->sleeping))
+        wake(&pool->bell, (int)pool->threads);
+}
+
+static void wait_for_the_last(struct kg_cpu_pool *pool, uint32_t pieces)
+{
+    for (unsigned spin = 0; atomic_load(&pool->done) != pieces && spin < SPINS; spin++)
+        pause_briefly();
+    uint32_t done = atomic_load(&pool->done);
+    if (done == pieces)
+        return;
+    atomic_store(&pool->caller_sleeps, 1);
+    while ((done = atomic_load(&pool->done)) != pieces)
+        sleep_while(&pool->done, done);
+    atomic_store(&pool->caller_sleeps, 0);
+}
+
+void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *context, uint32_t pieces)
+{
+    assert(pieces <= KG_POOL_PIECES_MAX);
+    if (pool->threads == 1 || pieces <= 1) {
+        for (uint32_t piece = 0; piece < pieces; piece++)
+            work(context, piece, 0);
+        return;
+    }
+    atomic_store_explicit(&pool->work, work, memory_order_relaxed);
+    atomic_store_explicit(&pool->context, context, memory_order_relaxed);
+    atomic_store_explicit(&pool->pieces, pieces, memory_order_relaxed);
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_relaxed);
+    atomic_store_explicit(&pool->ticket, ((ticket >> PIECE_BITS) + 1) << PIECE_BITS, memory_order_release);
+    ring(pool);
+    take_pieces(pool, 0);
+    wait_for_the_last(pool, pieces);
+}
+
+enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, struct kg_error *err)
+{
+    assert(threads >= 1);
+    struct kg_cpu_pool *pool = aligned_alloc(_Alignof(struct kg_cpu_pool), sizeof *pool);
+    struct worker *workers = calloc(threads, sizeof *workers);
+    if (!pool || !workers) {
+        free(pool);
+        free(workers);
+        return kg_fail_nomem(err, "starting threads");
+    }
+    *pool = (struct kg_cpu_pool){ .threads = 1, .workers = workers };
+    while (pool->threads < threads) {
+        struct worker *w = &workers[pool->threads];
+        *w = (struct worker){ .pool = pool, .index = pool->threads };
+        if (pthread_create(&w->thread, NULL, worker_main, w)) {
+            kg_cpu_pool_free(pool);
+            return kg_fail(err, KG_ERR_NOMEM, "cannot start thread %u of %u; ask for fewer threads", w->index + 1, threads);
+        }
+        pool->threads++;
+    }
+    *out = pool;
+    return KG_OK;
+}
+
+void kg_cpu_pool_free(struct kg_cpu_pool *pool)
+{
+    if (!pool)
+        return;
+    atomic_store(&pool->closing, true);
+    ring(pool);
+    for (uint32_t i = 1; i < pool->threads; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    free(pool->workers);
+    free(pool);
+}
+
+uint32_t kg_cpu_pool_threads(const struct kg_cpu_pool *pool)
+{
+    return pool->threads;
+}

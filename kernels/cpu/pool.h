@@ -1,0 +1,35 @@
+/* Threads that share the pieces of one job at a time.
+ *
+ * A job is a number of independent pieces. The thread that calls kg_cpu_pool_run and the workers take pieces from
+ * one atomic counter, so a worker that lost its core delays the others by the piece that it holds and no more;
+ * a worker that comes late finds nothing and waits for the next job. Waiting threads spin for a short while,
+ * since operations follow one another within microseconds, then sleep.
+ */
+#ifndef KG_KERNELS_CPU_POOL_H
+#define KG_KERNELS_CPU_POOL_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define KG_POOL_PIECES_MAX ((1U << 24) - 1)
+
+struct kg_cpu_pool;
+
+/* Computes one piece. thread is 0 for the caller of kg_cpu_pool_run, else 1 .. threads-1: scratch memory goes by it. */
+typedef void kg_cpu_pool_work(void *context, uint32_t piece, uint32_t thread);
+
+/* threads >= 1 counts the caller of kg_cpu_pool_run; threads - 1 are started. */
+enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, struct kg_error *err);
+void kg_cpu_pool_free(struct kg_cpu_pool *pool); /* NULL is fine */
+uint32_t kg_cpu_pool_threads(const struct kg_cpu_pool *pool);
+
+/* Runs work for pieces 0 .. pieces-1 and returns when all are done; everything written by them is then visible.
+ * One caller at a time, not from within a piece. pieces <= KG_POOL_PIECES_MAX. */
+void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *context, uint32_t pieces);
+
+/* Threads that this process may keep busy: CPUs in its affinity mask, limited by the CPU quota of its cgroup
+ * (v2 or v1) and rounded up; at least 1. */
+uint32_t kg_cpu_pool_usable_threads(void);
+
+#endif
