@@ -30,7 +30,8 @@ enum kg_status kg_sampling_check(const struct kg_sampling *sampling, struct kg_e
 struct kg_sampler;
 enum kg_status kg_sampler_create(const struct kg_sampling *sampling, uint32_t vocabulary, struct kg_sampler **out, struct kg_error *err);
 void kg_sampler_free(struct kg_sampler *sampler);
-/* logits (vocabulary) are left as they are; non-finite ones are never drawn. recent: ids so far, oldest first. */
+/* logits (vocabulary) are left as they are; non-finite ones are never drawn, and if there are no others the result is -1.
+ * recent: ids so far, oldest first. */
 int32_t kg_sample(struct kg_sampler *sampler, const float *logits, const int32_t *recent, size_t recent_count);
 
 #endif
