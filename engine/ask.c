@@ -141,6 +141,9 @@ static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg
         }
         const int32_t *ids = kg_block_ids(block);
         int32_t id = kg_sample(g->sampler, g->logits, ids + g->opening, kg_block_tokens(block) - g->opening);
+        if (id < 0)
+            return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again",
+                           kg_gguf_path(session->engine->file));
         if (kg_token_ends_generation(session->engine->tokenizer, id)) {
             *end = KG_END_MODEL;
             return KG_OK;
