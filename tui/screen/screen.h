@@ -14,6 +14,7 @@
     X(KG_STYLE_PROMPT, '>') \
     X(KG_STYLE_PERSON, 'p') \
     X(KG_STYLE_CODE, 'c')   \
+    X(KG_STYLE_CODE_BLOCK, 'k') \
     X(KG_STYLE_TITLE, 't')  \
     X(KG_STYLE_LINK, 'l')   \
     X(KG_STYLE_NOTICE, 'n') \

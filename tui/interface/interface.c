@@ -1,0 +1,318 @@
+#include "tui/interface/interface.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/paths.h"
+#include "tui/interface/interface_state.h"
+#include "tui/interface/leaving.h"
+#include "tui/interface/output_log.h"
+#include "tui/screen/restore.h"
+
+#define FRAME_S (1.0 / 60)
+#define READ_AT_ONCE 65536
+
+double kg_interface_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Signals become bytes of an eventfd that the loop waits for. */
+static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT };
+#define HEARD (sizeof heard / sizeof heard[0])
+static struct sigaction heard_before[HEARD];
+static int signal_fd = -1;
+static volatile sig_atomic_t resized, suspended, continued, ended_by;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    if (number == SIGWINCH)
+        resized = 1;
+    else if (number == SIGTSTP)
+        suspended = 1;
+    else if (number == SIGCONT)
+        continued = 1;
+    else if (ended_by) { /* again, and the loop has not come to it: it hangs */
+        kg_restore_now();
+        _exit(128 + number);
+    } else
+        ended_by = number;
+    if (write(signal_fd, &one, sizeof one) < 0) {
+        /* the counter is full, so the loop will wake anyway */
+    }
+    errno = saved;
+}
+
+static enum kg_status hear_signals(struct kg_error *err)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigemptyset(&action.sa_mask);
+    resized = suspended = continued = ended_by = 0;
+    signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (signal_fd < 0)
+        return kg_fail(err, KG_ERR_IO, "cannot open the interface: %s", strerror(errno));
+    for (size_t i = 0; i < HEARD; i++)
+        sigaction(heard[i], &action, &heard_before[i]);
+    return KG_OK;
+}
+
+static void unhear_signals(void)
+{
+    for (size_t i = 0; i < HEARD; i++)
+        sigaction(heard[i], &heard_before[i], NULL);
+    close(signal_fd);
+    signal_fd = -1;
+}
+
+static void measure(struct kg_interface *ui)
+{
+    int rows, columns;
+    kg_terminal_measure(ui->terminal, &rows, &columns);
+    if (rows != ui->screen->rows || columns != ui->screen->columns)
+        kg_screen_resize(ui->screen, rows, columns);
+    ui->dirty = true;
+}
+
+static void take_signals(struct kg_interface *ui)
+{
+    eventfd_t count;
+    eventfd_read(signal_fd, &count);
+    if (ended_by)
+        ui->quit = true;
+    if (suspended) {
+        suspended = 0;
+        kg_terminal_suspend(ui->terminal);
+        resized = 1;
+    }
+    if (continued) {
+        continued = 0;
+        kg_terminal_retake(ui->terminal);
+        resized = 1;
+    }
+    if (resized) {
+        resized = 0;
+        measure(ui);
+    }
+}
+
+static void draw(struct kg_interface *ui)
+{
+    double now = kg_interface_seconds();
+    if (ui->status.hint && now > ui->hint_until)
+        ui->status.hint = NULL;
+    ui->status.seconds = now - ui->doing_since;
+    kg_view_draw(&ui->view, ui->screen);
+    kg_terminal_show(ui->terminal, ui->screen);
+    ui->dirty = false;
+}
+
+static void take_typed(struct kg_interface *ui)
+{
+    char bytes[READ_AT_ONCE];
+    long n = kg_terminal_read(ui->terminal, bytes, sizeof bytes);
+    if (n < 0)
+        ui->quit = true;
+    else
+        kg_keys_feed(ui->keys, bytes, (size_t)n);
+}
+
+static void take_events(struct kg_interface *ui)
+{
+    for (struct kg_event *event; (event = (struct kg_event *)kg_channel_receive(ui->events));) {
+        kg_interface_event(ui, event);
+        kg_event_free(event);
+    }
+}
+
+/* Milliseconds until something has to be done though nothing happens: a frame is due, a key is waited for, the
+ * status line counts seconds. -1: nothing. */
+static int patience(const struct kg_interface *ui, double last_frame)
+{
+    double wait = -1;
+    if (ui->dirty) {
+        wait = FRAME_S - (kg_interface_seconds() - last_frame);
+        wait = wait < 0 ? 0 : wait;
+    } else if (ui->status.doing != KG_DOING_NOTHING || ui->status.hint) {
+        wait = 0.5;
+    }
+    if (kg_keys_pending(ui->keys) && (wait < 0 || wait > KG_KEYS_WAIT_MS / 1000.0))
+        wait = KG_KEYS_WAIT_MS / 1000.0;
+    return wait < 0 ? -1 : (int)(wait * 1000 + 0.999);
+}
+
+static void loop(struct kg_interface *ui)
+{
+    double last_frame = kg_interface_seconds(), typed = 0;
+    struct pollfd watched[] = { { .fd = kg_terminal_input(ui->terminal), .events = POLLIN },
+                                { .fd = kg_channel_fd(ui->events), .events = POLLIN },
+                                { .fd = signal_fd, .events = POLLIN } };
+    while (!ui->quit) {
+        int ready = poll(watched, 3, patience(ui, last_frame));
+        double now = kg_interface_seconds();
+        if (ready < 0 && errno != EINTR)
+            break;
+        if (ready > 0 && watched[2].revents)
+            take_signals(ui);
+        if (ready > 0 && watched[0].revents) {
+            take_typed(ui);
+            typed = now;
+        } else if (kg_keys_pending(ui->keys) && now - typed >= KG_KEYS_WAIT_MS / 1000.0) {
+            kg_keys_timeout(ui->keys);
+        }
+        if (ready > 0 && watched[1].revents)
+            take_events(ui);
+        if (ready == 0 && ui->status.doing != KG_DOING_NOTHING)
+            ui->dirty = true;
+        if (ui->status.hint && now > ui->hint_until)
+            ui->dirty = true;
+        if (ui->dirty && kg_interface_seconds() - last_frame >= FRAME_S) {
+            last_frame = kg_interface_seconds();
+            draw(ui);
+        }
+    }
+}
+
+static void greet(struct kg_interface *ui)
+{
+    char text[KG_PATH_MAX + 128];
+    const char *repository = ui->options->repository, *home = getenv("HOME");
+    size_t n = home ? strlen(home) : 0;
+    bool below_home = repository && n > 1 && strncmp(repository, home, n) == 0 && repository[n] == '/';
+    snprintf(text, sizeof text, "kedge %s in %s%s\nAsk about this code. @path reads a file, / shows commands.", KG_VERSION, below_home ? "~" : "",
+             !repository ? "no repository" : below_home ? repository + n : repository);
+    kg_transcript_add(ui->transcript, KG_ENTRY_COUNTS, text, strlen(text));
+}
+
+/* Everything that the first screen needs. */
+static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
+{
+    int rows, columns;
+    enum kg_status status = kg_terminal_open(&ui->terminal, err);
+    if (status != KG_OK)
+        return status;
+    ui->screen = kg_screen_create(1, 1);
+    ui->keys = kg_keys_create(kg_interface_key, ui);
+    ui->editor = kg_editor_create();
+    ui->completion = kg_completion_create(kg_interface_commands);
+    ui->transcript = kg_transcript_create();
+    ui->events = kg_channel_create();
+    if (!ui->screen || !ui->keys || !ui->editor || !ui->completion || !ui->transcript || !ui->events)
+        return kg_fail_nomem(err, "opening the interface");
+    kg_terminal_teach(ui->terminal, ui->keys);
+    kg_terminal_measure(ui->terminal, &rows, &columns);
+    if (!kg_screen_resize(ui->screen, rows, columns))
+        return kg_fail_nomem(err, "opening the interface");
+    ui->view = (struct kg_view){ .transcript = ui->transcript,
+                                 .editor = ui->editor,
+                                 .completion = ui->completion,
+                                 .status = &ui->status,
+                                 .placeholder = "ask a question" };
+    ui->status.doing = KG_DOING_LOADING;
+    ui->doing_since = kg_interface_seconds();
+    greet(ui);
+    draw(ui);
+    return KG_OK;
+}
+
+static void open_history(struct kg_interface *ui, const char *state)
+{
+    char path[KG_PATH_MAX];
+    struct kg_error err;
+    int n = snprintf(path, sizeof path, "%s/history", state);
+    if (kg_history_open(n < (int)sizeof path ? path : NULL, &ui->history, &err) != KG_OK)
+        kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, err.text, strlen(err.text));
+}
+
+/* An unsent text is found again in the history. */
+static void keep_draft(struct kg_interface *ui)
+{
+    size_t length;
+    const char *text = ui->editor ? kg_editor_text(ui->editor, &length) : NULL;
+    if (text && ui->history && length > 0)
+        kg_history_add(ui->history, text, length, NULL);
+}
+
+static void close_all(struct kg_interface *ui)
+{
+    for (size_t i = 0; i < ui->pending_count; i++)
+        free(ui->pending[i].text);
+    kg_channel_free(ui->events, kg_event_drop);
+    kg_transcript_free(ui->transcript);
+    kg_completion_free(ui->completion);
+    kg_history_close(ui->history);
+    kg_editor_free(ui->editor);
+    kg_keys_free(ui->keys);
+    kg_screen_free(ui->screen);
+    free(ui->files);
+    free(ui);
+}
+
+static enum kg_status start_threads(struct kg_interface *ui, struct kg_error *err)
+{
+    enum kg_status status = kg_worker_start(ui->options, ui->events, &ui->worker, err);
+    return status == KG_OK ? kg_lookup_start(ui->options, ui->events, &ui->lookup, err) : status;
+}
+
+static void state_directory(const struct kg_interface_options *options, char out[KG_PATH_MAX])
+{
+    if (options->engine.state_dir)
+        snprintf(out, KG_PATH_MAX, "%s", options->engine.state_dir);
+    else if (kg_place_path(KG_PLACE_STATE, NULL, out, NULL) != KG_OK)
+        out[0] = '\0';
+    if (out[0] && kg_make_dirs(out, NULL) != KG_OK)
+        out[0] = '\0';
+}
+
+/* The first screen before everything else; then what may take its time. */
+static enum kg_status run(struct kg_interface *ui, struct kg_error *err)
+{
+    char state[KG_PATH_MAX] = "";
+    enum kg_status status = open_screen(ui, err);
+    if (status == KG_OK) {
+        state_directory(ui->options, state);
+        kg_output_log_begin(state);
+        open_history(ui, state);
+        status = start_threads(ui, err);
+    }
+    if (status == KG_OK)
+        loop(ui);
+    keep_draft(ui);
+    kg_terminal_close(ui->terminal);
+    kg_output_log_end();
+    if (status == KG_OK)
+        kg_leaving_print(ui);
+    kg_lookup_end(ui->lookup);
+    kg_worker_end(ui->worker);
+    return status;
+}
+
+enum kg_status kg_interface_run(const struct kg_interface_options *options, struct kg_error *err)
+{
+    struct kg_interface *ui = calloc(1, sizeof *ui);
+    if (!ui)
+        return kg_fail_nomem(err, "opening the interface");
+    ui->options = options;
+    void *stack = kg_restore_stack();
+    enum kg_status status = hear_signals(err);
+    if (status == KG_OK) {
+        status = run(ui, err);
+        unhear_signals();
+    }
+    kg_restore_stack_free(stack);
+    close_all(ui);
+    if (ended_by)
+        raise(ended_by);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* The full-screen chat. */
+#ifndef KG_TUI_INTERFACE_H
+#define KG_TUI_INTERFACE_H
+
+#include "engine/engine.h"
+
+struct kg_interface_options {
+    const char *repository;          /* its root as an absolute path; NULL = none */
+    struct kg_engine_options engine; /* its callbacks are the interface's own: what stands there is not used */
+    enum kg_policy policy;
+    const char *session;             /* its name; NULL = a new one */
+    bool must_exist;                 /* the session */
+    struct kg_sampling sampling;
+    uint32_t max_tokens;             /* of an answer; 0 = as many as fit */
+    bool choose_files;               /* for a question with no file in context, read those that fit it best */
+    uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
+};
+
+/* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED
+ * when there is no terminal that can show it. SIGTERM, SIGHUP and SIGINT end it in order, then take their course.
+ * Whatever happens, the terminal is left as it was found. One at a time per process. */
+enum kg_status kg_interface_run(const struct kg_interface_options *options, struct kg_error *err);
+
+#endif

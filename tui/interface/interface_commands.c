@@ -1,0 +1,173 @@
+/* What a line of input does. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tui/interface/figures.h"
+#include "tui/interface/interface_state.h"
+
+const struct kg_command kg_interface_commands[] = {
+    { "/help", "", "commands and keys", KG_WANTED_NOTHING },
+    { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
+    { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
+    { "/files", "", "what is in context", KG_WANTED_NOTHING },
+    { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
+    { "/sessions", "", "conversations about this repository", KG_WANTED_NOTHING },
+    { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
+    { "/save", "NAME", "name this conversation", KG_WANTED_NOTHING },
+    { "/quit", "", "leave; everything is kept", KG_WANTED_NOTHING },
+    { NULL, NULL, NULL, KG_WANTED_NOTHING },
+};
+
+static const char keys_help[] = "\n"
+                                "Enter           send                     Alt-Enter, Ctrl-J   new line\n"
+                                "Esc, Ctrl-C     stop the answer          Ctrl-C twice        quit\n"
+                                "PgUp, PgDn      scroll                   Ctrl-Up, Ctrl-Down  by a row\n"
+                                "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
+                                "Up, Down        what you sent before     Tab                 complete\n"
+                                "Ctrl-Z          suspend                  Ctrl-L              redraw\n"
+                                "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D    edit as in Emacs\n"
+                                "@path in a question reads that file.";
+
+static void say(struct kg_interface *ui, enum kg_entry_kind kind, const char *text)
+{
+    kg_transcript_add(ui->transcript, kind, text, strlen(text));
+    kg_transcript_to_end(ui->transcript);
+}
+
+static void help(struct kg_interface *ui)
+{
+    char text[4096];
+    size_t n = 0;
+    for (const struct kg_command *c = kg_interface_commands; c->name; c++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%-10s %-5s %s\n", c->name, c->argument, c->help);
+    snprintf(text + n, sizeof text - n, "%s", keys_help);
+    say(ui, KG_ENTRY_TABLE, text);
+}
+
+static void list_files(struct kg_interface *ui)
+{
+    char *text = NULL, count[KG_FIGURE];
+    size_t length;
+    uint64_t all = 0;
+    unsigned files = 0;
+    FILE *memory = open_memstream(&text, &length);
+    if (!memory)
+        return;
+    for (size_t at = 0; at < ui->files_length; files++) {
+        const char *path = ui->files + at, *tokens = path + strlen(path) + 1;
+        uint64_t n = strtoull(tokens, NULL, 10);
+        fprintf(memory, "%10s  %s\n", kg_figure_count(count, n), path);
+        all += n;
+        at += strlen(path) + strlen(tokens) + 2;
+    }
+    fprintf(memory, "%10s  tokens in %u file%s", kg_figure_count(count, all), files, files == 1 ? "" : "s");
+    if (fclose(memory) == 0)
+        say(ui, files ? KG_ENTRY_TABLE : KG_ENTRY_NOTICE, files ? text : "no file is in context; /add PATH or @path reads one");
+    free(text);
+}
+
+static void enqueue(struct kg_interface *ui, enum kg_task_kind kind, const char *shown, size_t shown_length, const char *text, size_t length)
+{
+    char *copy = ui->pending_count < KG_PENDING_MOST ? malloc(length + 1) : NULL;
+    if (!copy) {
+        say(ui, KG_ENTRY_ERROR, "too much is waiting already; stop the answer with Esc, or wait");
+        return;
+    }
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    ui->pending[ui->pending_count++] = (struct kg_pending){ .kind = kind, .text = copy, .length = length };
+    kg_transcript_add(ui->transcript, KG_ENTRY_QUEUED, shown, shown_length);
+    kg_transcript_to_end(ui->transcript);
+    kg_interface_next(ui);
+}
+
+void kg_interface_next(struct kg_interface *ui)
+{
+    if (!ui->opened || ui->running || ui->pending_count == 0)
+        return;
+    struct kg_pending next = ui->pending[0];
+    memmove(ui->pending, ui->pending + 1, --ui->pending_count * sizeof ui->pending[0]);
+    kg_transcript_drop_queued(ui->transcript, false);
+    if (next.kind == KG_TASK_ASK) {
+        kg_transcript_add(ui->transcript, KG_ENTRY_QUESTION, next.text, next.length);
+        ui->asked = true;
+        ui->pieces = 0;
+    }
+    ui->running = kg_worker_give(ui->worker, next.kind, next.text, next.length);
+    if (!ui->running)
+        say(ui, KG_ENTRY_ERROR, "out of memory: this could not be sent");
+    free(next.text);
+}
+
+/* Commands that only the worker can carry out wait for their turn like questions. */
+static void run(struct kg_interface *ui, const struct kg_command *command, const char *line, size_t length, const char *argument)
+{
+    static const struct {
+        const char *name;
+        enum kg_task_kind kind;
+    } tasks[] = { { "/add", KG_TASK_ADD }, { "/drop", KG_TASK_DROP }, { "/clear", KG_TASK_CLEAR }, { "/resume", KG_TASK_RESUME }, { "/save", KG_TASK_SAVE } };
+    char text[256];
+    if (*command->argument && !*argument) {
+        snprintf(text, sizeof text, "%s needs a %s: %s", command->name, command->argument, command->help);
+        say(ui, KG_ENTRY_ERROR, text);
+        return;
+    }
+    for (size_t i = 0; i < sizeof tasks / sizeof tasks[0]; i++)
+        if (strcmp(tasks[i].name, command->name) == 0)
+            enqueue(ui, tasks[i].kind, line, length, argument, strlen(argument));
+    if (strcmp(command->name, "/help") == 0)
+        help(ui);
+    else if (strcmp(command->name, "/files") == 0)
+        list_files(ui);
+    else if (strcmp(command->name, "/sessions") == 0)
+        kg_lookup_list_sessions(ui->lookup);
+    else if (strcmp(command->name, "/quit") == 0)
+        ui->quit = true;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t';
+}
+
+/* A line that starts with a slash is a command, unless it goes on as a path does ("/etc/hosts"). */
+static bool is_command(const char *text, size_t length)
+{
+    size_t name = 1;
+    while (name < length && !is_space(text[name]))
+        name++;
+    return text[0] == '/' && !memchr(text + 1, '/', name - 1) && !memchr(text, '\n', length) && name < 40;
+}
+
+void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length)
+{
+    while (length > 0 && is_space(text[length - 1]))
+        length--;
+    while (length > 0 && (text[0] == '\n' || text[0] == ' ')) {
+        text++;
+        length--;
+    }
+    if (length == 0)
+        return;
+    if (!is_command(text, length)) {
+        enqueue(ui, KG_TASK_ASK, text, length, text, length);
+        return;
+    }
+    char line[4096], message[4200];
+    size_t n = length < sizeof line - 1 ? length : sizeof line - 1;
+    memcpy(line, text, n);
+    line[n] = '\0';
+    size_t name = strcspn(line, " \t");
+    char *argument = line + name;
+    if (*argument)
+        *argument++ = '\0';
+    argument += strspn(argument, " \t");
+    for (const struct kg_command *c = kg_interface_commands; c->name; c++)
+        if (strcmp(c->name, line) == 0) {
+            run(ui, c, text, length, argument);
+            return;
+        }
+    snprintf(message, sizeof message, "there is no command %s; /help lists those there are", line);
+    say(ui, KG_ENTRY_ERROR, message);
+}

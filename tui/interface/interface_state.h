@@ -1,0 +1,69 @@
+/* Private to the interface: what its thread works on. */
+#ifndef KG_TUI_INTERFACE_STATE_H
+#define KG_TUI_INTERFACE_STATE_H
+
+#include "tui/input/history.h"
+#include "tui/interface/interface.h"
+#include "tui/interface/lookup.h"
+#include "tui/interface/view.h"
+#include "tui/interface/worker.h"
+#include "tui/screen/terminal.h"
+
+#define KG_PENDING_MOST 100
+
+/* Sent, and waiting for the worker. */
+struct kg_pending {
+    enum kg_task_kind kind;
+    char *text;
+    size_t length;
+};
+
+struct kg_interface {
+    const struct kg_interface_options *options;
+    struct kg_terminal *terminal;
+    struct kg_screen *screen;
+    struct kg_keys *keys;
+    struct kg_editor *editor;
+    struct kg_history *history;
+    struct kg_completion *completion;
+    struct kg_transcript *transcript;
+    struct kg_channel *events;
+    struct kg_worker *worker;
+    struct kg_lookup *lookup;
+    struct kg_status_line status;
+    struct kg_view view;
+
+    struct kg_pending pending[KG_PENDING_MOST];
+    size_t pending_count;
+    uint64_t running;  /* ticket of what the worker does; 0 = nothing */
+    bool opened;       /* model and conversation are there, or it is known that they will not be */
+    char *files;       /* in context: path NUL tokens NUL ... */
+    size_t files_length;
+    char session[256]; /* name; "" = none is open */
+    bool asked;        /* something was said in it */
+
+    double doing_since, answer_since, hint_until;
+    unsigned pieces;   /* of the answer that streams */
+    bool dirty, quit;
+    bool first_hint;   /* Ctrl-C was pressed a moment ago: the next one quits */
+};
+
+double kg_interface_seconds(void);
+
+/* Commands (interface_commands.c). */
+extern const struct kg_command kg_interface_commands[];
+/* Does what the input says: a command, or a question for the worker. The text is as the person wrote it. */
+void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length);
+/* Gives the worker the next thing that waits, if it is free. */
+void kg_interface_next(struct kg_interface *ui);
+
+/* Keys (interface_keys.c). */
+void kg_interface_key(void *ui, const struct kg_key *key);
+void kg_interface_complete(struct kg_interface *ui);
+/* A line of the person's attention for a few seconds, in the status line; text is static. */
+void kg_interface_hint(struct kg_interface *ui, const char *text);
+
+/* Events (interface_events.c). */
+void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);
+
+#endif

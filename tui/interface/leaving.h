@@ -1,0 +1,10 @@
+/* What stays on the normal screen: the end of the conversation, and how to go on with it. */
+#ifndef KG_TUI_LEAVING_H
+#define KG_TUI_LEAVING_H
+
+#include "tui/interface/interface_state.h"
+
+/* To standard output, if anything was asked. The terminal has been handed back. */
+void kg_leaving_print(struct kg_interface *ui);
+
+#endif

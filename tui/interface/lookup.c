@@ -1,0 +1,240 @@
+#include "tui/interface/lookup.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "repo-index/repo_index.h"
+#include "tui/interface/figures.h"
+#include "tui/screen/restore.h"
+
+#define CANDIDATES 30
+#define LISTED 40
+
+enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_END };
+
+struct request {
+    struct kg_message message;
+    enum request_kind kind;
+    uint32_t ticket;
+    char *pattern;
+};
+
+struct kg_lookup {
+    const struct kg_interface_options *options;
+    struct kg_channel *requests, *events;
+    pthread_t thread;
+    atomic_bool quitting;
+    atomic_uint newest; /* ticket: older requests for candidates are stale */
+    struct request *last;
+    struct kg_index *index; /* to search in while another handle of the index is being brought up to date */
+};
+
+static void free_request(struct kg_message *message)
+{
+    struct request *request = (struct request *)message;
+    free(request->pattern);
+    free(request);
+}
+
+static void offer(struct kg_lookup *lookup, uint32_t ticket, const char *text, const char *help)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_CANDIDATE, text, strlen(text), help);
+    if (!event)
+        return;
+    event->ticket = ticket;
+    kg_channel_send(lookup->events, &event->message);
+}
+
+struct answering {
+    struct kg_lookup *lookup;
+    const struct request *request;
+    FILE *table;
+    unsigned count;
+};
+
+static int offer_path(void *ctx, const char *path)
+{
+    struct answering *answering = ctx;
+    offer(answering->lookup, answering->request->ticket, path, "");
+    return 0;
+}
+
+static int offer_session(void *ctx, const struct kg_session_summary *summary)
+{
+    struct answering *answering = ctx;
+    char age[KG_FIGURE], help[400];
+    if (strncmp(summary->name, answering->request->pattern, strlen(answering->request->pattern)) != 0)
+        return 0;
+    snprintf(help, sizeof help, "%s, %s", kg_figure_age(age, (uint64_t)time(NULL), summary->used), summary->model);
+    offer(answering->lookup, answering->request->ticket, summary->name, help);
+    return ++answering->count == CANDIDATES;
+}
+
+static int list_session(void *ctx, const struct kg_session_summary *summary)
+{
+    struct answering *answering = ctx;
+    char age[KG_FIGURE];
+    fprintf(answering->table, "%s%-30s  %-14s  %s", answering->count ? "\n" : "", summary->name,
+            kg_figure_age(age, (uint64_t)time(NULL), summary->used), summary->model);
+    return ++answering->count == LISTED;
+}
+
+static void list_sessions(struct answering *answering)
+{
+    const struct kg_interface_options *options = answering->lookup->options;
+    char *text = NULL;
+    size_t length;
+    struct kg_error err;
+    answering->table = open_memstream(&text, &length);
+    if (!answering->table)
+        return;
+    enum kg_status status = kg_sessions_list(options->engine.state_dir, options->repository, list_session, answering, &err);
+    if (fclose(answering->table) != 0 || status != KG_OK)
+        kg_tell_entry(answering->lookup->events, KG_ENTRY_ERROR, err.text, strlen(err.text), NULL);
+    else if (answering->count == 0)
+        kg_tell_entry(answering->lookup->events, KG_ENTRY_NOTICE, "no conversations yet", strlen("no conversations yet"), NULL);
+    else
+        kg_tell_entry(answering->lookup->events, KG_ENTRY_TABLE, text, length, NULL);
+    free(text);
+}
+
+static void answer(struct kg_lookup *lookup, const struct request *request)
+{
+    struct answering answering = { .lookup = lookup, .request = request };
+    const struct kg_interface_options *options = lookup->options;
+    struct kg_error err;
+    if (request->kind == REQUEST_LIST)
+        list_sessions(&answering);
+    else if (request->kind == REQUEST_END || request->ticket != atomic_load(&lookup->newest))
+        return;
+    else if (request->kind == REQUEST_SESSIONS)
+        kg_sessions_list(options->engine.state_dir, options->repository, offer_session, &answering, &err);
+    else if (lookup->index || (options->repository && kg_index_open(options->repository, options->engine.cache_dir, &lookup->index, &err) == KG_OK))
+        kg_index_complete(lookup->index, request->pattern, CANDIDATES, offer_path, &answering, &err);
+}
+
+/* Between two files of a refresh: nobody who completes a path waits for it to end. */
+static int answer_meanwhile(void *ctx, uint32_t done, uint32_t found)
+{
+    struct kg_lookup *lookup = ctx;
+    struct request *request;
+    (void)done;
+    (void)found;
+    while (!atomic_load(&lookup->quitting) && (request = (struct request *)kg_channel_receive(lookup->requests))) {
+        answer(lookup, request);
+        free_request(&request->message);
+    }
+    return atomic_load(&lookup->quitting);
+}
+
+static void refresh(struct kg_lookup *lookup)
+{
+    const struct kg_interface_options *options = lookup->options;
+    struct kg_index *index;
+    struct kg_index_counts counts;
+    struct kg_error err;
+    if (!options->repository || kg_index_open(options->repository, options->engine.cache_dir, &index, &err) != KG_OK)
+        return;
+    if (kg_index_refresh(index, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
+        struct kg_event *event = kg_event_create(KG_EVENT_INDEXED, NULL, 0, NULL);
+        if (event) {
+            event->total = counts.files;
+            kg_channel_send(lookup->events, &event->message);
+        }
+    }
+    kg_index_close(index);
+}
+
+static void *look_up(void *ctx)
+{
+    struct kg_lookup *lookup = ctx;
+    void *stack = kg_restore_stack();
+    refresh(lookup);
+    for (bool end = atomic_load(&lookup->quitting); !end;) {
+        struct request *request = (struct request *)kg_channel_wait(lookup->requests);
+        end = !request || request->kind == REQUEST_END || atomic_load(&lookup->quitting);
+        if (!end)
+            answer(lookup, request);
+        if (request)
+            free_request(&request->message);
+    }
+    if (lookup->index)
+        kg_index_close(lookup->index);
+    kg_restore_stack_free(stack);
+    return NULL;
+}
+
+static struct request *create_request(enum request_kind kind, const char *pattern, uint32_t ticket)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    request->kind = kind;
+    request->ticket = ticket;
+    request->pattern = strdup(pattern);
+    if (!request->pattern) {
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+enum kg_status kg_lookup_start(const struct kg_interface_options *options, struct kg_channel *events, struct kg_lookup **out, struct kg_error *err)
+{
+    struct kg_lookup *lookup = calloc(1, sizeof *lookup);
+    if (!lookup)
+        return kg_fail_nomem(err, "starting the interface");
+    lookup->options = options;
+    lookup->events = events;
+    lookup->requests = kg_channel_create();
+    lookup->last = create_request(REQUEST_END, "", 0);
+    if (!lookup->requests || !lookup->last || pthread_create(&lookup->thread, NULL, look_up, lookup) != 0) {
+        kg_channel_free(lookup->requests, free_request);
+        if (lookup->last)
+            free_request(&lookup->last->message);
+        free(lookup);
+        return kg_fail(err, KG_ERR_NOMEM, "cannot start a thread for the index; close other programs");
+    }
+    *out = lookup;
+    return KG_OK;
+}
+
+void kg_lookup_end(struct kg_lookup *lookup)
+{
+    if (!lookup)
+        return;
+    atomic_store(&lookup->quitting, true);
+    kg_channel_send(lookup->requests, &lookup->last->message);
+    pthread_join(lookup->thread, NULL);
+    kg_channel_free(lookup->requests, free_request);
+    free(lookup);
+}
+
+static void request(struct kg_lookup *lookup, enum request_kind kind, const char *pattern, uint32_t ticket)
+{
+    struct request *new = create_request(kind, pattern, ticket);
+    if (!new)
+        return;
+    if (kind != REQUEST_LIST)
+        atomic_store(&lookup->newest, ticket);
+    kg_channel_send(lookup->requests, &new->message);
+}
+
+void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
+{
+    request(lookup, REQUEST_PATHS, pattern, ticket);
+}
+
+void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
+{
+    request(lookup, REQUEST_SESSIONS, pattern, ticket);
+}
+
+void kg_lookup_list_sessions(struct kg_lookup *lookup)
+{
+    request(lookup, REQUEST_LIST, "", 0);
+}

@@ -1,0 +1,170 @@
+#include "tui/interface/view.h"
+
+#include <string.h>
+
+#include "tui/screen/wrap.h"
+
+#define PROMPT "› "
+#define PROMPT_COLUMNS 2
+#define CANDIDATES_SHOWN 8
+
+int kg_view_input_width(int columns)
+{
+    int width = columns - PROMPT_COLUMNS - 1; /* the cursor may stand behind the last character */
+    return width < 2 ? 2 : width;
+}
+
+struct input {
+    const char *text;
+    size_t length, cursor;
+    int width;
+};
+
+static struct kg_row row_at(const struct input *input, size_t start)
+{
+    struct kg_row row;
+    kg_wrap_row(input->text, input->length, start, input->width, true, &row);
+    return row;
+}
+
+/* There is another row below: more text, or the empty row behind a newline at the end. */
+static bool has_next(const struct input *input, const struct kg_row *row)
+{
+    return row->next < input->length || (row->end < input->length && input->text[input->length - 1] == '\n');
+}
+
+static bool holds(const struct input *input, const struct kg_row *row, size_t offset)
+{
+    return offset >= row->start && (offset < row->next || !has_next(input, row));
+}
+
+static size_t line_start(const struct input *input, size_t at)
+{
+    const char *newline = memrchr(input->text, '\n', at);
+    return newline ? (size_t)(newline - input->text) + 1 : 0;
+}
+
+/* Start of the row that holds an offset. */
+static size_t row_start(const struct input *input, size_t offset)
+{
+    struct kg_row row = row_at(input, line_start(input, offset));
+    while (!row.newline && offset >= row.next)
+        row = row_at(input, row.next);
+    return row.start;
+}
+
+static int count_rows(const struct input *input, int enough)
+{
+    int rows = 1;
+    struct kg_row row = row_at(input, 0);
+    for (; rows < enough && has_next(input, &row); rows++)
+        row = row_at(input, row.next);
+    return rows;
+}
+
+/* Moves the input's first row as little as it takes to see the cursor. */
+static size_t scrolled_top(const struct input *input, size_t top, int rows)
+{
+    size_t at = row_start(input, input->cursor);
+    if (top > input->length || row_start(input, top) != top || at < top)
+        return at;
+    struct kg_row row = row_at(input, top);
+    for (int i = 0; i < rows; i++) {
+        if (holds(input, &row, input->cursor))
+            return top;
+        row = row_at(input, row.next);
+    }
+    for (int i = 1; i < rows && at > 0; i++)
+        at = row_start(input, at - 1);
+    return at;
+}
+
+static void draw_row(struct kg_screen *screen, const struct input *input, const struct kg_row *row, int at)
+{
+    int column = PROMPT_COLUMNS;
+    bool has_cursor = holds(input, row, input->cursor);
+    struct kg_glyph glyph;
+    for (size_t i = row->start; i < row->end; i += glyph.bytes) {
+        if (has_cursor && i >= input->cursor && screen->cursor_row < 0) {
+            screen->cursor_row = at;
+            screen->cursor_column = column;
+        }
+        kg_glyph_next(input->text + i, row->end - i, &glyph);
+        if (glyph.kind == KG_GLYPH_TAB)
+            column += kg_tab_width(column - PROMPT_COLUMNS);
+        else
+            column = kg_screen_put_glyph(screen, at, column, screen->columns, &glyph, KG_STYLE_TEXT);
+    }
+    if (has_cursor && screen->cursor_row < 0) {
+        screen->cursor_row = at;
+        screen->cursor_column = column < screen->columns ? column : screen->columns - 1;
+    }
+}
+
+static int draw_input(struct kg_view *view, struct kg_screen *screen)
+{
+    struct input input = { .cursor = kg_editor_cursor(view->editor), .width = kg_view_input_width(screen->columns) };
+    input.text = kg_editor_text(view->editor, &input.length);
+    int most = screen->rows / 3 > 0 ? screen->rows / 3 : 1;
+    int rows = count_rows(&input, most + 1), first;
+    bool scrolls = rows > most;
+    rows = scrolls ? most : rows;
+    first = screen->rows - rows;
+    view->input_top = scrolls ? scrolled_top(&input, view->input_top, rows) : 0;
+    kg_screen_puts(screen, first, 0, screen->columns, PROMPT, KG_STYLE_PROMPT);
+    if (input.length == 0)
+        kg_screen_put_cut(screen, first, PROMPT_COLUMNS, screen->columns, view->placeholder, strlen(view->placeholder), KG_STYLE_DIM);
+    struct kg_row row = row_at(&input, view->input_top);
+    for (int i = 0; i < rows; i++) {
+        draw_row(screen, &input, &row, first + i);
+        if (!has_next(&input, &row))
+            break;
+        row = row_at(&input, row.next);
+    }
+    return rows;
+}
+
+static void draw_candidates(const struct kg_view *view, struct kg_screen *screen, int below)
+{
+    int count = (int)kg_completion_count(view->completion), chosen = kg_completion_chosen(view->completion);
+    int shown = count < CANDIDATES_SHOWN ? count : CANDIDATES_SHOWN;
+    shown = shown < below ? shown : below;
+    int first = chosen >= shown ? chosen - shown + 1 : 0, widest = 0;
+    for (int i = first; i < first + shown; i++) {
+        const char *help, *text = kg_completion_text(view->completion, (size_t)i, &help);
+        int width = (int)kg_text_width(text, strlen(text));
+        widest = width > widest ? width : widest;
+    }
+    for (int i = 0; i < shown; i++) {
+        const char *help, *text = kg_completion_text(view->completion, (size_t)(first + i), &help);
+        unsigned style = first + i == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
+        int row = below - shown + i, column = PROMPT_COLUMNS;
+        kg_screen_fill(screen, row, 0, screen->columns, style);
+        kg_screen_put_cut(screen, row, column, screen->columns - 1, text, strlen(text), style);
+        column += widest + 2;
+        if (column < screen->columns - 8)
+            kg_screen_put_cut(screen, row, column, screen->columns - 1, help, strlen(help), style);
+    }
+}
+
+void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
+{
+    kg_screen_clear(screen);
+    int input = draw_input(view, screen);
+    int bar = screen->rows - input - 1;
+    if (bar >= 0)
+        kg_status_line_draw(view->status, screen, bar);
+    view->page = bar > 0 ? bar : 0;
+    if (bar <= 0)
+        return;
+    int gap = bar >= 12; /* an empty row above the status line where there is room */
+    kg_transcript_set_window(view->transcript, bar - gap, screen->columns);
+    kg_transcript_draw(view->transcript, screen, 0);
+    if (kg_transcript_more_below(view->transcript)) {
+        static const char more[] = " ↓ more ";
+        int width = (int)kg_text_width(more, strlen(more));
+        kg_screen_puts(screen, bar - 1, screen->columns - width - 1, screen->columns, more, KG_STYLE_BAR_BUSY);
+    }
+    draw_candidates(view, screen, bar);
+    view->page = bar - gap;
+}

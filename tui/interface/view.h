@@ -1,0 +1,30 @@
+/* Everything that is on the screen, drawn from what it shows; the one draw path.
+ *
+ *   transcript            all rows but those below
+ *   candidates            of a completion, over the transcript's last rows
+ *   status line           one row
+ *   input                 as many rows as it needs, up to a third of the screen
+ */
+#ifndef KG_TUI_VIEW_H
+#define KG_TUI_VIEW_H
+
+#include "tui/input/completion.h"
+#include "tui/interface/status_line.h"
+#include "tui/transcript/transcript.h"
+
+struct kg_view {
+    struct kg_transcript *transcript;
+    const struct kg_editor *editor;
+    const struct kg_completion *completion;
+    const struct kg_status_line *status;
+    const char *placeholder; /* shown while the input is empty */
+    size_t input_top;        /* the input's byte at its first row; kept from frame to frame */
+    int page;                /* set: rows of the transcript that are seen */
+};
+
+void kg_view_draw(struct kg_view *view, struct kg_screen *screen);
+
+/* Columns of a row of the input on a screen of so many columns. */
+int kg_view_input_width(int columns);
+
+#endif

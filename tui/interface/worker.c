@@ -1,0 +1,442 @@
+#include "tui/interface/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tui/interface/figures.h"
+#include "tui/interface/speed.h"
+#include "tui/interface/worker_state.h"
+#include "tui/screen/restore.h"
+
+#define TELL_EVERY_S 0.03
+#define COUNT_EVERY_S 0.25
+
+double kg_worker_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void tell_progress(void *ctx, const struct kg_progress *progress)
+{
+    static const enum kg_doing doing[] = {
+        [KG_STAGE_CHECKING] = KG_DOING_CHECKING, [KG_STAGE_LOADING] = KG_DOING_LOADING, [KG_STAGE_RESTORING] = KG_DOING_RESTORING,
+        [KG_STAGE_READING] = KG_DOING_READING,   [KG_STAGE_SAVING] = KG_DOING_SAVING,
+    };
+    struct kg_worker *worker = ctx;
+    double now = kg_worker_seconds();
+    bool last = progress->done >= progress->total;
+    if (doing[progress->stage] == worker->told && !last && now - worker->told_at < TELL_EVERY_S)
+        return;
+    worker->told = doing[progress->stage];
+    worker->told_at = now;
+    kg_tell_doing(worker->events, doing[progress->stage], progress->what ? progress->what : "", progress->done, progress->total);
+}
+
+static int gives_up(void *ctx)
+{
+    struct kg_worker *worker = ctx;
+    return atomic_load(&worker->quitting);
+}
+
+enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err)
+{
+    if (worker->index)
+        return KG_OK;
+    if (!worker->options->repository)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "this is no repository; start kedge inside one, or with -C");
+    return kg_index_open(worker->options->repository, worker->options->engine.cache_dir, &worker->index, err);
+}
+
+static void tell_counts(struct kg_worker *worker)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_COUNTS, NULL, 0, NULL);
+    if (!event)
+        return;
+    kg_session_counts(worker->session, &event->counts);
+    kg_channel_send(worker->events, &event->message);
+}
+
+static void tell_conversation(struct kg_worker *worker)
+{
+    kg_tell(worker->events, KG_EVENT_SESSION, kg_session_name(worker->session));
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        if (part.kind == KG_PART_FILE)
+            continue;
+        enum kg_entry_kind entry = part.kind == KG_PART_TURN ? KG_ENTRY_QUESTION : KG_ENTRY_ANSWER;
+        kg_tell_entry(worker->events, entry, part.text ? part.text : "", part.text ? part.length : 0, NULL);
+        if (part.partial)
+            kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
+    }
+    kg_worker_tell_files(worker);
+    tell_counts(worker);
+}
+
+static void tell_error(struct kg_worker *worker, const char *text)
+{
+    kg_tell_entry(worker->events, KG_ENTRY_ERROR, text, strlen(text), NULL);
+}
+
+/* In place of the one that is open, which stays open when this fails. */
+static enum kg_status open_session(struct kg_worker *worker, const char *name, bool must_exist, struct kg_error *err)
+{
+    struct kg_session_options options = { .name = name,
+                                          .repository = worker->options->repository,
+                                          .policy = worker->options->policy,
+                                          .must_exist = must_exist };
+    struct kg_session *session;
+    double start = kg_worker_seconds();
+    enum kg_status status = kg_session_open(worker->engine, &options, &session, err);
+    if (status != KG_OK)
+        return status;
+    kg_session_close(worker->session);
+    worker->session = session;
+    worker->opening_s = kg_worker_seconds() - start;
+    tell_conversation(worker);
+    return KG_OK;
+}
+
+static void open_first_session(struct kg_worker *worker)
+{
+    struct kg_error err;
+    enum kg_status status = open_session(worker, worker->options->session, worker->options->must_exist, &err);
+    if (status == KG_OK || status == KG_ERR_CANCELLED)
+        return;
+    tell_error(worker, err.text);
+    if (worker->options->session && open_session(worker, NULL, false, &err) == KG_OK) {
+        const char *text = "A new conversation is open instead; /sessions lists the others.";
+        kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
+    }
+}
+
+/* The engine's notice, once for each. */
+static void tell_notice(struct kg_worker *worker)
+{
+    kg_engine_facts(worker->engine, &worker->facts);
+    const char *notice = worker->facts.notice;
+    if (!notice || strcmp(notice, worker->noticed) == 0)
+        return;
+    snprintf(worker->noticed, sizeof worker->noticed, "%s", notice);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, notice, strlen(notice), NULL);
+}
+
+static void open_engine(struct kg_worker *worker)
+{
+    struct kg_engine_options options = worker->options->engine;
+    struct kg_engine *engine = NULL;
+    struct kg_error err;
+    options.progress = tell_progress;
+    options.give_up = gives_up;
+    options.ctx = worker;
+    kg_tell_doing(worker->events, KG_DOING_LOADING, "", 0, 0);
+    if (kg_engine_open(&options, &engine, &err) != KG_OK) {
+        kg_tell(worker->events, KG_EVENT_NO_MODEL, err.text);
+        return;
+    }
+    pthread_mutex_lock(&worker->lock);
+    worker->engine = engine;
+    if (atomic_load(&worker->quitting))
+        kg_engine_stop(engine);
+    pthread_mutex_unlock(&worker->lock);
+    kg_engine_facts(engine, &worker->facts);
+    struct kg_event *event = kg_event_create(KG_EVENT_MODEL, worker->facts.model, strlen(worker->facts.model), worker->facts.device);
+    if (event)
+        kg_channel_send(worker->events, &event->message);
+    tell_notice(worker);
+    open_first_session(worker);
+}
+
+static void take_text(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
+{
+    struct kg_worker *worker = ctx;
+    struct kg_event *event = kg_event_create(KG_EVENT_PIECE, text, length, NULL);
+    if (!event)
+        return;
+    event->entry = kind == KG_TEXT_THOUGHT ? KG_ENTRY_THOUGHT : KG_ENTRY_ANSWER;
+    kg_channel_send(worker->events, &event->message);
+    double now = kg_worker_seconds();
+    if (now - worker->told_at > COUNT_EVERY_S) {
+        worker->told_at = now;
+        tell_counts(worker);
+    }
+}
+
+/* The row below an answer: what was not computed, what was, and how fast. */
+static void tell_work(struct kg_worker *worker, enum kg_end end)
+{
+    static const char *const ends[] = { [KG_END_MODEL] = "", [KG_END_LENGTH] = "; ended at the length asked for", [KG_END_STOPPED] = "; stopped",
+                                        [KG_END_FULL] = "; the context is full: /drop files or /clear the conversation" };
+    struct kg_counts c;
+    char reused[KG_FIGURE], prompt[KG_FIGURE], bytes[KG_FIGURE], restored[KG_FIGURE], computed[KG_FIGURE], prefill[KG_FIGURE], wrote[KG_FIGURE], rate[KG_FIGURE];
+    char text[512], saved[100] = "", read[100] = "", written[100] = "";
+    kg_session_counts(worker->session, &c);
+    double restore_s = worker->opening_s > c.prefill_s ? worker->opening_s - c.prefill_s : 0;
+    if (c.restored_bytes)
+        snprintf(saved, sizeof saved, " (%s, %s)", kg_figure_bytes(bytes, c.restored_bytes), kg_figure_seconds(restored, restore_s));
+    if (c.computed_tokens)
+        snprintf(read, sizeof read, ", read %s in %s", kg_figure_count(computed, c.computed_tokens), kg_figure_seconds(prefill, c.prefill_s));
+    if (c.decode_tokens && c.decode_s > 0)
+        snprintf(written, sizeof written, ", wrote %s at %s/s", kg_figure_count(wrote, c.decode_tokens),
+                 kg_figure_rate(rate, (double)c.decode_tokens / c.decode_s));
+    snprintf(text, sizeof text, "reused %s of %s tokens%s%s%s%s", kg_figure_count(reused, c.reused_tokens), kg_figure_count(prompt, c.prompt_tokens),
+             saved, read, written, ends[end]);
+    kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
+    tell_notice(worker);
+    if (c.computed_tokens >= 64 && c.prefill_s > 0.05)
+        kg_speed_remember(worker->speed_path, worker->facts.model, worker->facts.device, (double)c.computed_tokens / c.prefill_s);
+}
+
+static void ask(struct kg_worker *worker, const struct kg_task *task)
+{
+    struct kg_error err;
+    enum kg_end end = KG_END_MODEL;
+    struct kg_question question = { .text = task->text,
+                                    .length = task->length,
+                                    .max_tokens = worker->options->max_tokens,
+                                    .sampling = worker->options->sampling,
+                                    .text_out = take_text,
+                                    .ctx = worker };
+    if (kg_worker_files_for(worker, task->text, task->length, &err) == KG_ERR_CANCELLED) {
+        const char *text = "stopped before it was asked; Up brings the question back";
+        kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
+        return;
+    }
+    worker->told = KG_DOING_ANSWERING;
+    kg_tell_doing(worker->events, KG_DOING_ANSWERING, "", 0, 0);
+    if (kg_session_ask(worker->session, &question, &end, &err) == KG_OK)
+        tell_work(worker, end);
+    else
+        tell_error(worker, err.text);
+    worker->opening_s = 0;
+}
+
+static void add(struct kg_worker *worker, const char *path)
+{
+    struct kg_error err;
+    if (kg_worker_index(worker, &err) != KG_OK) {
+        tell_error(worker, err.text);
+        return;
+    }
+    kg_worker_add_file(worker, path, &err);
+    kg_worker_tell_files(worker);
+}
+
+static void drop(struct kg_worker *worker, const char *path)
+{
+    char text[KG_PATH_MAX + 64];
+    struct kg_error err;
+    if (kg_session_drop_file(worker->session, path, &err) != KG_OK) {
+        tell_error(worker, err.text);
+        return;
+    }
+    int n = snprintf(text, sizeof text, "dropped %s", path);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL);
+    kg_worker_tell_files(worker);
+}
+
+static void clear(struct kg_worker *worker)
+{
+    char old[256], text[512];
+    struct kg_error err;
+    snprintf(old, sizeof old, "%s", kg_session_name(worker->session));
+    if (kg_session_clear(worker->session, &err) != KG_OK) {
+        tell_error(worker, err.text);
+        return;
+    }
+    tell_conversation(worker);
+    snprintf(text, sizeof text, "A new conversation with the same files. The one before is kept: /resume %s", old);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
+}
+
+static void resume(struct kg_worker *worker, const char *name)
+{
+    struct kg_error err;
+    if (worker->session && strcmp(name, kg_session_name(worker->session)) == 0)
+        tell_error(worker, "that conversation is the one that is open");
+    else if (open_session(worker, name, true, &err) != KG_OK)
+        tell_error(worker, err.text);
+}
+
+static void save(struct kg_worker *worker, const char *name)
+{
+    char text[512];
+    struct kg_error err;
+    if (kg_session_rename(worker->session, name, &err) != KG_OK) {
+        tell_error(worker, err.text);
+        return;
+    }
+    snprintf(text, sizeof text, "this conversation is kept as %s", kg_session_name(worker->session));
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
+}
+
+static void do_task(struct kg_worker *worker, const struct kg_task *task)
+{
+    if (!worker->engine)
+        tell_error(worker, "no model is loaded, so this cannot be done; quit, and start kedge with another one (-m)");
+    else if (task->kind == KG_TASK_RESUME)
+        resume(worker, task->text);
+    else if (!worker->session)
+        tell_error(worker, "no conversation is open; /sessions lists those there are, /resume NAME opens one");
+    else if (task->kind == KG_TASK_ASK)
+        ask(worker, task);
+    else if (task->kind == KG_TASK_ADD)
+        add(worker, task->text);
+    else if (task->kind == KG_TASK_DROP)
+        drop(worker, task->text);
+    else if (task->kind == KG_TASK_CLEAR)
+        clear(worker);
+    else
+        save(worker, task->text);
+    if (worker->session)
+        tell_counts(worker);
+}
+
+static void free_task(struct kg_message *message)
+{
+    struct kg_task *task = (struct kg_task *)message;
+    kg_event_free(task->done);
+    free(task->text);
+    free(task);
+}
+
+/* From here on the engine may be stopped for this task, and for no other. */
+static void set_current(struct kg_worker *worker, uint64_t ticket)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->current = ticket;
+    bool stop = atomic_load(&worker->quitting) || (ticket != 0 && ticket == worker->stopped);
+    atomic_store(&worker->stopping, stop);
+    if (worker->engine && stop)
+        kg_engine_stop(worker->engine);
+    else if (worker->engine)
+        kg_engine_go(worker->engine);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void *work(void *ctx)
+{
+    struct kg_worker *worker = ctx;
+    void *stack = kg_restore_stack();
+    open_engine(worker);
+    kg_tell_doing(worker->events, KG_DOING_NOTHING, "", 0, 0);
+    for (bool end = false; !end;) {
+        struct kg_task *task = (struct kg_task *)kg_channel_wait(worker->tasks);
+        end = !task || task->end || atomic_load(&worker->quitting);
+        if (!end) {
+            set_current(worker, task->ticket);
+            do_task(worker, task);
+            set_current(worker, 0);
+            kg_tell_doing(worker->events, KG_DOING_NOTHING, "", 0, 0);
+            kg_channel_send(worker->events, &task->done->message);
+            task->done = NULL;
+        }
+        if (task)
+            free_task(&task->message);
+    }
+    kg_session_close(worker->session);
+    if (worker->index)
+        kg_index_close(worker->index);
+    pthread_mutex_lock(&worker->lock);
+    struct kg_engine *engine = worker->engine;
+    worker->engine = NULL;
+    pthread_mutex_unlock(&worker->lock);
+    kg_engine_close(engine);
+    kg_restore_stack_free(stack);
+    return NULL;
+}
+
+static void free_worker(struct kg_worker *worker)
+{
+    kg_channel_free(worker->tasks, free_task);
+    if (worker->last)
+        free_task(&worker->last->message);
+    pthread_mutex_destroy(&worker->lock);
+    free(worker);
+}
+
+static struct kg_task *create_task(const char *text, size_t length)
+{
+    struct kg_task *task = calloc(1, sizeof *task);
+    if (!task)
+        return NULL;
+    task->text = malloc(length + 1);
+    task->done = kg_event_create(KG_EVENT_DONE, NULL, 0, NULL);
+    if (!task->text || !task->done) {
+        free_task(&task->message);
+        return NULL;
+    }
+    memcpy(task->text, text, length);
+    task->text[length] = '\0';
+    task->length = length;
+    return task;
+}
+
+enum kg_status kg_worker_start(const struct kg_interface_options *options, struct kg_channel *events, struct kg_worker **out, struct kg_error *err)
+{
+    struct kg_worker *worker = calloc(1, sizeof *worker);
+    if (!worker)
+        return kg_fail_nomem(err, "starting the worker");
+    worker->options = options;
+    worker->events = events;
+    worker->tasks = kg_channel_create();
+    worker->last = create_task("", 0);
+    pthread_mutex_init(&worker->lock, NULL);
+    const char *state = options->engine.state_dir;
+    if (state)
+        snprintf(worker->speed_path, sizeof worker->speed_path, "%.*s/reading-speed", KG_PATH_MAX - 20, state);
+    else
+        kg_place_path(KG_PLACE_STATE, "reading-speed", worker->speed_path, NULL);
+    int failed = worker->tasks && worker->last ? pthread_create(&worker->thread, NULL, work, worker) : -1;
+    if (failed) {
+        free_worker(worker);
+        return kg_fail(err, KG_ERR_NOMEM, "cannot start a thread for the model; close other programs");
+    }
+    *out = worker;
+    return KG_OK;
+}
+
+uint64_t kg_worker_give(struct kg_worker *worker, enum kg_task_kind kind, const char *text, size_t length)
+{
+    struct kg_task *task = create_task(text, length);
+    if (!task)
+        return 0;
+    task->kind = kind;
+    task->ticket = task->done->ticket = ++worker->tickets;
+    kg_channel_send(worker->tasks, &task->message);
+    return worker->tickets;
+}
+
+void kg_worker_stop(struct kg_worker *worker, uint64_t ticket)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->stopped = ticket; /* it may not have begun yet */
+    if (ticket != 0 && worker->current == ticket) {
+        atomic_store(&worker->stopping, true);
+        if (worker->engine)
+            kg_engine_stop(worker->engine);
+    }
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void kg_worker_end(struct kg_worker *worker)
+{
+    if (!worker)
+        return;
+    pthread_mutex_lock(&worker->lock);
+    atomic_store(&worker->quitting, true);
+    atomic_store(&worker->stopping, true);
+    if (worker->engine)
+        kg_engine_stop(worker->engine);
+    pthread_mutex_unlock(&worker->lock);
+    struct kg_task *last = worker->last;
+    last->end = true;
+    worker->last = NULL;
+    kg_channel_send(worker->tasks, &last->message);
+    pthread_join(worker->thread, NULL);
+    free_worker(worker);
+}

@@ -1,0 +1,306 @@
+/* Files for a question: named in it by hand, chosen for it by the index, or changed since they were read. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "tui/input/mention.h"
+#include "tui/interface/figures.h"
+#include "tui/interface/speed.h"
+#include "tui/interface/worker_state.h"
+
+#define CHOOSE_SECONDS 10
+#define CHOOSE_LEAST 512 /* tokens: one small file fits on the slowest machine */
+#define CHOSEN_MOST 64
+#define BUSY_TRIES 100
+
+struct chosen {
+    char path[KG_PATH_MAX], reason[256];
+    uint32_t tokens; /* that it really has, once it is read */
+};
+
+struct choosing {
+    struct chosen *files;
+    size_t count;
+};
+
+static void tell(struct kg_worker *worker, enum kg_entry_kind entry, const char *text)
+{
+    kg_tell_entry(worker->events, entry, text, strlen(text), NULL);
+}
+
+void kg_worker_tell_files(struct kg_worker *worker)
+{
+    char *text = NULL;
+    size_t length = 0, parts = kg_session_parts(worker->session);
+    FILE *memory = open_memstream(&text, &length);
+    if (!memory)
+        return;
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        if (part.kind != KG_PART_FILE || part.dropped)
+            continue;
+        fprintf(memory, "%s%c%" PRIu32 "%c", part.label, 0, part.tokens, 0);
+    }
+    fclose(memory);
+    struct kg_event *event = text ? kg_event_create(KG_EVENT_FILES, text, length, NULL) : NULL;
+    if (event)
+        kg_channel_send(worker->events, &event->message);
+    free(text);
+}
+
+/* The part of a file in context; false if there is none. */
+static bool find_part(const struct kg_worker *worker, const char *path, struct kg_part *out)
+{
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        *out = kg_session_part(worker->session, i);
+        if (out->kind == KG_PART_FILE && !out->dropped && strcmp(out->label, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum kg_status read_in(struct kg_worker *worker, const char *path, struct kg_error *err)
+{
+    char *text;
+    size_t length;
+    bool secret;
+    double start = kg_worker_seconds();
+    enum kg_status status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &length, &secret, err);
+    if (status != KG_OK)
+        return status;
+    kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
+    status = kg_session_add_file(worker->session, path, text, length, secret, err);
+    free(text);
+    worker->opening_s += kg_worker_seconds() - start;
+    return status;
+}
+
+enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, struct kg_error *err)
+{
+    char line[KG_PATH_MAX + 128], tokens[KG_FIGURE];
+    struct kg_part before, after;
+    bool had = find_part(worker, path, &before);
+    enum kg_status status = read_in(worker, path, err);
+    if (status == KG_ERR_CANCELLED) {
+        tell(worker, KG_ENTRY_NOTICE, "stopped while reading");
+    } else if (status != KG_OK) {
+        tell(worker, KG_ENTRY_ERROR, err->text);
+    } else if (find_part(worker, path, &after)) {
+        const char *how = !had ? "" : before.digest == after.digest ? " (it was in context already)" : " (its content has changed)";
+        snprintf(line, sizeof line, "read %s, %s tokens%s", path, kg_figure_count(tokens, after.tokens), how);
+        tell(worker, KG_ENTRY_READING, line);
+    }
+    return status;
+}
+
+/* Paths end where a sentence goes on: "what is in @tui/main.c?" */
+static enum kg_status add_mention(struct kg_worker *worker, const char *word, size_t length, struct kg_error *err)
+{
+    char path[KG_PATH_MAX], *text;
+    size_t bytes;
+    bool secret;
+    struct kg_error first;
+    if (length == 0 || length >= sizeof path)
+        return KG_OK;
+    memcpy(path, word, length);
+    path[length] = '\0';
+    enum kg_status status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &bytes, &secret, &first);
+    while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", path[length - 1])) {
+        path[--length] = '\0';
+        status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &bytes, &secret, err);
+    }
+    if (status != KG_OK) {
+        tell(worker, KG_ENTRY_ERROR, first.text);
+        return status;
+    }
+    free(text);
+    return kg_worker_add_file(worker, path, err);
+}
+
+static enum kg_status add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err)
+{
+    struct kg_mention mention;
+    enum kg_status status = KG_OK;
+    for (size_t at = 0; status != KG_ERR_CANCELLED && kg_mention_next(question, length, at, &mention); at = mention.end) {
+        if (kg_worker_index(worker, err) != KG_OK) {
+            tell(worker, KG_ENTRY_ERROR, err->text);
+            return KG_OK;
+        }
+        status = add_mention(worker, question + mention.path, mention.path_length, err);
+        *any |= status == KG_OK;
+    }
+    return status;
+}
+
+/* Files in context that changed on disk since are read again. */
+static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts && status != KG_ERR_CANCELLED; i++) {
+        struct kg_part part = kg_session_part(worker->session, i), now;
+        char path[KG_PATH_MAX];
+        if (part.kind != KG_PART_FILE || part.dropped || strlen(part.label) >= sizeof path)
+            continue;
+        strcpy(path, part.label);
+        *any = true;
+        if (kg_worker_index(worker, err) != KG_OK)
+            return KG_OK;
+        status = read_in(worker, path, err);
+        if (status == KG_OK && find_part(worker, path, &now) && now.digest != part.digest) {
+            char line[KG_PATH_MAX + 64];
+            snprintf(line, sizeof line, "%s has changed and was read again", path);
+            tell(worker, KG_ENTRY_READING, line);
+        } else if (status == KG_ERR_FULL) {
+            tell(worker, KG_ENTRY_ERROR, err->text);
+        }
+    }
+    return status;
+}
+
+static int tell_indexing(void *ctx, uint32_t done, uint32_t found)
+{
+    struct kg_worker *worker = ctx;
+    double now = kg_worker_seconds();
+    if (worker->told != KG_DOING_INDEXING || now - worker->told_at > 0.05) {
+        worker->told = KG_DOING_INDEXING;
+        worker->told_at = now;
+        kg_tell_doing(worker->events, KG_DOING_INDEXING, "", done, found);
+    }
+    return atomic_load(&worker->stopping);
+}
+
+/* Another process, or the completion's thread, may be at it just now. */
+static enum kg_status refresh_index(struct kg_worker *worker, struct kg_error *err)
+{
+    struct kg_index_counts counts;
+    enum kg_status status = KG_ERR_BUSY;
+    for (int i = 0; i < BUSY_TRIES && status == KG_ERR_BUSY && !atomic_load(&worker->stopping); i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+        status = kg_index_refresh(worker->index, tell_indexing, worker, &counts, err);
+    }
+    return atomic_load(&worker->stopping) ? KG_ERR_CANCELLED : status;
+}
+
+static uint32_t choose_budget(const struct kg_worker *worker)
+{
+    const struct kg_interface_options *options = worker->options;
+    struct kg_counts counts;
+    kg_session_counts(worker->session, &counts);
+    uint32_t third = counts.context_limit / 3;
+    double speed = kg_speed_recall(worker->speed_path, worker->facts.model, worker->facts.device);
+    if (speed == 0) {
+        struct stat model;
+        uint64_t bytes = stat(options->engine.model_path, &model) == 0 && model.st_size > 0 ? (uint64_t)model.st_size : 1;
+        speed = kg_speed_guess(bytes, options->engine.threads ? options->engine.threads : 1);
+    }
+    double budget = options->choose_tokens ? options->choose_tokens : speed * CHOOSE_SECONDS;
+    budget = budget < CHOOSE_LEAST ? CHOOSE_LEAST : budget;
+    return budget < third ? (uint32_t)budget : third;
+}
+
+static int take_choice(void *ctx, const struct kg_choice *choice)
+{
+    struct choosing *choosing = ctx;
+    if (choosing->count == CHOSEN_MOST)
+        return 1;
+    struct chosen *file = &choosing->files[choosing->count];
+    if (strlen(choice->path) < sizeof file->path) {
+        strcpy(file->path, choice->path);
+        snprintf(file->reason, sizeof file->reason, "%s", choice->reason ? choice->reason : "");
+        choosing->count++;
+    }
+    return 0;
+}
+
+/* "read 3 files, 2,340 tokens: tui/main.c (named in the question), ..." and the same one file a row. */
+static void tell_chosen(struct kg_worker *worker, const struct choosing *choosing)
+{
+    char *summary = NULL, *rows = NULL, count[KG_FIGURE];
+    size_t summary_length, rows_length;
+    uint64_t tokens = 0;
+    FILE *one = open_memstream(&summary, &summary_length), *all = open_memstream(&rows, &rows_length);
+    for (size_t i = 0; i < choosing->count; i++)
+        tokens += choosing->files[i].tokens;
+    if (one && all) {
+        fprintf(one, "read %zu file%s, %s tokens:", choosing->count, choosing->count == 1 ? "" : "s", kg_figure_count(count, tokens));
+        fprintf(all, "%s", "");
+        for (size_t i = 0; i < choosing->count; i++) {
+            const struct chosen *file = &choosing->files[i];
+            fprintf(one, "%s %s (%s)", i ? "," : "", file->path, file->reason);
+            fprintf(all, "%sread %s, %s tokens: %s", i ? "\n" : "", file->path, kg_figure_count(count, file->tokens), file->reason);
+        }
+    }
+    bool whole = one && all;
+    whole = (one && fclose(one) == 0) && whole;
+    whole = (all && fclose(all) == 0) && whole;
+    if (whole)
+        kg_tell_entry(worker->events, KG_ENTRY_READING, rows, rows_length, summary);
+    free(summary);
+    free(rows);
+}
+
+static enum kg_status read_chosen(struct kg_worker *worker, struct choosing *choosing, struct kg_error *err)
+{
+    size_t read = 0;
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < choosing->count && status != KG_ERR_CANCELLED && status != KG_ERR_FULL; i++) {
+        struct kg_part part;
+        status = read_in(worker, choosing->files[i].path, err);
+        if (status == KG_OK && find_part(worker, choosing->files[i].path, &part)) {
+            choosing->files[i].tokens = part.tokens;
+            choosing->files[read++] = choosing->files[i];
+        } else if (status != KG_OK && status != KG_ERR_CANCELLED) {
+            tell(worker, KG_ENTRY_NOTICE, err->text);
+        }
+    }
+    choosing->count = read;
+    if (read)
+        tell_chosen(worker, choosing);
+    return status == KG_ERR_CANCELLED ? status : KG_OK;
+}
+
+static enum kg_status choose_files(struct kg_worker *worker, const char *question, struct kg_error *err)
+{
+    struct choosing choosing = { .files = calloc(CHOSEN_MOST, sizeof(struct chosen)) };
+    if (!choosing.files)
+        return kg_fail_nomem(err, "choosing files");
+    kg_tell_doing(worker->events, KG_DOING_INDEXING, "", 0, 0);
+    enum kg_status status = refresh_index(worker, err);
+    if (status != KG_ERR_CANCELLED) { /* an index that could not be brought up to date still serves */
+        if (status != KG_OK)
+            tell(worker, KG_ENTRY_NOTICE, err->text);
+        kg_tell_doing(worker->events, KG_DOING_CHOOSING, "", 0, 0);
+        status = kg_index_choose(worker->index, question, choose_budget(worker), take_choice, &choosing, err);
+        if (status != KG_OK && status != KG_ERR_CANCELLED)
+            tell(worker, KG_ENTRY_ERROR, err->text);
+        else if (choosing.count == 0)
+            tell(worker, KG_ENTRY_READING, "no file read: none of the repository's fits the question; @path adds one");
+        else
+            status = read_chosen(worker, &choosing, err);
+    }
+    free(choosing.files);
+    return status;
+}
+
+enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err)
+{
+    bool any = false;
+    enum kg_status status = refresh_files(worker, &any, err);
+    if (status != KG_ERR_CANCELLED)
+        status = add_mentions(worker, question, length, &any, err);
+    if (status != KG_ERR_CANCELLED && !any && worker->options->choose_files && worker->options->repository) {
+        status = kg_worker_index(worker, err);
+        if (status == KG_OK)
+            status = choose_files(worker, question, err);
+        else
+            tell(worker, KG_ENTRY_ERROR, err->text);
+    }
+    kg_worker_tell_files(worker);
+    return status;
+}

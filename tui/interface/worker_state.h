@@ -1,0 +1,58 @@
+/* Private to the worker: what its thread works on. */
+#ifndef KG_TUI_WORKER_STATE_H
+#define KG_TUI_WORKER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/paths.h"
+#include "repo-index/repo_index.h"
+#include "tui/interface/worker.h"
+
+struct kg_task {
+    struct kg_message message;
+    enum kg_task_kind kind;
+    bool end; /* no task: the thread ends */
+    uint64_t ticket;
+    char *text;
+    size_t length;
+    struct kg_event *done; /* made with the task, so that memory cannot run out when it is due */
+};
+
+struct kg_worker {
+    const struct kg_interface_options *options;
+    struct kg_channel *tasks, *events;
+    pthread_t thread;
+    uint64_t tickets;     /* given so far; of the giving thread */
+    struct kg_task *last; /* made at the start: ends the thread */
+
+    pthread_mutex_t lock;     /* of the three below */
+    struct kg_engine *engine; /* set once it is open */
+    uint64_t current;         /* ticket of the task being done, 0 = none */
+    uint64_t stopped;         /* ticket of the task that is to be stopped */
+    atomic_bool quitting;
+    atomic_bool stopping; /* the current task */
+
+    /* of the worker's thread only */
+    struct kg_session *session;
+    struct kg_index *index; /* NULL: no repository, or not opened yet */
+    double told_at;         /* when progress was told last */
+    enum kg_doing told;
+    char speed_path[KG_PATH_MAX];
+    struct kg_engine_facts facts;
+    char noticed[KG_ERROR_TEXT];
+    double opening_s;       /* spent on opening and adding since the last question */
+};
+
+double kg_worker_seconds(void);
+
+/* Opens the index if there is a repository; KG_ERR_NOT_FOUND when there is none. */
+enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
+
+/* Files into and out of the conversation (worker_files.c). Each tells what it did; an error is told as well, and returned
+ * only for its status. KG_ERR_CANCELLED: stopped. */
+enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, struct kg_error *err);
+enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err);
+void kg_worker_tell_files(struct kg_worker *worker);
+
+#endif

@@ -1,0 +1,41 @@
+/* The terminal, through curses: the one place that sends anything to it.
+ *
+ * There is one terminal per process, used by one thread. However the process ends, the terminal is as it was before:
+ * kg_terminal_close on the regular ways, a signal handler on SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, which then
+ * lets the signal take its course.
+ */
+#ifndef KG_TUI_TERMINAL_H
+#define KG_TUI_TERMINAL_H
+
+#include "tui/input/keys.h"
+#include "tui/screen/screen.h"
+
+struct kg_terminal;
+
+/* Takes over the terminal on standard input and output; its output goes to a descriptor of its own, so 1 and 2 may be
+ * pointed elsewhere meanwhile. KG_ERR_UNSUPPORTED when there is none, or one that cannot move its cursor. */
+enum kg_status kg_terminal_open(struct kg_terminal **out, struct kg_error *err);
+void kg_terminal_close(struct kg_terminal *terminal); /* NULL is fine */
+
+int kg_terminal_input(const struct kg_terminal *terminal); /* to poll for reading */
+/* Bytes that were typed, at most capacity; -1: the terminal is gone. Waits when there are none. */
+long kg_terminal_read(struct kg_terminal *terminal, char *out, size_t capacity);
+/* Teaches the sequences that terminfo knows of this terminal. */
+void kg_terminal_teach(const struct kg_terminal *terminal, struct kg_keys *keys);
+
+/* The size now, after SIGWINCH too; the next screen shown is sent whole. */
+void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns);
+
+/* Sends what differs from the screen shown before. A screen of another size than measured last is cut. */
+void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
+/* Forgets what the terminal shows: the next screen is sent whole. */
+void kg_terminal_redraw(struct kg_terminal *terminal);
+
+/* Hands the terminal back, stops this process as Ctrl-Z does, and takes it over again when it goes on. */
+void kg_terminal_suspend(struct kg_terminal *terminal);
+/* Takes it over again after the process was stopped by somebody else and goes on. */
+void kg_terminal_retake(struct kg_terminal *terminal);
+
+void kg_terminal_bell(struct kg_terminal *terminal);
+
+#endif
