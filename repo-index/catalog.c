@@ -21,6 +21,22 @@ uint32_t kg_word_hash(const char *word, size_t length)
     return (uint32_t)XXH3_64bits(word, length);
 }
 
+uint64_t kg_characters_of(const char *text)
+{
+    uint64_t set = 0;
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        unsigned char folded = c >= 'A' && c <= 'Z' ? c + 32 : c;
+        unsigned bit = 36U + folded % 28U;
+        if (folded >= 'a' && folded <= 'z')
+            bit = folded - 97U;
+        else if (folded >= '0' && folded <= '9')
+            bit = folded - 48U + 26U;
+        set |= (uint64_t)1 << bit;
+    }
+    return set;
+}
+
 static void on_word(void *ctx, const char *word, size_t length, enum kg_word_role role)
 {
     (void)role;
@@ -54,8 +70,8 @@ static int take_text(void *ctx, const struct kg_store_text *text)
     }
     const char *slash = strrchr(path, '/');
     struct kg_catalog_file *file = &c->files[c->count];
-    *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .bytes = text->bytes, .words = text->words,
-                                      .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
+    *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .bytes = text->bytes,
+                                      .characters = kg_characters_of(path), .words = text->words, .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
     add_words(l, path, file->name);
     size_t before_name = c->path_word_count;
     add_words(l, file->name, path + length);

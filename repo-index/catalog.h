@@ -8,6 +8,7 @@ struct kg_catalog_file {
     const char *path;
     const char *name; /* last component of path */
     uint64_t bytes;
+    uint64_t characters; /* kg_characters_of the path */
     uint32_t doc;        /* index into docs */
     uint32_t words, lines;
     uint32_t first_word; /* of the path, in path_words */
@@ -35,5 +36,9 @@ void kg_catalog_free(struct kg_catalog *catalog);
 const struct kg_catalog_file *kg_catalog_find(const struct kg_catalog *catalog, const char *path);
 
 uint32_t kg_word_hash(const char *word, size_t length);
+
+/* Which characters a text holds, case folded: one bit each for letters and digits, the others share bits. A text that lacks
+ * a bit of a pattern cannot match it. */
+uint64_t kg_characters_of(const char *text);
 
 #endif

@@ -63,3 +63,11 @@ void kg_index_close(struct kg_index *index)
     free(index);
     git_libgit2_shutdown();
 }
+
+enum kg_status kg_index_mend(struct kg_index *index, struct kg_error *err)
+{
+    enum kg_status status = kg_store_reset(index->store, err);
+    if (status != KG_OK)
+        return status;
+    return kg_fail(err, KG_ERR_CORRUPT, "the index of %s was damaged and has been emptied; read the repository again", index->root);
+}

@@ -14,4 +14,7 @@ struct kg_index {
     struct kg_catalog *catalog; /* NULL until the first question */
 };
 
+/* Empties a damaged index; KG_ERR_CORRUPT with what to do. */
+enum kg_status kg_index_mend(struct kg_index *index, struct kg_error *err);
+
 #endif

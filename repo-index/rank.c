@@ -7,7 +7,6 @@
 #define BM25_K1 1.2
 #define BM25_B 0.5          /* long files of code are not verbose, only long: half of what texts get */
 #define PART_WEIGHT 0.35    /* of a word that is only part of the identifier asked for */
-#define EXACT_WEIGHT 0.4    /* on top, for the very word and not only its stem */
 #define PAIR_WEIGHT 0.8
 #define PREFIX_WEIGHT 0.4   /* for longer words when the word itself is nowhere */
 #define DEFINED_WEIGHT 1.6
@@ -54,8 +53,7 @@ static void on_word(void *ctx, const char *word, size_t length, enum kg_word_rol
 {
     const struct adding *adding = ctx;
     bool partial = role == KG_WORD_PART && adding->parts > 1;
-    double weight = role == KG_WORD_EXACT ? EXACT_WEIGHT : partial ? PART_WEIGHT : 1;
-    add_term(adding->query, word, length, adding->group, weight * adding->weight, partial);
+    add_term(adding->query, word, length, adding->group, (partial ? PART_WEIGHT : 1) * adding->weight, partial);
 }
 
 void kg_query_add(struct kg_query *query, const char *text, size_t length, double weight)

@@ -111,7 +111,5 @@ enum kg_status kg_index_search(struct kg_index *index, const char *words, uint32
                                void *ctx, struct kg_error *err)
 {
     enum kg_status status = search(index, words, limit, each, ctx, err);
-    if (status == KG_ERR_CORRUPT && kg_store_reset(index->store, NULL) == KG_OK)
-        return kg_fail(err, KG_ERR_CORRUPT, "the index of %s was damaged and has been emptied; read the repository again", index->root);
-    return status;
+    return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
 }

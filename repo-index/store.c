@@ -39,8 +39,7 @@ static const char schema[] =
     "CREATE TABLE file(path BLOB PRIMARY KEY, kind INTEGER NOT NULL, doc INTEGER NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,"
     " ctime INTEGER) WITHOUT ROWID;"
     "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, words INTEGER NOT NULL, lines INTEGER NOT NULL);"
-    "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
-    "INSERT INTO words(words, rank) VALUES('hashsize', 33554432);";
+    "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');";
 
 static enum kg_status failed(struct kg_store *store, int code, struct kg_error *err)
 {

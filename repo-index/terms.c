@@ -10,18 +10,18 @@
 
 /* Open addressing; a slot is free unless its stamp is that of the text at hand, so that clearing costs nothing. */
 struct slot {
-    const char *key; /* identifiers: in the text */
-    uint32_t offset; /* words: in the key bytes */
+    uint32_t offset; /* of the key in the text (identifiers) or in the key bytes (words) */
     uint32_t length;
     uint32_t hash;
     uint32_t stamp;
     uint32_t count;
 };
 
+/* A short text uses only the first slots, so that they stay in the processor's cache. */
 struct table {
     struct slot *slots;
     uint32_t *order; /* slots in the order of their first use */
-    size_t capacity, used;
+    size_t capacity, allocated, used;
 };
 
 struct kg_terms {
@@ -35,7 +35,7 @@ struct kg_terms {
 
 static bool table_init(struct table *table, size_t capacity)
 {
-    *table = (struct table){ .slots = calloc(capacity, sizeof *table->slots), .order = malloc(capacity * sizeof *table->order), .capacity = capacity };
+    *table = (struct table){ .slots = calloc(capacity, sizeof *table->slots), .order = malloc(capacity * sizeof *table->order), .capacity = capacity, .allocated = capacity };
     return table->slots && table->order;
 }
 
@@ -64,6 +64,14 @@ void kg_terms_free(struct kg_terms *terms)
     free(terms);
 }
 
+static void table_shrink(struct table *table, size_t expected)
+{
+    table->used = 0;
+    table->capacity = 256;
+    while (table->capacity < expected && table->capacity < table->allocated)
+        table->capacity *= 2;
+}
+
 static bool table_double(struct table *table, uint32_t stamp)
 {
     struct table bigger;
@@ -87,42 +95,39 @@ static bool table_double(struct table *table, uint32_t stamp)
     return true;
 }
 
-static struct slot *find(struct table *table, uint32_t stamp, const char *keys, const char *key, size_t length, uint32_t hash)
+static struct slot *find(const struct table *table, uint32_t stamp, const char *keys, const char *key, size_t length, uint32_t hash)
 {
     size_t at = hash & (table->capacity - 1);
     for (;; at = (at + 1) & (table->capacity - 1)) {
         struct slot *slot = &table->slots[at];
         if (slot->stamp != stamp)
             return slot;
-        if (slot->hash == hash && slot->length == length && memcmp(keys ? keys + slot->offset : slot->key, key, length) == 0)
+        if (slot->hash == hash && slot->length == length && memcmp(keys + slot->offset, key, length) == 0)
             return slot;
     }
 }
 
-static struct slot *claim(struct table *table, struct slot *slot, uint32_t stamp, size_t length, uint32_t hash)
+static struct slot *claim(struct table *table, struct slot *slot, uint32_t stamp, size_t offset, size_t length, uint32_t hash)
 {
-    slot->stamp = stamp;
-    slot->length = (uint32_t)length;
-    slot->hash = hash;
-    slot->count = 0;
+    *slot = (struct slot){ .offset = (uint32_t)offset, .length = (uint32_t)length, .hash = hash, .stamp = stamp };
     table->order[table->used++] = (uint32_t)(slot - table->slots);
     return slot;
 }
 
-static void add_identifier(struct kg_terms *terms, const char *key, size_t length)
+static void add_identifier(struct kg_terms *terms, const char *text, const char *key, size_t length)
 {
     struct table *table = &terms->identifiers;
     uint32_t hash = (uint32_t)XXH3_64bits(key, length);
-    struct slot *slot = find(table, terms->stamp, NULL, key, length, hash);
+    struct slot *slot = find(table, terms->stamp, text, key, length, hash);
     if (slot->stamp != terms->stamp) {
         if (table->used >= table->capacity / 2) {
             if (!table_double(table, terms->stamp)) {
                 terms->failed = true;
                 return;
             }
-            slot = find(table, terms->stamp, NULL, key, length, hash);
+            slot = find(table, terms->stamp, text, key, length, hash);
         }
-        claim(table, slot, terms->stamp, length, hash)->key = key;
+        slot = claim(table, slot, terms->stamp, (size_t)(key - text), length, hash);
     }
     slot->count++;
 }
@@ -154,8 +159,7 @@ static void add_word(struct kg_terms *terms, const char *word, size_t length, ui
             terms->failed = true;
             return;
         }
-        slot = claim(table, find(table, terms->stamp, terms->keys, word, length, hash), terms->stamp, length, hash);
-        slot->offset = (uint32_t)terms->key_length;
+        slot = claim(table, find(table, terms->stamp, terms->keys, word, length, hash), terms->stamp, terms->key_length, length, hash);
         memcpy(terms->keys + terms->key_length, word, length);
         terms->key_length += length;
     }
@@ -202,11 +206,12 @@ bool kg_terms_of(struct kg_terms *terms, const char *text, size_t length, struct
     const char *end = text + length;
     terms->stamp++;
     if (terms->stamp == 0) { /* stamps of an earlier round would look like ours */
-        memset(terms->identifiers.slots, 0, terms->identifiers.capacity * sizeof(struct slot));
-        memset(terms->words.slots, 0, terms->words.capacity * sizeof(struct slot));
+        memset(terms->identifiers.slots, 0, terms->identifiers.allocated * sizeof(struct slot));
+        memset(terms->words.slots, 0, terms->words.allocated * sizeof(struct slot));
         terms->stamp = 1;
     }
-    terms->identifiers.used = terms->words.used = 0;
+    table_shrink(&terms->identifiers, length / 16);
+    table_shrink(&terms->words, length / 16);
     terms->key_length = 0;
     terms->failed = false;
     *out = (struct kg_terms_view){ 0 };
@@ -221,7 +226,7 @@ bool kg_terms_of(struct kg_terms *terms, const char *text, size_t length, struct
         const char *at = line;
         const char *identifier;
         while ((identifier = kg_next_identifier(at, line_end, &n)) != NULL) {
-            add_identifier(terms, identifier, n);
+            add_identifier(terms, text, identifier, n);
             out->words++;
             at = identifier + n;
         }
@@ -230,7 +235,7 @@ bool kg_terms_of(struct kg_terms *terms, const char *text, size_t length, struct
     for (size_t i = 0; i < terms->identifiers.used; i++) {
         const struct slot *slot = &terms->identifiers.slots[terms->identifiers.order[i]];
         terms->weight = slot->count;
-        kg_split_identifier(slot->key, slot->length, on_word, terms);
+        kg_split_identifier(text + slot->offset, slot->length, on_word, terms);
     }
     return !terms->failed && write_terms(terms, out) && !terms->failed;
 }

@@ -144,17 +144,9 @@ static void split_ascii(const char *s, size_t length, kg_word_fn *each, void *ct
         emit_part(part, n, each, ctx);
         parts++;
     }
-    size_t m = kg_fold_identifier(s, length, whole);
-    if (m < 2 || is_digit((unsigned char)whole[0]))
-        return;
-    if (parts > 1) {
+    size_t m = parts > 1 ? kg_fold_identifier(s, length, whole) : 0;
+    if (m >= 2 && !is_digit((unsigned char)whole[0]))
         each(ctx, whole, m, KG_WORD_WHOLE);
-    } else {
-        memcpy(part, whole, m);
-        size_t stem = kg_stem(part, m);
-        if (stem != m || memcmp(part, whole, m) != 0)
-            each(ctx, whole, m, KG_WORD_EXACT);
-    }
 }
 
 static bool is_letter(utf8proc_int32_t c)

@@ -19,7 +19,6 @@ const char *kg_next_identifier(const char *at, const char *end, size_t *length);
 enum kg_word_role {
     KG_WORD_PART,  /* stem of a part, or of the whole when there is only one */
     KG_WORD_WHOLE, /* all parts of two or more in one, unstemmed */
-    KG_WORD_EXACT, /* the only part, unstemmed, where the stem differs */
 };
 /* Words of one identifier; word is not NUL-terminated. */
 typedef void kg_word_fn(void *ctx, const char *word, size_t length, enum kg_word_role role);

@@ -1,0 +1,412 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "repo-index/arena.h"
+#include "repo-index/question.h"
+
+#define NAMED 1e6          /* of a file that the question names; the order of mention counts down from it */
+#define AMBIGUOUS 3        /* files one mention may mean and still name them */
+#define DIRECTORY_FACTOR 2.5
+#define PARTNER_SHARE 0.4  /* of the score of foo.c for foo.h beside it */
+#define WORTH 0.18         /* of the best score: what is below is left out even when there is room */
+#define WORTH_BESIDE 0.4   /* of the rarest word's weight: the least score of others when the question names files */
+#define CHOICES_MAX 48
+
+struct choice {
+    const struct kg_catalog_file *file;
+    double score;
+    uint32_t line;                 /* named with one */
+    bool named;
+    const char *general;           /* a reason that no word gives */
+    const struct kg_catalog_file *beside;
+    uint32_t groups, defined;
+};
+
+struct choosing {
+    const struct kg_catalog *catalog;
+    struct kg_question question;
+    struct choice *choices; /* of every file, in the catalog's order until sorted */
+};
+
+static bool ends_with_path(const char *path, const char *tail)
+{
+    size_t n = strlen(path), m = strlen(tail);
+    return m <= n && strcmp(path + n - m, tail) == 0 && (m == n || path[n - m - 1] == '/');
+}
+
+/* Whether path without its extension ends with tail whose dots are slashes: pkg.mod.name for src/pkg/mod/name.py. */
+static bool ends_with_dotted(const char *path, const char *tail, size_t m)
+{
+    const char *dot = strrchr(path, '.');
+    size_t n = dot && !strchr(dot, '/') ? (size_t)(dot - path) : strlen(path);
+    if (m > n || (m < n && path[n - m - 1] != '/'))
+        return false;
+    for (size_t i = 0; i < m; i++)
+        if (path[n - m + i] != (tail[i] == '.' ? '/' : tail[i]))
+            return false;
+    return true;
+}
+
+static void name_file(struct choosing *c, size_t at, const struct kg_mention *mention, double score)
+{
+    struct choice *choice = &c->choices[at];
+    choice->named = true;
+    choice->line = choice->line ? choice->line : mention->line;
+    choice->score = choice->score > score ? choice->score : score;
+}
+
+/* Applies score to the files that fit; false when there are none or too many. */
+static bool name_matching(struct choosing *c, const struct kg_mention *mention, bool (*fits)(const char *path, const char *tail), double score)
+{
+    size_t found[AMBIGUOUS];
+    size_t count = 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (fits(c->catalog->files[i].path, mention->path)) {
+            if (count == AMBIGUOUS)
+                return false;
+            found[count++] = i;
+        }
+    for (size_t i = 0; i < count; i++)
+        name_file(c, found[i], mention, score);
+    return count > 0;
+}
+
+static bool ends_with_path_any_case(const char *path, const char *tail)
+{
+    size_t n = strlen(path), m = strlen(tail);
+    return m <= n && strcasecmp(path + n - m, tail) == 0 && (m == n || path[n - m - 1] == '/');
+}
+
+/* com.example.Thing.method: the longest front that is a file. */
+static bool name_dotted(struct choosing *c, const struct kg_mention *mention, double score)
+{
+    size_t length = strlen(mention->path);
+    while (memchr(mention->path, '.', length)) {
+        for (size_t i = 0; i < c->catalog->count; i++)
+            if (ends_with_dotted(c->catalog->files[i].path, mention->path, length)) {
+                name_file(c, i, mention, score);
+                return true;
+            }
+        while (mention->path[length - 1] != '.')
+            length--;
+        length--;
+    }
+    return false;
+}
+
+static void favour_directory(struct choosing *c, const char *path)
+{
+    size_t n = strlen(path);
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (strncmp(c->catalog->files[i].path, path, n) == 0 && c->catalog->files[i].path[n] == '/')
+            c->choices[i].score = c->choices[i].score * DIRECTORY_FACTOR + 0.5;
+}
+
+/* An absolute path of another machine, or the a/ and b/ of a diff: the longest tail that is a file. */
+static bool name_tail(struct choosing *c, const struct kg_mention *mention, double score)
+{
+    for (const char *tail = strchr(mention->path, '/'); tail; tail = strchr(tail, '/')) {
+        const struct kg_catalog_file *file = kg_catalog_find(c->catalog, ++tail);
+        if (file) {
+            name_file(c, (size_t)(file - c->catalog->files), mention, score);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool name_by_last_part(struct choosing *c, const struct kg_mention *mention, double score)
+{
+    const char *name = strrchr(mention->path, '/');
+    struct kg_mention last = { .line = mention->line };
+    if (!name || !strchr(name, '.'))
+        return false;
+    memcpy(last.path, name + 1, strlen(name + 1) + 1);
+    return name_matching(c, &last, ends_with_path, score);
+}
+
+static void apply_mention(struct choosing *c, const struct kg_mention *mention, double score)
+{
+    const struct kg_catalog_file *exact = kg_catalog_find(c->catalog, mention->path);
+    if (exact) {
+        name_file(c, (size_t)(exact - c->catalog->files), mention, score);
+        return;
+    }
+    bool like_path = strpbrk(mention->path, "./") != NULL;
+    bool capital = mention->path[0] >= 'A' && mention->path[0] <= 'Z'; /* Makefile, LICENSE */
+    if ((like_path || capital) && name_matching(c, mention, ends_with_path, score))
+        return;
+    if (!like_path || name_tail(c, mention, score) || name_matching(c, mention, ends_with_path_any_case, score) ||
+        name_by_last_part(c, mention, score / 2))
+        return;
+    if (strchr(mention->path, '/'))
+        favour_directory(c, mention->path);
+    else
+        name_dotted(c, mention, score / 2);
+}
+
+static bool has_part(const char *path, const char *const *names)
+{
+    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL)
+        for (size_t i = 0; names[i]; i++) {
+            size_t n = strlen(names[i]);
+            if (strncasecmp(at, names[i], n) == 0 && (at[n] == '/' || at[n] == '.' || at[n] == '\0'))
+                return true;
+        }
+    return false;
+}
+
+static bool name_ends(const struct kg_catalog_file *file, const char *const *ends)
+{
+    size_t n = strlen(file->name);
+    for (size_t i = 0; ends[i]; i++) {
+        size_t m = strlen(ends[i]);
+        if (n >= m && strcasecmp(file->name + n - m, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_test(const struct kg_catalog_file *file)
+{
+    static const char *const places[] = { "test", "tests", "testing", "testdata", "spec", "specs", "__tests__", "fixtures", "testsuite", NULL };
+    const char *name = file->name;
+    return has_part(file->path, places) || strncasecmp(name, "test_", 5) == 0 || strstr(name, "_test.") || strstr(name, ".test.") ||
+           strstr(name, "_spec.") || strstr(name, ".spec.") || strstr(name, "Test.") || strstr(name, "_tests.");
+}
+
+/* How much rather, from experience, questions about code are about this kind of file. */
+static double prior(const struct kg_question *q, const struct kg_catalog_file *file)
+{
+    static const char *const others[] = { "third_party", "third-party", "thirdparty", "vendor", "external", "extern", "deps", "contrib", NULL };
+    static const char *const aside[] = { "examples", "example", "samples", "sample", "demo", "demos", "bench", "benchmark", "benchmarks", NULL };
+    static const char *const notes[] = { "changelog", "changes", "news", "history", "license", "licence", "copying", "authors", "contributors",
+                                         "code_of_conduct", "security", "release", "releases", NULL };
+    static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
+    static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
+    double factor = 1;
+    if (!q->tests && is_test(file))
+        factor *= 0.5;
+    if (has_part(file->path, others))
+        factor *= 0.5;
+    if (has_part(file->path, aside) || file->name[0] == '.')
+        factor *= 0.7;
+    if (!q->docs && has_part(file->name, notes))
+        factor *= 0.35;
+    else if (!q->docs && name_ends(file, prose))
+        factor *= 0.8;
+    if (name_ends(file, numbers))
+        factor *= 0.6;
+    return factor;
+}
+
+/* 0 = not a file that speaks of the project as a whole. */
+static double describes_project(const struct kg_catalog_file *file)
+{
+    static const char *const manifests[] = { "package", "Cargo", "pyproject", "setup", "go", "CMakeLists", "Makefile", "meson", "pom", "build", "composer", NULL };
+    static const char *const manifest_ends[] = { "package.json", "Cargo.toml", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "CMakeLists.txt", "Makefile",
+                                                 "meson.build", "pom.xml", "build.gradle", "composer.json", "build.zig", "mix.exs", "Gemfile", NULL };
+    static const char *const readme[] = { "readme", NULL };
+    static const char *const plans[] = { "architecture", "design", "overview", "index", "introduction", NULL };
+    bool on_top = !strchr(file->path, '/');
+    bool is_readme = has_part(file->name, readme);
+    if (is_readme)
+        return on_top ? 1 : 0.25;
+    if (has_part(file->name, plans) && strcasestr(file->name, ".md"))
+        return 0.6;
+    return on_top && has_part(file->name, manifests) && name_ends(file, manifest_ends) ? 0.5 : 0;
+}
+
+static void add_general(struct choosing *c, double best)
+{
+    static const char *const entry[] = { "main", "__main__", "cli", NULL };
+    const struct kg_question *q = &c->question;
+    double base = best > 0 ? best : 1;
+    for (size_t i = 0; i < c->catalog->count; i++) {
+        const struct kg_catalog_file *file = &c->catalog->files[i];
+        double about = describes_project(file);
+        if (q->overview && !about && has_part(file->name, entry) && !is_test(file))
+            about = 0.55;
+        double score = q->overview ? 1.2 * base * about : q->usage ? 0.6 * base * about : 0;
+        if (score > c->choices[i].score) {
+            c->choices[i].score = score;
+            c->choices[i].general = q->overview ? "describes the project" : "says how the project is built or used";
+        }
+    }
+}
+
+static void apply_rank(struct choosing *c, const struct kg_rank *rank)
+{
+    for (size_t i = 0; i < c->catalog->count; i++) {
+        const struct kg_catalog_file *file = &c->catalog->files[i];
+        /* the words of a question about the whole are about no file */
+        double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * prior(&c->question, file) : 0;
+        c->choices[i] = (struct choice){ .file = file, .score = score, .groups = rank->groups[i], .defined = rank->defined[i] };
+    }
+}
+
+static double best_score(const struct choosing *c)
+{
+    double best = 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (!c->choices[i].named && c->choices[i].score > best)
+            best = c->choices[i].score;
+    return best;
+}
+
+static bool names_files(const struct choosing *c)
+{
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (c->choices[i].named)
+            return true;
+    return false;
+}
+
+static bool same_stem(const struct kg_catalog_file *a, const struct kg_catalog_file *b)
+{
+    const char *x = strrchr(a->name, '.'), *y = strrchr(b->name, '.');
+    return x && y && x - a->path == y - b->path && memcmp(a->path, b->path, (size_t)(x - a->path)) == 0;
+}
+
+/* foo.h beside foo.c: neighbours in the catalog, since '.' comes before letters. */
+static void favour_partners(struct choosing *c, double worth)
+{
+    for (size_t i = 0; i + 1 < c->catalog->count; i++) {
+        struct choice *a = &c->choices[i], *b = &c->choices[i + 1];
+        if (!same_stem(a->file, b->file))
+            continue;
+        struct choice *less = a->score < b->score ? a : b;
+        const struct choice *more = less == a ? b : a;
+        double share = (more->named ? 2 * worth : more->score * PARTNER_SHARE) * prior(&c->question, less->file);
+        if (less->score < share) {
+            less->score = share;
+            less->beside = more->file;
+        }
+    }
+}
+
+static int better(const void *a, const void *b)
+{
+    const struct choice *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return strcmp(x->file->path, y->file->path);
+}
+
+static size_t list_groups(const struct kg_query *query, uint32_t set, const char *lead, char *out, size_t used, size_t capacity)
+{
+    unsigned listed = 0;
+    while (set && listed < 4) {
+        unsigned rarest = 0;
+        double most = -1;
+        for (unsigned g = 0; g < query->group_count; g++)
+            if (set & (1U << g) && query->groups[g].rarity * query->groups[g].weight > most) {
+                most = query->groups[g].rarity * query->groups[g].weight;
+                rarest = g;
+            }
+        set &= ~(1U << rarest);
+        if (most < 0)
+            break;
+        char word[80];
+        kg_printable(word, sizeof word, query->groups[rarest].text, query->groups[rarest].length);
+        int n = snprintf(out + used, capacity - used, "%s%s", listed++ ? ", " : lead, word);
+        used = n > 0 && used + (size_t)n < capacity ? used + (size_t)n : used;
+    }
+    return used;
+}
+
+static void write_reason(const struct choosing *c, const struct choice *choice, char *out, size_t capacity)
+{
+    if (choice->named && choice->line) {
+        snprintf(out, capacity, "named in the question, line %u", choice->line);
+        return;
+    }
+    if (choice->named || choice->general || choice->beside) {
+        char beside[120];
+        if (choice->beside)
+            kg_printable(beside, sizeof beside, choice->beside->name, strlen(choice->beside->name));
+        if (choice->named || choice->general)
+            snprintf(out, capacity, "%s", choice->named ? "named in the question" : choice->general);
+        else
+            snprintf(out, capacity, "belongs to %s", beside);
+        return;
+    }
+    out[0] = '\0';
+    size_t used = list_groups(&c->question.query, choice->defined, "defines: ", out, 0, capacity);
+    list_groups(&c->question.query, choice->groups & ~choice->defined, used ? "; matches: " : "matches: ", out, used, capacity);
+}
+
+static uint32_t tokens_of(uint64_t bytes)
+{
+    return (uint32_t)ceil((double)bytes / KG_BYTES_PER_TOKEN);
+}
+
+static void report(const struct choosing *c, uint32_t tokens, double worth, int (*each)(void *ctx, const struct kg_choice *), void *ctx)
+{
+    uint32_t left = tokens;
+    unsigned given = 0;
+    for (size_t i = 0; i < c->catalog->count && given < CHOICES_MAX; i++) {
+        const struct choice *choice = &c->choices[i];
+        if (choice->score <= 0 || (!choice->named && choice->score < worth))
+            break;
+        uint32_t cost = tokens_of(choice->file->bytes);
+        if (choice->file->bytes == 0 || cost > left)
+            continue;
+        char reason[400];
+        write_reason(c, choice, reason, sizeof reason);
+        const struct kg_choice out = { .path = choice->file->path, .bytes = choice->file->bytes, .tokens = cost, .reason = reason };
+        left -= cost;
+        given++;
+        if (each(ctx, &out))
+            return;
+    }
+}
+
+static void decide(struct choosing *c, const struct kg_rank *rank, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx)
+{
+    apply_rank(c, rank);
+    for (unsigned i = 0; i < c->question.mention_count; i++)
+        apply_mention(c, &c->question.mentions[i], NAMED - i);
+    add_general(c, best_score(c));
+    double worth = WORTH * best_score(c);
+    if (names_files(c))
+        worth = fmax(worth, WORTH_BESIDE * log(1.0 + (double)c->catalog->doc_count));
+    favour_partners(c, worth);
+    qsort(c->choices, c->catalog->count, sizeof *c->choices, better);
+    report(c, tokens, worth, each, ctx);
+}
+
+static enum kg_status choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx,
+                             struct kg_error *err)
+{
+    struct choosing *c = calloc(1, sizeof *c);
+    struct kg_rank rank = { 0 };
+    if (!c)
+        return kg_fail_nomem(err, "choosing files");
+    kg_question_parse(question, &c->question);
+    enum kg_status status = kg_store_begin_read(index->store, err);
+    if (status == KG_OK) {
+        status = kg_catalog_of(index, &c->catalog, err);
+        if (status == KG_OK)
+            status = kg_rank(index, c->catalog, &c->question.query, &rank, err);
+        kg_store_rollback(index->store);
+    }
+    if (status == KG_OK && !(c->choices = calloc(c->catalog->count + 1, sizeof *c->choices)))
+        status = kg_fail_nomem(err, "choosing files");
+    if (status == KG_OK && c->catalog->count)
+        decide(c, &rank, tokens, each, ctx);
+    kg_rank_free(&rank);
+    free(c->choices);
+    free(c);
+    return status;
+}
+
+enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx,
+                               struct kg_error *err)
+{
+    enum kg_status status = choose(index, question, tokens, each, ctx, err);
+    return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
+}
