@@ -2,11 +2,14 @@
 #
 # BUILD=release (default) | debug | asan | tsan chooses how it is built; each has its own folder.
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 BUILD ?= release
 PREFIX ?= /usr/local
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 O := $(if $(filter release,$(BUILD)),build,build/$(BUILD))
 
 VERSION := 0.1.0
@@ -22,14 +25,17 @@ PACKAGES := ncursesw libgit2 sqlite3 libpcre2-8 libutf8proc md4c libxxhash libzs
 HAVE_PACKAGES := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings
-CPPFLAGS += -I. -D_GNU_SOURCE -DKG_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-CFLAGS += -std=c11 $(WARN) $(flags_$(BUILD)) -ffp-contract=off -pthread
-LDFLAGS += $(filter -fsanitize% -fno-sanitize%,$(flags_$(BUILD))) -pthread
+# CPPFLAGS, CFLAGS and LDFLAGS stay the person's own; they come last, so they win.
+cppflags := -I. -D_GNU_SOURCE -DKG_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CPPFLAGS)
+cflags := -std=c11 $(WARN) $(flags_$(BUILD)) -ffp-contract=off -pthread
+ldflags := $(filter -fsanitize% -fno-sanitize%,$(flags_$(BUILD))) -pthread $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 # Instruction sets are chosen at run time; only these files may use them.
-$(O)/%_avx2.o: CFLAGS += -O3 -mavx2 -mfma -mf16c -mbmi2
-$(O)/%_avx512.o: CFLAGS += -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
+flags_avx2 := -mavx2 -mfma -mf16c -mbmi2
+flags_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
+$(O)/%_avx2.o: simd := -O3 $(flags_avx2)
+$(O)/%_avx512.o: simd := -O3 $(flags_avx512)
 
 # The order of the libraries is the direction of the includes.
 sources = $(wildcard $(1)/*.c $(1)/*/*.c)
@@ -57,23 +63,40 @@ ifneq ($(HAVE_PACKAGES),yes)
 	@echo "make: libraries are missing; run 'make packages' (needs root or sudo) or 'make run', which does it" >&2; exit 1
 endif
 
-$(O)/kedge: $(call objects,$(main_source)) $(LIBRARIES)
+$(O)/kedge: $(call objects,$(main_source)) $(LIBRARIES) $(O)/flags
 	@echo "  link  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(ldflags) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-$(O)/%.a:
+$(O)/%.a: $(O)/sources
 	@rm -f $@
-	@$(AR) rcs $@ $^
+	@$(AR) rcs $@ $(filter %.o,$^)
 
-$(O)/%.o: %.c Makefile
+$(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(cppflags) $(cflags) $(simd) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(O)/engine/catalogue/builtin.o: config/models.conf
 
-include mk/test.mk
 include mk/install.mk
+include mk/test.mk
+include mk/bench.mk
+
+# What everything is built with, and from: when flags change or a file comes or goes, what depends on it is out of date.
+quote = '$(subst ','\'',$(1))'
+flags_now := $(strip $(CC) $(cppflags) $(cflags) $(flags_avx2) $(flags_avx512) $(CFLAGS) $(ldflags) $(LIBS))
+sources_now := $(strip $(sort $(tui_sources) $(index_sources) $(engine_sources) $(kernel_sources) $(base_sources) $(test_support)))
+ifneq ($(strip $(file <$(O)/flags)),$(flags_now))
+$(O)/flags: out-of-date
+endif
+ifneq ($(strip $(file <$(O)/sources)),$(sources_now))
+$(O)/sources: out-of-date
+endif
+$(O)/flags $(O)/sources:
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote,$($(@F)_now)) >$@
+.PHONY: out-of-date
+out-of-date:
 
 .PHONY: clean
 clean:
@@ -93,4 +116,5 @@ help:
 ## make clean
 ## BUILD=debug|asan|tsan before any of these
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+objects_now := $(call objects,$(sources_now) $(main_source) $(test_sources))
+-include $(objects_now:.o=.d)

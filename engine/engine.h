@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/paths.h"
 #include "base/status.h"
 #include "engine/sampler/sampler.h"
 
@@ -143,6 +144,23 @@ struct kg_session_summary {
     uint32_t parts;
 };
 enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx, struct kg_error *err);
+
+/* What has been read and is kept: kv.db, without loading a model; NULL cache_dir = KG_PLACE_CACHE. Texts are printable and
+ * valid until the callback returns; nonzero ends the list. */
+struct kg_cached_block {
+    int64_t id;
+    char key[65];
+    const char *model, *kind, *title;
+    uint32_t tokens, ready; /* ready < tokens: reading was cut short, the first so many are kept */
+    uint64_t bytes, created, used; /* seconds since 1970 */
+};
+enum kg_status kg_cache_list(const char *cache_dir, int (*each)(void *ctx, const struct kg_cached_block *), void *ctx, struct kg_error *err);
+/* id 0 = everything; KG_ERR_NOT_FOUND if there is no such block. The bytes are overwritten. */
+enum kg_status kg_cache_remove(const char *cache_dir, int64_t id, struct kg_error *err);
+/* Reads and checks everything; blocks that fail are removed. */
+enum kg_status kg_cache_verify(const char *cache_dir, uint64_t *checked, uint64_t *bad, struct kg_error *err);
+/* Path of the file and its size. */
+enum kg_status kg_cache_size(const char *cache_dir, char path[KG_PATH_MAX], uint64_t *bytes, struct kg_error *err);
 
 /* Ten best after a text read as one block without a preamble: `kedge logits`. */
 struct kg_logit {

@@ -1,14 +1,14 @@
-# Every tests/unit/*_test.c is one cmocka program; every tests/*/*_test.sh is one script that prints
-# "ok NAME" or "not ok NAME" lines. tests/run runs them all and prints the closing count.
+# Every tests/*/*_test.c is one cmocka program, linked with all other .c files of tests/*; every tests/*/*_test.sh is one
+# script that prints "ok NAME" or "not ok NAME" lines. tests/run runs them all and prints the closing count.
 CHECK_LONG ?= 0
-test_sources := $(wildcard tests/unit/*_test.c tests/screens/*_test.c tests/faults/*_test.c tests/fuzz/*_test.c)
+test_sources := $(wildcard tests/*/*_test.c)
+test_support := $(filter-out %_test.c,$(wildcard tests/*/*.c))
 test_programs := $(patsubst %.c,$(O)/%,$(test_sources))
-test_support := $(filter-out %_test.c,$(wildcard tests/unit/*.c tests/screens/*.c tests/faults/*.c tests/fuzz/*.c))
 TEST_LIBS := $(shell pkg-config --libs cmocka vterm 2>/dev/null) -lutil
 
-$(O)/tests/%_test: $(O)/tests/%_test.o $(call objects,$(test_support)) $(LIBRARIES)
+$(O)/tests/%_test: $(O)/tests/%_test.o $(call objects,$(test_support)) $(LIBRARIES) $(O)/flags $(O)/sources
 	@echo "  link  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LIBS)
+	@$(CC) $(ldflags) -o $@ $(filter %.o %.a,$^) $(TEST_LIBS) $(LIBS)
 
 .PHONY: test-programs check check-long check-only
 .SECONDARY:
@@ -20,9 +20,28 @@ check: packages-for-tests
 check-long:
 	@$(MAKE) --no-print-directory check CHECK_LONG=1
 
-check-only: all test-programs
-	@O=$(O) CHECK_LONG=$(CHECK_LONG) tests/run $(TESTS)
+check-only: all test-programs models-for-tests
+	@O=$(O) BUILD=$(BUILD) CHECK_LONG=$(CHECK_LONG) tests/run $(TESTS)
 
-.PHONY: lint
-lint:
-	@clang-tidy --quiet $(sort $(wildcard $(addsuffix /*.c,base kernels kernels/* engine engine/* repo-index repo-index/* tui tui/*))) -- $(CPPFLAGS) -std=c11
+# Apart from check, because clang-tidy is a large package.
+.PHONY: lint lint-only
+lint: packages-for-lint
+	@$(MAKE) --no-print-directory lint-only
+
+lint_sources := $(tui_sources) $(index_sources) $(engine_sources) $(kernel_sources) $(base_sources)
+lint-only: $(patsubst %.c,$(O)/lint/%.tidy,$(lint_sources)) $(patsubst man/%,$(O)/lint/%.man,$(manuals))
+
+$(O)/lint/%.tidy: %.c .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  tidy  $<"
+	@clang-tidy --quiet $< -- $(cppflags) -std=c11 $(lint_flags) 2>$@.log || { cat $@.log >&2; exit 1; }
+	@touch $@
+
+$(O)/lint/%_avx2.tidy: lint_flags := $(flags_avx2)
+$(O)/lint/%_avx512.tidy: lint_flags := $(flags_avx512)
+
+$(O)/lint/%.man: man/%
+	@mkdir -p $(@D)
+	@echo "  man   $<"
+	@mandoc -T lint -W warning $<
+	@touch $@

@@ -15,8 +15,6 @@
 #define WHEEL_SLACK ((uint64_t)16 << 20) /* what a wheel may hold beside the part */
 #define LOG_MAX ((size_t)64 << 10)
 
-extern char **environ;
-
 /* One wheel: pip works in a new directory beside the model, so that its temporary files lie on the same disk, can be
  * measured, and nothing in the current directory is taken for a module of Python. */
 struct download {
@@ -99,7 +97,7 @@ static enum kg_status fail_as_told(const struct download *download, struct kg_er
     char *text = NULL;
     size_t length;
     const char *told = "it gave no reason";
-    if (kg_read_file(download->log_path, LOG_MAX, &text, &length, NULL) != KG_OK)
+    if (kg_read_file(download->log_path, LOG_MAX, &text, &length, NULL) != KG_OK || !text)
         return kg_fail(err, KG_ERR_NETWORK, "pip failed");
     char *rest = text;
     for (char *line; (line = strsep(&rest, "\n"));)

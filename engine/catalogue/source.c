@@ -9,21 +9,33 @@
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
+/* Up to four digits; their count, 0 when there are none or more. */
+static size_t number_at(const char *text, unsigned *number)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 4)
+        return 0;
+    *number = 0;
+    for (size_t i = 0; i < digits; i++)
+        *number = *number * 10 + (unsigned)(text[i] - '0');
+    return digits;
+}
+
 /* A range "{FIRST..LAST}" at text: its first number, how wide that is written, how many there are, and its length in
  * bytes; 0 when there is none. */
 static size_t range_at(const char *text, unsigned *first, int *width, unsigned *count)
 {
     unsigned last = 0;
-    int begin = 0, end = 0;
-    if (sscanf(text, "{%n%4u%n..%4u", &begin, first, &end, &last) != 2 || !isdigit((unsigned char)text[begin]))
+    size_t first_digits = *text == '{' ? number_at(text + 1, first) : 0;
+    if (first_digits == 0 || strncmp(text + 1 + first_digits, "..", 2) != 0)
         return 0;
-    const char *after = text + end + 2;
-    size_t digits = strspn(after, "0123456789");
-    if (digits == 0 || digits > 4 || after[digits] != '}' || last < *first || last - *first >= PARTS_MAX)
+    const char *second = text + 3 + first_digits;
+    size_t last_digits = number_at(second, &last);
+    if (last_digits == 0 || second[last_digits] != '}' || last < *first || last - *first >= PARTS_MAX)
         return 0;
-    *width = end - begin;
+    *width = (int)first_digits;
     *count = last - *first + 1;
-    return (size_t)(after + digits + 1 - text);
+    return first_digits + last_digits + 4;
 }
 
 /* How many parts a pattern stands for (1 without a range), 0 when it is malformed. Outside of ranges only letters, digits

@@ -1,0 +1,95 @@
+#!/bin/sh
+# kedge -p with the real model: what has been read is not read again, whoever asks, in whatever order, after any crash.
+set -u
+O=${O:-build}
+kedge=$PWD/$O/kedge
+here=$PWD
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
+n=0
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)); echo "not ok $n - $1 ($2)"; failed=1; }
+check() { # name, condition as test arguments
+    name=$1
+    shift
+    if test "$@"; then ok "$name"; else not_ok "$name" "$*"; fi
+}
+failed=0
+if ! "$kedge" model path smol >/dev/null 2>&1; then
+    echo "ok 1 - sessions of kedge -p # SKIP the model smol is not here: kedge model get smol"
+    exit 0
+fi
+field() { sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p" "$dir/$1.stats"; }
+ask() { # name of the run, then arguments
+    run=$1
+    shift
+    "$kedge" -C "$here" -m smol --greedy --stats -n 24 "$@" >"$dir/$run.out" 2>"$dir/$run.stats" || { echo "# run $run failed"; cat "$dir/$run.stats"; }
+}
+same() { cmp -s "$dir/$1.out" "$dir/$2.out"; echo $?; }
+
+ask a1 -p "What does main do?" --file tui/main.c --session a
+check "the first run answers" -s "$dir/a1.out"
+check "the first run computes everything" "$(field a1 computed_tokens)" -ge 100
+ask b1 -p "What does main do?" --file tui/main.c --session b
+check "a second session computes under 40 tokens" "$(field b1 computed_tokens)" -lt 40
+check "and gives the same answer" "$(same a1 b1)" = 0
+ask a2 -p "Which file holds the list of commands?" --session a
+question=$("$kedge" -C "$here" tokenize -m smol --special - <<T | wc -w
+<|im_end|>
+<|im_start|>user
+Which file holds the list of commands?<|im_end|>
+<|im_start|>assistant
+T
+)
+check "a further question computes only itself" "$(field a2 computed_tokens)" -le $((question + 4))
+check "behind everything before" "$(field a2 reused_tokens)" -ge $(($(field a1 prompt_tokens) + 20))
+check "a question without a cache computes everything" "$(ask n1 --no-cache -p "What does main do?" --file tui/main.c; field n1 reused_tokens)" = 0
+check "and gives the same answer, too" "$(same a1 n1)" = 0
+
+ask f1 -p "What is this?" --file base/digest.h --file base/status.h
+ask f2 -p "What is this?" --file base/status.h --file base/digest.h
+check "two files in another order compute only the question" "$(field f2 computed_tokens)" -lt 40
+cp base/digest.h "$dir/digest.h"
+echo "/* edited */" >>"$dir/digest.h"
+ask f3 -p "What is this?" --file "$dir/digest.h" --file base/status.h
+edited=$("$kedge" tokenize -m smol "$dir/digest.h" | wc -w)
+check "one of them edited computes that one and the question" "$(field f3 computed_tokens)" -le $((edited + 100))
+check "not less" "$(field f3 computed_tokens)" -ge "$edited"
+
+# Killed at any moment, a run leaves a cache that opens and is used; the answer is the same as ever.
+ask k0 --no-cache -p "What does this do?" --file engine/session.c
+rounds=4
+[ "${CHECK_LONG:-0}" = 1 ] && rounds=40
+round=0 broken=0 reused=0
+while [ $round -lt $rounds ]; do
+    rm -rf "$dir/cache" "$dir/state"
+    "$kedge" -C "$here" -m smol --greedy -n 24 -p "What does this do?" --file engine/session.c --session k >/dev/null 2>&1 &
+    pid=$!
+    sleep "$(awk -v r=$round -v n=$rounds 'BEGIN { printf "%.2f", 0.15 + 12.0 * (r + 1) / (n + 1) * 0.5 }')"
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    ask k1 -p "What does this do?" --file engine/session.c --session after
+    [ "$(same k0 k1)" = 0 ] || broken=$((broken + 1))
+    [ "$(field k1 reused_tokens)" -gt 100 ] && reused=$((reused + 1))
+    ask k2 -p "And now?" --session k
+    [ -s "$dir/k2.out" ] || broken=$((broken + 1))
+    round=$((round + 1))
+done
+check "$rounds runs killed: nothing breaks" $broken = 0
+check "and what was committed is reused" $reused -ge $((rounds / 2))
+
+"$kedge" cache verify >"$dir/verify"
+check "the cache verifies" $? = 0
+"$kedge" cache ls | grep -q engine/session.c
+check "the cache lists the file" $? = 0
+id=$("$kedge" cache ls | awk '/file .*engine\/session.c/ { print $1; exit }')
+"$kedge" cache rm "$id" && ! "$kedge" cache ls | grep -q "^ *$id "
+check "a block can be forgotten" $? = 0
+"$kedge" -p 2>/dev/null
+check "wrong usage is exit status 2" $? = 2
+"$kedge" -m /nonexistent.gguf -p x 2>"$dir/err"
+check "a failure is exit status 1" $? = 1
+check "and one line" "$(wc -l <"$dir/err")" = 1
+echo "1..$n"
+exit $failed

@@ -1,0 +1,109 @@
+#include <cjson/cJSON.h>
+#include <getopt.h>
+#include <stdlib.h>
+
+#include "tui/commands/command.h"
+
+static const char help[] =
+    "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--device NAME]\n"
+    "\n"
+    "Measures speed and memory; one JSON object a line: test, tokens/s, bytes/s, share of measured memory bandwidth, pss.\n"
+    "\n"
+    "  -m, --model MODEL   a catalogue name or a .gguf file\n"
+    "  -t, --threads N     0 = all that the process may use\n"
+    "  -p, --prefill N     tokens to read at once (512; 0 = leave out)\n"
+    "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
+    "  -d, --depth N       tokens in context before the first generated one (0)\n"
+    "      --device NAME   cpu, or ref (plain double precision, slow)\n";
+
+static void put_line(cJSON *line)
+{
+    char *text = cJSON_PrintUnformatted(line);
+    if (text)
+        puts(text);
+    free(text);
+    cJSON_Delete(line);
+}
+
+static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
+{
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddStringToObject(line, "test", test);
+    cJSON_AddStringToObject(line, "model", facts->model);
+    cJSON_AddStringToObject(line, "device", facts->device);
+    cJSON_AddNumberToObject(line, "threads", (double)threads);
+    cJSON_AddNumberToObject(line, "tokens", tokens);
+    cJSON_AddNumberToObject(line, "depth", options->depth);
+    return line;
+}
+
+static void print_results(const struct kg_bench_options *options, const struct kg_bench_result *result, const struct kg_engine_facts *facts, uint64_t threads)
+{
+    if (options->prefill) {
+        struct kg_bench_options at_zero = { .depth = 0 };
+        cJSON *line = begin_line("prefill", options->prefill, &at_zero, facts, threads);
+        cJSON_AddNumberToObject(line, "tokens_per_s", result->prefill_tokens_per_s);
+        cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
+        put_line(line);
+    }
+    if (options->decode) {
+        cJSON *line = begin_line("decode", options->decode, options, facts, threads);
+        cJSON_AddNumberToObject(line, "tokens_per_s", result->decode_tokens_per_s);
+        cJSON_AddNumberToObject(line, "bytes_per_s", result->decode_bytes_per_s);
+        if (result->memory_bytes_per_s > 0) {
+            cJSON_AddNumberToObject(line, "memory_bytes_per_s", result->memory_bytes_per_s);
+            cJSON_AddNumberToObject(line, "share_of_memory_bandwidth", result->decode_bytes_per_s / result->memory_bytes_per_s);
+        }
+        cJSON_AddNumberToObject(line, "load_s", facts->load_s);
+        cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
+        put_line(line);
+    }
+}
+
+int kg_command_bench(int argc, char **argv)
+{
+    static const struct option options[] = { { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
+                                             { "prefill", required_argument, NULL, 'p' }, { "decode", required_argument, NULL, 'n' },
+                                             { "depth", required_argument, NULL, 'd' },   { "device", required_argument, NULL, 'D' },
+                                             { "help", no_argument, NULL, 'h' },          { 0 } };
+    struct kg_engine_options engine_options = { .cache_off = true };
+    const char *model = NULL;
+    uint64_t threads = 0, prefill = 512, decode = 64, depth = 0;
+    for (int c; (c = getopt_long(argc, argv, "m:t:p:n:d:h", options, NULL)) != -1;) {
+        uint64_t *number = c == 't' ? &threads : c == 'p' ? &prefill : c == 'n' ? &decode : &depth;
+        switch (c) {
+        case 'm': model = optarg; break;
+        case 'D': engine_options.backend = optarg; break;
+        case 't':
+        case 'p':
+        case 'n':
+        case 'd':
+            if (!kg_parse_number(optarg, 0, c == 't' ? 1024 : 1 << 24, number))
+                return kg_command_misused("bench", "'%s' is no number that -%c takes", optarg, c);
+            break;
+        case 'h': fputs(help, stdout); return KG_EXIT_OK;
+        default: return KG_EXIT_USAGE;
+        }
+    }
+    if (optind != argc)
+        return kg_command_misused("bench", "'%s' is one argument too many", argv[optind]);
+    char path[KG_PATH_MAX];
+    struct kg_error err;
+    struct kg_engine *engine = NULL;
+    struct kg_engine_facts facts;
+    struct kg_bench_result result;
+    struct kg_bench_options wanted = { .prefill = (uint32_t)prefill, .decode = (uint32_t)decode, .depth = (uint32_t)depth };
+    engine_options.threads = (uint32_t)threads;
+    engine_options.model_path = path;
+    enum kg_status status = kg_model_path(model, path, &err);
+    if (status == KG_OK)
+        status = kg_engine_open(&engine_options, &engine, &err);
+    if (status == KG_OK)
+        status = kg_engine_bench(engine, &wanted, &result, &err);
+    if (status == KG_OK) {
+        kg_engine_facts(engine, &facts);
+        print_results(&wanted, &result, &facts, threads);
+    }
+    kg_engine_close(engine);
+    return status == KG_OK ? KG_EXIT_OK : kg_command_failed("bench", &err);
+}

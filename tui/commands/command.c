@@ -1,0 +1,114 @@
+#include "tui/commands/command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/catalogue/catalogue.h"
+
+const struct kg_command kg_commands[] = {
+    { "tokenize", "print the token ids of a text", kg_command_tokenize },
+    { "logits", "print the ten best tokens after a text", kg_command_logits },
+    { "bench", "measure speed and memory, JSON lines", kg_command_bench },
+    { "model", "list, fetch and locate models", kg_command_model },
+    { "cache", "show, check and empty what has been read", kg_command_cache },
+    { "index", "bring the repository's index up to date", kg_command_index },
+    { "search", "search the repository", kg_command_search },
+    { NULL, NULL, NULL },
+};
+
+int kg_command_failed(const char *command, const struct kg_error *err)
+{
+    fprintf(stderr, "kedge%s%s: %s\n", command[0] ? " " : "", command, err->text);
+    return err->status == KG_ERR_USAGE ? KG_EXIT_USAGE : KG_EXIT_FAILED;
+}
+
+int kg_command_misused(const char *command, const char *format, ...)
+{
+    struct kg_error err;
+    va_list args;
+    va_start(args, format);
+    kg_failv(&err, KG_ERR_USAGE, format, args);
+    va_end(args);
+    fprintf(stderr, "kedge%s%s: %s; see kedge%s%s --help\n", command[0] ? " " : "", command, err.text, command[0] ? " " : "", command);
+    return KG_EXIT_USAGE;
+}
+
+bool kg_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end = NULL;
+    if (!text || text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno || *end || value < least || value > most)
+        return false;
+    *out = value;
+    return true;
+}
+
+enum kg_status kg_model_path(const char *model, char out[KG_PATH_MAX], struct kg_error *err)
+{
+    struct kg_catalogue *catalogue = NULL;
+    const char *preferred = getenv("KEDGE_MODEL");
+    enum kg_status status = kg_catalogue_open(&catalogue, err);
+    if (status == KG_OK)
+        status = kg_catalogue_locate(catalogue, model ? model : preferred && preferred[0] ? preferred : NULL, out, err);
+    kg_catalogue_close(catalogue);
+    return status;
+}
+
+static enum kg_status read_stream(FILE *stream, size_t limit, char **out, size_t *length, struct kg_error *err)
+{
+    size_t capacity = 1 << 16, used = 0;
+    char *text = malloc(capacity + 1);
+    while (text) {
+        used += fread(text + used, 1, capacity - used, stream);
+        if (used < capacity)
+            break;
+        if (used > limit) {
+            free(text);
+            return kg_fail(err, KG_ERR_RANGE, "standard input has more than %zu bytes; give a shorter text", limit);
+        }
+        capacity *= 2;
+        char *grown = realloc(text, capacity + 1);
+        if (!grown)
+            free(text);
+        text = grown;
+    }
+    if (!text)
+        return kg_fail_nomem(err, "reading standard input");
+    text[used] = '\0';
+    *out = text;
+    *length = used;
+    return KG_OK;
+}
+
+enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t *length, struct kg_error *err)
+{
+    return strcmp(path, "-") == 0 ? read_stream(stdin, limit, out, length, err) : kg_read_file(path, limit, out, length, err);
+}
+
+void kg_put_text(FILE *stream, const char *text, size_t length)
+{
+    if (!isatty(fileno(stream))) {
+        fwrite(text, 1, length, stream);
+        return;
+    }
+    while (length) { /* line by line: newlines and tabs are the only control characters that pass */
+        size_t n = strcspn(text, "\n\t");
+        n = n < length ? n : length;
+        char *visible = malloc(4 * n + 1);
+        if (visible) {
+            kg_printable(visible, 4 * n + 1, text, n);
+            fputs(visible, stream);
+            free(visible);
+        }
+        if (n < length)
+            fputc(text[n++], stream);
+        text += n;
+        length -= n;
+    }
+}

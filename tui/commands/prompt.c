@@ -1,0 +1,307 @@
+/* kedge -p: one question, the answer on stdout. Without -p the same options open the interface. */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "repo-index/repo_index.h"
+#include "tui/commands/command.h"
+
+static const char help[] =
+    "usage: kedge [-C REPO] [-m MODEL] [--session NAME]      the interface\n"
+    "       kedge -p PROMPT [--file PATH]... [-n N] ...      one question, the answer on standard output\n"
+    "       kedge COMMAND ... ; kedge COMMAND --help\n"
+    "\n"
+    "  -C REPO              as if started there\n"
+    "  -m, --model MODEL    a catalogue name (kedge model ls) or a .gguf file; default $KEDGE_MODEL, else the catalogue's\n"
+    "  -p, --prompt PROMPT  the question; - reads it from standard input\n"
+    "      --file PATH      the model reads this file first; may be repeated\n"
+    "  -n N                 at most N tokens of answer\n"
+    "      --greedy         the likeliest token every time\n"
+    "      --temperature T, --top-k K, --top-p P, --min-p P, --seed S\n"
+    "      --session NAME   begin or go on with this conversation\n"
+    "      --policy NAME    alone (files read one by one, the default) or full (everything as one text)\n"
+    "  -t, --threads N      default: all that the process may use\n"
+    "      --device NAME    cpu, or ref (plain double precision, slow)\n"
+    "      --no-cache       neither use nor fill the cache of what was read\n"
+    "      --stats          one JSON object on standard error: tokens, seconds, bytes\n"
+    "      --version, --help\n";
+
+#define FILES_MAX 256
+
+static void print_help(void)
+{
+    fputs(help, stdout);
+    puts("\ncommands:");
+    for (const struct kg_command *command = kg_commands; command->name; command++)
+        printf("  %-10s %s\n", command->name, command->summary);
+}
+
+struct arguments {
+    const char *repo, *model, *prompt, *session, *files[FILES_MAX];
+    size_t file_count;
+    uint64_t max_tokens, threads, choose;
+    struct kg_sampling sampling;
+    enum kg_policy policy;
+    const char *device;
+    bool no_cache, stats;
+};
+
+static struct kg_engine *interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (interrupted)
+        kg_engine_stop(interrupted);
+}
+
+static bool parse_real(const char *text, float *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtof(text, &end);
+    return !errno && end != text && !*end;
+}
+
+/* -1 to go on, else the exit status. */
+static int parse_option(int c, struct arguments *a)
+{
+    struct kg_error err;
+    uint64_t number;
+    switch (c) {
+    case 'C': a->repo = optarg; break;
+    case 'm': a->model = optarg; break;
+    case 'p': a->prompt = optarg; break;
+    case 's': a->session = optarg; break;
+    case 'D': a->device = optarg; break;
+    case 'N': a->no_cache = true; break;
+    case 'S': a->stats = true; break;
+    case 'g': a->sampling = kg_sampling_greedy(); break;
+    case 'f':
+        if (a->file_count == FILES_MAX)
+            return kg_command_misused("", "at most %d files can be named", FILES_MAX);
+        a->files[a->file_count++] = optarg;
+        break;
+    case 'P':
+        if (kg_policy_parse(optarg, &a->policy, &err) != KG_OK)
+            return kg_command_failed("", &err);
+        break;
+    case 'n':
+    case 't':
+    case 'c':
+    case 'd':
+    case 'k':
+        if (!kg_parse_number(optarg, c == 'n' ? 1 : 0, c == 'd' ? UINT64_MAX : c == 't' ? 1024 : 1 << 24, &number))
+            return kg_command_misused("", "'%s' is no number that this option takes", optarg);
+        *(c == 'n' ? &a->max_tokens : c == 't' ? &a->threads : c == 'c' ? &a->choose : &a->sampling.seed) = c == 'k' ? a->sampling.seed : number;
+        if (c == 'k')
+            a->sampling.top_k = (uint32_t)number;
+        break;
+    case 'T':
+    case 'o':
+    case 'i':
+        if (!parse_real(optarg, c == 'T' ? &a->sampling.temperature : c == 'o' ? &a->sampling.top_p : &a->sampling.min_p))
+            return kg_command_misused("", "'%s' is no number", optarg);
+        break;
+    case 'V': puts("kedge " KG_VERSION); return KG_EXIT_OK;
+    case 'h': print_help(); return KG_EXIT_OK;
+    default: return KG_EXIT_USAGE;
+    }
+    return -1;
+}
+
+static int parse(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {
+        { "model", required_argument, NULL, 'm' },   { "prompt", required_argument, NULL, 'p' },      { "file", required_argument, NULL, 'f' },
+        { "greedy", no_argument, NULL, 'g' },        { "seed", required_argument, NULL, 'd' },        { "session", required_argument, NULL, 's' },
+        { "policy", required_argument, NULL, 'P' },  { "threads", required_argument, NULL, 't' },     { "stats", no_argument, NULL, 'S' },
+        { "device", required_argument, NULL, 'D' },  { "temperature", required_argument, NULL, 'T' },
+        { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
+        { "no-cache", no_argument, NULL, 'N' },      { "version", no_argument, NULL, 'V' },           { "help", no_argument, NULL, 'h' },
+        { 0 }
+    };
+    a->sampling = kg_sampling_default();
+    a->policy = KG_POLICY_ALONE;
+    for (int c; (c = getopt_long(argc, argv, "+C:m:p:n:t:h", options, NULL)) != -1;) {
+        int result = parse_option(c, a);
+        if (result >= 0)
+            return result;
+    }
+    if (optind != argc)
+        return kg_command_misused("", "'%s' is neither a command nor an option", argv[optind]);
+    struct kg_error err;
+    if (kg_sampling_check(&a->sampling, &err) != KG_OK)
+        return kg_command_failed("", &err);
+    return -1;
+}
+
+static void show_progress(void *ctx, const struct kg_progress *progress)
+{
+    static const char *const verbs[] = { "checking", "loading", "restoring", "reading", "saving" };
+    bool *shown = ctx;
+    char what[128];
+    kg_printable(what, sizeof what, progress->what, strlen(progress->what));
+    bool bytes = progress->stage == KG_STAGE_CHECKING || progress->stage == KG_STAGE_LOADING;
+    fprintf(stderr, "\r\033[K%s %s %" PRIu64 " of %" PRIu64 "%s", verbs[progress->stage], what, bytes ? progress->done >> 20 : progress->done,
+            bytes ? progress->total >> 20 : progress->total, bytes ? " MiB" : " tokens");
+    *shown = true;
+}
+
+static void clear_progress(bool *shown)
+{
+    if (*shown)
+        fputs("\r\033[K", stderr);
+    *shown = false;
+}
+
+struct output {
+    bool *progress_shown;
+    bool wrote, newline;
+};
+
+static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
+{
+    struct output *output = ctx;
+    if (kind == KG_TEXT_THOUGHT)
+        return;
+    clear_progress(output->progress_shown);
+    kg_put_text(stdout, text, length);
+    fflush(stdout);
+    output->wrote = true;
+    output->newline = text[length - 1] == '\n';
+}
+
+/* A file named by hand: beneath the repository by the index's rules, elsewhere as any regular file. */
+static enum kg_status add_file(struct kg_session *session, struct kg_index *index, const char *root, const char *path, struct kg_error *err)
+{
+    char absolute[KG_PATH_MAX], *text = NULL;
+    const char *label = path;
+    size_t length = 0, root_length = strlen(root);
+    bool secret = false, beneath = false;
+    if (!realpath(path, absolute))
+        return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: %s", path, strerror(errno));
+    if (index && strncmp(absolute, root, root_length) == 0 && absolute[root_length] == '/') {
+        beneath = true;
+        label = absolute + root_length + 1;
+    }
+    enum kg_status status = beneath ? kg_index_read(index, label, KG_FILE_MAX, &text, &length, &secret, err)
+                                    : kg_read_file(absolute, KG_FILE_MAX, &text, &length, err);
+    if (status == KG_OK)
+        status = kg_session_add_file(session, label, text, length, secret, err);
+    free(text);
+    return status;
+}
+
+static void print_stats(const struct kg_session *session, const struct kg_engine *engine)
+{
+    struct kg_counts counts;
+    struct kg_engine_facts facts;
+    kg_session_counts(session, &counts);
+    kg_engine_facts(engine, &facts);
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddNumberToObject(root, "prompt_tokens", (double)counts.prompt_tokens);
+    cJSON_AddNumberToObject(root, "reused_tokens", (double)counts.reused_tokens);
+    cJSON_AddNumberToObject(root, "computed_tokens", (double)counts.computed_tokens);
+    cJSON_AddNumberToObject(root, "restored_bytes", (double)counts.restored_bytes);
+    cJSON_AddNumberToObject(root, "load_s", facts.load_s);
+    cJSON_AddNumberToObject(root, "open_s", counts.open_s);
+    cJSON_AddNumberToObject(root, "prefill_s", counts.prefill_s);
+    cJSON_AddNumberToObject(root, "decode_tokens", (double)counts.decode_tokens);
+    cJSON_AddNumberToObject(root, "decode_s", counts.decode_s);
+    cJSON_AddNumberToObject(root, "pss_bytes", (double)kg_pss_bytes());
+    char *text = cJSON_PrintUnformatted(root);
+    if (text)
+        fprintf(stderr, "%s\n", text);
+    free(text);
+    cJSON_Delete(root);
+}
+
+static enum kg_status ask(const struct arguments *a, struct kg_engine *engine, struct kg_session *session, struct kg_index *index, const char *root,
+                          struct output *output, enum kg_end *end, struct kg_error *err)
+{
+    char *text = NULL;
+    size_t length = strlen(a->prompt);
+    enum kg_status status = KG_OK;
+    if (strcmp(a->prompt, "-") == 0)
+        status = kg_read_input("-", KG_FILE_MAX, &text, &length, err);
+    const char *question = text ? text : a->prompt;
+    for (size_t i = 0; i < a->file_count && status == KG_OK; i++)
+        status = add_file(session, index, root, a->files[i], err);
+    struct kg_question asked = { .text = question, .length = length, .max_tokens = (uint32_t)a->max_tokens, .sampling = a->sampling,
+                                 .text_out = put_answer, .ctx = output };
+    if (status == KG_OK)
+        status = kg_session_ask(session, &asked, end, err);
+    if (status == KG_OK && output->wrote && !output->newline)
+        putchar('\n');
+    if (status == KG_OK && a->stats) {
+        clear_progress(output->progress_shown);
+        print_stats(session, engine);
+    }
+    free(text);
+    return status;
+}
+
+static enum kg_status run_prompt(const struct arguments *a, const char *model_path, enum kg_end *end, struct kg_error *err)
+{
+    char root[KG_PATH_MAX] = "";
+    bool shown = false;
+    struct kg_engine *engine = NULL;
+    struct kg_session *session = NULL;
+    struct kg_index *index = NULL;
+    struct output output = { .progress_shown = &shown };
+    struct kg_engine_options options = { .model_path = model_path, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = a->no_cache,
+                                         .progress = isatty(STDERR_FILENO) ? show_progress : NULL, .ctx = &shown };
+    enum kg_status status = kg_repo_root(".", root, NULL) == KG_OK ? kg_index_open(root, NULL, &index, err) : KG_OK;
+    if (status == KG_OK)
+        status = kg_engine_open(&options, &engine, err);
+    if (status == KG_OK) {
+        interrupted = engine;
+        sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }, NULL);
+        status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = root[0] ? root : NULL, .policy = a->policy,
+                                                                       .unsaved = !a->session }, &session, err);
+    }
+    if (status == KG_OK)
+        status = ask(a, engine, session, index, root, &output, end, err);
+    clear_progress(&shown);
+    if (engine) {
+        struct kg_engine_facts facts;
+        kg_engine_facts(engine, &facts);
+        if (facts.notice)
+            fprintf(stderr, "kedge: %s\n", facts.notice);
+        interrupted = NULL;
+    }
+    kg_session_close(session);
+    kg_index_close(index);
+    kg_engine_close(engine);
+    return status;
+}
+
+int kg_command_prompt(int argc, char **argv)
+{
+    struct arguments a = { 0 };
+    int result = parse(argc, argv, &a);
+    if (result >= 0)
+        return result;
+    char named[KG_PATH_MAX], model[KG_PATH_MAX];
+    struct kg_error err;
+    enum kg_end end = KG_END_MODEL;
+    enum kg_status status = kg_model_path(a.model, named, &err);
+    if (status == KG_OK && !realpath(named, model)) /* before -C changes what relative paths mean */
+        status = kg_fail(&err, KG_ERR_NOT_FOUND, "cannot open %s: %s", named, strerror(errno));
+    if (status == KG_OK && a.repo && chdir(a.repo) != 0)
+        status = kg_fail(&err, KG_ERR_USAGE, "cannot enter %s: %s", a.repo, strerror(errno));
+    if (status != KG_OK)
+        return kg_command_failed("", &err);
+    if (!a.prompt)
+        return kg_command_misused("", "give a question with -p");
+    status = run_prompt(&a, model, &end, &err);
+    if (status != KG_OK)
+        return kg_command_failed("", &err);
+    return end == KG_END_STOPPED ? KG_EXIT_FAILED : KG_EXIT_OK;
+}
