@@ -10,6 +10,7 @@
 
 #include "repo-index/repo_index.h"
 #include "tui/commands/command.h"
+#include "tui/interface/interface.h"
 
 static const char help[] =
     "usage: kedge [-C REPO] [-m MODEL] [--session NAME]      the interface\n"
@@ -20,6 +21,7 @@ static const char help[] =
     "  -m, --model MODEL    a catalogue name (kedge model ls) or a .gguf file; default $KEDGE_MODEL, else the catalogue's\n"
     "  -p, --prompt PROMPT  the question; - reads it from standard input\n"
     "      --file PATH      the model reads this file first; may be repeated\n"
+    "      --choose TOKENS  files of the repository chosen for the question, at most so many tokens\n"
     "  -n N                 at most N tokens of answer\n"
     "      --greedy         the likeliest token every time\n"
     "      --temperature T, --top-k K, --top-p P, --min-p P, --seed S\n"
@@ -121,7 +123,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "model", required_argument, NULL, 'm' },   { "prompt", required_argument, NULL, 'p' },      { "file", required_argument, NULL, 'f' },
         { "greedy", no_argument, NULL, 'g' },        { "seed", required_argument, NULL, 'd' },        { "session", required_argument, NULL, 's' },
         { "policy", required_argument, NULL, 'P' },  { "threads", required_argument, NULL, 't' },     { "stats", no_argument, NULL, 'S' },
-        { "device", required_argument, NULL, 'D' },  { "temperature", required_argument, NULL, 'T' },
+        { "device", required_argument, NULL, 'D' },  { "choose", required_argument, NULL, 'c' },      { "temperature", required_argument, NULL, 'T' },
         { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
         { "no-cache", no_argument, NULL, 'N' },      { "version", no_argument, NULL, 'V' },           { "help", no_argument, NULL, 'h' },
         { 0 }
@@ -198,6 +200,39 @@ static enum kg_status add_file(struct kg_session *session, struct kg_index *inde
     return status;
 }
 
+struct choosing {
+    struct kg_session *session;
+    struct kg_index *index;
+    enum kg_status status;
+    struct kg_error *err;
+};
+
+static int add_choice(void *ctx, const struct kg_choice *choice)
+{
+    struct choosing *choosing = ctx;
+    char *text = NULL;
+    size_t length;
+    bool secret;
+    struct kg_error unread;
+    if (kg_index_read(choosing->index, choice->path, KG_FILE_MAX, &text, &length, &secret, &unread) != KG_OK)
+        return 0; /* gone since it was indexed */
+    choosing->status = kg_session_add_file(choosing->session, choice->path, text, length, secret, choosing->err);
+    free(text);
+    return choosing->status != KG_OK;
+}
+
+static enum kg_status add_chosen(struct kg_session *session, struct kg_index *index, const char *question, uint32_t tokens, struct kg_error *err)
+{
+    struct kg_index_counts counts;
+    struct choosing choosing = { .session = session, .index = index, .status = KG_OK, .err = err };
+    if (!index)
+        return kg_fail(err, KG_ERR_USAGE, "files can be chosen inside a git repository only; name them with --file");
+    enum kg_status status = kg_index_refresh(index, NULL, NULL, &counts, err);
+    if (status == KG_OK)
+        status = kg_index_choose(index, question, tokens, add_choice, &choosing, err);
+    return status == KG_OK ? choosing.status : status;
+}
+
 static void print_stats(const struct kg_session *session, const struct kg_engine *engine)
 {
     struct kg_counts counts;
@@ -233,6 +268,8 @@ static enum kg_status ask(const struct arguments *a, struct kg_engine *engine, s
     const char *question = text ? text : a->prompt;
     for (size_t i = 0; i < a->file_count && status == KG_OK; i++)
         status = add_file(session, index, root, a->files[i], err);
+    if (status == KG_OK && a->choose)
+        status = add_chosen(session, index, question, (uint32_t)a->choose, err);
     struct kg_question asked = { .text = question, .length = length, .max_tokens = (uint32_t)a->max_tokens, .sampling = a->sampling,
                                  .text_out = put_answer, .ctx = output };
     if (status == KG_OK)
@@ -282,6 +319,23 @@ static enum kg_status run_prompt(const struct arguments *a, const char *model_pa
     return status;
 }
 
+static enum kg_status run_interface(const struct arguments *a, const char *model_path, struct kg_error *err)
+{
+    char root[KG_PATH_MAX] = "";
+    if (kg_repo_root(".", root, NULL) != KG_OK)
+        root[0] = '\0';
+    struct kg_interface_options options = {
+        .repository = root[0] ? root : NULL,
+        .engine = { .model_path = model_path, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = a->no_cache },
+        .policy = a->policy,
+        .session = a->session,
+        .sampling = a->sampling,
+        .choose_files = true,
+        .choose_tokens = (uint32_t)a->choose,
+    };
+    return kg_interface_run(&options, err);
+}
+
 int kg_command_prompt(int argc, char **argv)
 {
     struct arguments a = { 0 };
@@ -298,9 +352,9 @@ int kg_command_prompt(int argc, char **argv)
         status = kg_fail(&err, KG_ERR_USAGE, "cannot enter %s: %s", a.repo, strerror(errno));
     if (status != KG_OK)
         return kg_command_failed("", &err);
-    if (!a.prompt)
-        return kg_command_misused("", "give a question with -p");
-    status = run_prompt(&a, model, &end, &err);
+    if (!a.prompt && (a.file_count || a.max_tokens || a.stats))
+        return kg_command_misused("", "--file, -n and --stats go with a question: -p PROMPT");
+    status = a.prompt ? run_prompt(&a, model, &end, &err) : run_interface(&a, model, &err);
     if (status != KG_OK)
         return kg_command_failed("", &err);
     return end == KG_END_STOPPED ? KG_EXIT_FAILED : KG_EXIT_OK;
