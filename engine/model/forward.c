@@ -115,24 +115,45 @@ static enum kg_status run_layers(struct run *run, struct kg_error *err)
     return KG_OK;
 }
 
-/* The rows that are left in the stream, some at a time. */
-static enum kg_status read_logits(const struct run *run, float *logits, struct kg_error *err)
+/* Rows of the normed stream from `first` on, at most KG_LOGIT_ROWS, times the output matrix; returns how many. */
+static uint32_t multiply_out(const struct run *run, uint32_t first)
 {
-    struct kg_model *m = run->model;
-    const struct kg_backend *b = m->backend;
-    const struct kg_model_shape *shape = &m->parameters.shape;
+    const struct kg_model *m = run->model;
     const struct kg_matrix *matrix = m->weights[KG_OUT].matrix ? m->weights[KG_OUT].matrix : m->weights[KG_EMBEDDING].matrix;
-    enum kg_status status = KG_OK;
-    norm(run, KG_S_NORMED, KG_S_STREAM, &m->weights[KG_OUT_NORM]);
-    for (uint32_t first = 0; first < run->rows && status == KG_OK; first += KG_LOGIT_ROWS) {
-        uint32_t rows = run->rows - first < KG_LOGIT_ROWS ? run->rows - first : KG_LOGIT_ROWS;
-        for (uint32_t r = 0; r < rows && first > 0; r++)
-            b->copy_row(m->device, m->scratch[KG_S_NORMED], r, m->scratch[KG_S_NORMED], first + r, shape->width);
-        b->matmul(m->device, m->logits, matrix, m->scratch[KG_S_NORMED], NULL, rows);
-        status = b->read(m->device, m->logits, 0, logits + (size_t)first * shape->vocabulary,
-                         (size_t)rows * shape->vocabulary * sizeof *logits, err);
+    uint32_t rows = run->rows - first < KG_LOGIT_ROWS ? run->rows - first : KG_LOGIT_ROWS;
+    for (uint32_t r = 0; r < rows && first > 0; r++)
+        m->backend->copy_row(m->device, m->scratch[KG_S_NORMED], r, m->scratch[KG_S_NORMED], first + r, m->parameters.shape.width);
+    m->backend->matmul(m->device, m->logits, matrix, m->scratch[KG_S_NORMED], NULL, rows);
+    return rows;
+}
+
+/* What a device may record as one step: everything but the further rows of logits, which only evaluation asks for. */
+static enum kg_status run_step(struct run *run, uint32_t *ready, struct kg_error *err)
+{
+    const struct kg_model *m = run->model;
+    m->backend->step_begin(m->device, run->rows);
+    m->backend->embed(m->device, m->scratch[KG_S_STREAM], m->weights[KG_EMBEDDING].matrix, m->ids, m->parameters.embedding_scale, run->rows);
+    enum kg_status status = run_layers(run, err);
+    if (status == KG_OK && run->rows > 0) {
+        norm(run, KG_S_NORMED, KG_S_STREAM, &m->weights[KG_OUT_NORM]);
+        *ready = multiply_out(run, 0);
     }
+    m->backend->step_end(m->device);
     return status;
+}
+
+static enum kg_status read_logits(const struct run *run, uint32_t ready, float *logits, struct kg_error *err)
+{
+    const struct kg_model *m = run->model;
+    size_t row = m->parameters.shape.vocabulary;
+    for (uint32_t first = 0; first < run->rows; first += ready) {
+        if (first > 0)
+            ready = multiply_out(run, first);
+        enum kg_status status = m->backend->read(m->device, m->logits, 0, logits + first * row, ready * row * sizeof *logits, err);
+        if (status != KG_OK)
+            return status;
+    }
+    return KG_OK;
 }
 
 static enum kg_status check_pass(const struct kg_model *model, const struct kg_pass *pass, struct kg_error *err)
@@ -158,13 +179,10 @@ enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const 
         status = b->view_set(model->device, model->view, pass->spans, pass->span_count, err);
     if (status != KG_OK)
         return status;
+    uint32_t ready = 0;
     b->write(model->device, model->ids, 0, pass->ids, pass->rows * sizeof *pass->ids);
-    b->step_begin(model->device, pass->rows);
-    b->embed(model->device, model->scratch[KG_S_STREAM], model->weights[KG_EMBEDDING].matrix, model->ids, model->parameters.embedding_scale,
-             pass->rows);
-    status = run_layers(&run, err);
+    status = run_step(&run, &ready, err);
     if (status == KG_OK && run.rows > 0)
-        status = read_logits(&run, logits, err);
-    b->step_end(model->device);
+        status = read_logits(&run, ready, logits, err);
     return status == KG_OK ? kg_gguf_intact(model->file, err) : status;
 }
