@@ -32,7 +32,7 @@ static void open_tiny(struct model_run *run)
 {
     char path[64];
     write_tiny(path);
-    model_run_open(run, path, &kg_backend_ref, 0, TINY_LENGTH);
+    model_run_open(run, path, &kg_backend_ref, NULL, TINY_LENGTH);
     unlink(path);
 }
 

@@ -103,7 +103,7 @@ static void follow_all(const struct golden_model *model, bool with_long)
     cJSON *json = json_of_file("tests/golden/golden.json");
     const cJSON *prompt;
     unsigned followed = 0;
-    model_run_open(&run, path, &kg_backend_cpu, 0, 4096);
+    model_run_open(&run, path, &kg_backend_cpu, NULL, 4096);
     cJSON_ArrayForEach(prompt, cJSON_GetObjectItem(cJSON_GetObjectItem(json, model->name), "prompts"))
     {
         if (!with_long && strcmp(cJSON_GetObjectItem(prompt, "name")->valuestring, "py_long") == 0)
@@ -140,7 +140,8 @@ static void q05_agrees_with_llama_cpp(void **state)
 static void read_smol(const char *path, uint32_t threads, const int32_t *ids, uint32_t chunk, float *logits)
 {
     struct model_run run;
-    model_run_open(&run, path, &kg_backend_cpu, threads, TOKENS);
+    const struct kg_device_options options = { .threads = threads };
+    model_run_open(&run, path, &kg_backend_cpu, &options, TOKENS);
     model_run_read(&run, ids, TOKENS, chunk, logits, WANTED);
     model_run_close(&run);
 }

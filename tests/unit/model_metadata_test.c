@@ -227,7 +227,7 @@ static void logits_with(const struct tiny_model *model, const struct key keys[3]
     for (int i = 0; i < COUNT; i++)
         ids[i] = i * 37 % TINY_VOCABULARY;
     write_model(model, keys, tensor, cols, values, path);
-    model_run_open(&run, path, &kg_backend_ref, 0, COUNT);
+    model_run_open(&run, path, &kg_backend_ref, NULL, COUNT);
     unlink(path);
     model_run_read(&run, ids, COUNT, COUNT, out, 1);
     model_run_close(&run);

@@ -17,13 +17,14 @@ static void must(enum kg_status status, const struct kg_error *err)
         fail_msg("%s", err->text);
 }
 
-void model_run_open(struct model_run *run, const char *path, const struct kg_backend *backend, uint32_t threads, uint32_t capacity)
+void model_run_open(struct model_run *run, const char *path, const struct kg_backend *backend, const struct kg_device_options *options,
+                    uint32_t capacity)
 {
     struct kg_error err;
-    struct kg_device_options options = { .threads = threads };
+    const struct kg_device_options all = { 0 };
     *run = (struct model_run){ .backend = backend, .capacity = capacity };
     must(kg_gguf_open(path, &run->file, &err), &err);
-    must(backend->open(&options, &run->device, &err), &err);
+    must(backend->open(options ? options : &all, &run->device, &err), &err);
     must(kg_model_load(run->file, backend, run->device, NULL, NULL, &run->model, &err), &err);
     must(backend->kv_create(run->device, &kg_model_shape(run->model)->kv, &run->kv, &err), &err);
     uint32_t pages = (capacity + KG_PAGE - 1) / KG_PAGE;

@@ -17,7 +17,9 @@ struct model_run {
     uint32_t read;     /* tokens read so far */
 };
 
-void model_run_open(struct model_run *run, const char *path, const struct kg_backend *backend, uint32_t threads, uint32_t capacity);
+/* options NULL: as many threads as there are. */
+void model_run_open(struct model_run *run, const char *path, const struct kg_backend *backend, const struct kg_device_options *options,
+                    uint32_t capacity);
 void model_run_close(struct model_run *run);
 /* Forgets what was read. */
 void model_run_rewind(struct model_run *run);

@@ -55,23 +55,49 @@ static double difference(struct model_run *run, const char *name, uint32_t chunk
     return worst;
 }
 
+static void agree(const struct kg_backend *backend, const char *instructions, uint32_t chunk, double bound, double bound_f16)
+{
+    for (size_t i = 0; i < MODELS; i++) {
+        struct model_run run;
+        const struct kg_device_options options = { .threads = 2, .instructions = instructions };
+        model_run_open(&run, tiny(models[i], ".gguf"), backend, &options, 128);
+        double worst = difference(&run, models[i], chunk);
+        print_message("%s %s %-14s %.2e\n", backend->name, instructions ? instructions : "", models[i], worst);
+        assert_true(worst < (strcmp(models[i], "llama-f16") == 0 ? bound_f16 : bound));
+        model_run_close(&run);
+    }
+}
+
 static void reference_agrees_with_transformers(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < MODELS; i++) {
-        struct model_run run;
-        model_run_open(&run, tiny(models[i], ".gguf"), &kg_backend_ref, 0, 128);
-        double worst = difference(&run, models[i], 512);
-        print_message("ref %-14s %.2e\n", models[i], worst);
-        assert_true(worst < 1e-4);
-        model_run_close(&run);
+    agree(&kg_backend_ref, NULL, 512, 1e-4, 1e-4);
+}
+
+/* With f16 weights activations may be rounded to 8 bits, so that bound is a wide one. */
+static void cpu_agrees_with_transformers(void **state)
+{
+    (void)state;
+    static const char *const sets[] = { "avx2", "avx512" };
+    unsigned tried = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct kg_device *device;
+        const struct kg_device_options options = { .threads = 1, .instructions = sets[i] };
+        if (kg_backend_cpu.open(&options, &device, NULL) != KG_OK)
+            continue; /* this machine does not have it */
+        kg_backend_cpu.close(device);
+        agree(&kg_backend_cpu, sets[i], 512, 1e-3, 0.02);
+        agree(&kg_backend_cpu, sets[i], 5, 1e-3, 0.02);
+        tried++;
     }
+    assert_true(tried > 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_agrees_with_transformers),
+        cmocka_unit_test(cpu_agrees_with_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
