@@ -76,7 +76,7 @@ int32_t made_word(struct made_vocabulary *made, const char *word)
     return id;
 }
 
-struct kg_gguf *made_open(struct made_vocabulary *made)
+void made_finish(struct made_vocabulary *made)
 {
     struct gguf_writer *w = &made->file;
     if (made->model)
@@ -90,16 +90,6 @@ struct kg_gguf *made_open(struct made_vocabulary *made)
         gguf_i32s(w, "tokenizer.ggml.token_type", made->types, made->token_count);
     gguf_texts(w, "tokenizer.ggml.merges", (const char *const *)made->merges, made->merge_count);
     gguf_end(w);
-    char path[64];
-    struct kg_gguf *file = NULL;
-    struct kg_error err;
-    gguf_to_file(w->bytes, w->length, path);
-    if (kg_gguf_open(path, &file, &err) != KG_OK) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
-    unlink(path);
-    gguf_free(w);
     for (size_t i = 0; i < made->token_count; i++)
         free(made->tokens[i]);
     for (size_t i = 0; i < made->merge_count; i++)
@@ -107,6 +97,21 @@ struct kg_gguf *made_open(struct made_vocabulary *made)
     free(made->tokens);
     free(made->types);
     free(made->merges);
+}
+
+struct kg_gguf *made_open(struct made_vocabulary *made)
+{
+    char path[64];
+    struct kg_gguf *file = NULL;
+    struct kg_error err;
+    made_finish(made);
+    gguf_to_file(made->file.bytes, made->file.length, path);
+    if (kg_gguf_open(path, &file, &err) != KG_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    unlink(path);
+    gguf_free(&made->file);
     return file;
 }
 

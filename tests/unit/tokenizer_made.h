@@ -24,9 +24,11 @@ int32_t made_merge(struct made_vocabulary *made, const char *left, const char *r
 /* Merges that make the word from its (ASCII) letters; returns its id. */
 int32_t made_word(struct made_vocabulary *made, const char *word);
 
-/* Writes and opens the file, frees everything else. */
+/* Writes all into made->file and frees the rest. */
+void made_finish(struct made_vocabulary *made);
+/* Does that, opens the file and frees what was written. */
 struct kg_gguf *made_open(struct made_vocabulary *made);
-/* Does all of it. */
+/* Does all of that too. */
 struct kg_tokenizer *made_tokenizer(struct made_vocabulary *made);
 
 /* The model's file by its name among the models, NULL if it is not there. */
