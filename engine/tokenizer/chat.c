@@ -1,5 +1,6 @@
 #include "engine/tokenizer/chat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,7 +155,7 @@ static void open_role(struct writing *w, const char *role, const char *text, siz
         put_id(w, chat->open_end);
         role = "";
     }
-    strcpy(stpcpy(opening, role), chat->gap);
+    snprintf(opening, sizeof opening, "%s%s", role, chat->gap);
     put_joined(w, opening, text, length);
 }
 
@@ -181,7 +182,8 @@ static char *heading_line(const char *mark, const char *path)
     if (line) {
         memcpy(line, mark, mark_length);
         kg_printable(line + mark_length, 4 * length + 1, path, length);
-        strcat(line + mark_length, "\n");
+        size_t line_length = strlen(line);
+        memcpy(line + line_length, "\n", sizeof "\n");
     }
     return line;
 }

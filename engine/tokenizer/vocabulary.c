@@ -88,7 +88,7 @@ static enum kg_status read_texts(const struct kg_gguf *file, struct kg_vocabular
     size_t used = 0;
     size_t capacity = 0;
     for (uint32_t id = 0; id < v->count; id++) {
-        struct kg_gguf_text text;
+        struct kg_gguf_text text = { 0 };
         size_t length;
         enum kg_status status = kg_gguf_array_text(file, TOKENS_KEY, id, &text, err);
         if (status == KG_OK && text.length > KG_TOKEN_BYTES_MAX)
@@ -125,7 +125,11 @@ enum kg_status kg_vocabulary_read(const struct kg_gguf *file, struct kg_vocabula
     v->offsets = malloc((count + 1) * sizeof *v->offsets);
     v->types = malloc(count);
     v->plain = malloc(count * sizeof *v->plain);
-    status = v->offsets && v->types && v->plain ? read_types(file, v, err) : kg_fail_nomem(err, "reading the vocabulary");
+    if (!v->offsets || !v->types || !v->plain) {
+        kg_vocabulary_free(v);
+        return kg_fail_nomem(err, "reading the vocabulary");
+    }
+    status = read_types(file, v, err);
     if (status == KG_OK)
         status = read_texts(file, v, err);
     if (status != KG_OK)
