@@ -138,9 +138,9 @@ static void put_joined(struct writing *w, const char *first, const char *second,
         w->status = kg_fail_nomem(w->err, "writing a message");
         return;
     }
-    memcpy(joined, first, first_length);
+    char *seam = stpcpy(joined, first);
     if (length)
-        memcpy(joined + first_length, second, length);
+        memcpy(seam, second, length);
     put_text(w, joined, first_length + length);
     free(joined);
 }
@@ -177,13 +177,11 @@ enum kg_status kg_chat_preamble(const struct kg_chat *chat, struct kg_ids *out, 
 static char *heading_line(const char *mark, const char *path)
 {
     size_t length = strlen(path);
-    size_t mark_length = strlen(mark);
-    char *line = malloc(mark_length + 4 * length + 2);
+    char *line = malloc(strlen(mark) + 4 * length + sizeof "\n");
     if (line) {
-        memcpy(line, mark, mark_length);
-        kg_printable(line + mark_length, 4 * length + 1, path, length);
-        size_t line_length = strlen(line);
-        memcpy(line + line_length, "\n", sizeof "\n");
+        char *name = stpcpy(line, mark);
+        kg_printable(name, 4 * length + 1, path, length);
+        stpcpy(name + strlen(name), "\n");
     }
     return line;
 }
