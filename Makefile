@@ -92,7 +92,7 @@ endif
 ifneq ($(strip $(file <$(O)/sources)),$(sources_now))
 $(O)/sources: out-of-date
 endif
-$(O)/flags $(O)/sources:
+$(O)/flags $(O)/sources: | packages-present
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$($(@F)_now)) >$@
 .PHONY: out-of-date
