@@ -158,6 +158,7 @@ static enum kg_status fetch_locked(struct kg_fetch *fetch, struct kg_error *err)
     if (status == KG_OK)
         status = try_sources(fetch, err);
     kg_partial_close(fetch->partial);
+    kg_fetch_sweep(fetch->path); /* again: what a killed run had started may have been writing until now */
     return status;
 }
 
