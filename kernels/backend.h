@@ -86,10 +86,43 @@ struct kg_rope {
 
 struct kg_kv_shape {
     uint32_t layers, kv_heads, head_size; /* head_size even, <= KG_HEAD_MAX */
+    uint32_t index_bits;                  /* 0 = no key index; else 1, 2 or 4, and head_size * index_bits a multiple of 32 */
 };
 
 /* One layer's page: K then V, each (kv_heads, KG_PAGE, head_size) f16. A page is all layers in order. */
 #define KG_KV_PAGE_BYTES(s) ((size_t)(s)->layers * 2 * (s)->kv_heads * KG_PAGE * (s)->head_size * 2)
+
+/* The key index: a low-bit copy of a page's keys, for choosing which tokens a query recalls. Per layer and KV head,
+ * over the n <= KG_PAGE tokens of the page that are indexed (K as stored: rotated, f16):
+ *
+ *   m[d]     f16    minimum over t of K[t][d]
+ *   e[d]     u8     0: all equal, step 0; else step[d] = 2^((e - 128) / 8), the least such step (e <= 255) with
+ *                   step * (2^bits - 1) >= maximum - minimum
+ *   c[t][d]  bits   min(2^bits - 1, round((K[t][d] - m[d]) / step[d])), halves to even; 0 where the step is 0
+ *
+ * Layout of one layer and KV head: m (head_size) f16, e (head_size) u8, then codes (head_size * bits / 8, KG_PAGE) u8:
+ *
+ *             token 0   token 1   ...  token 31
+ *   group 0   byte      byte           byte       a byte holds the codes of 8 / bits neighbouring channels of one
+ *   group 1   ...                                 token, the first one in the lowest bits
+ *
+ * A page's index is all layers, in each all KV heads. Slots that are not indexed hold 0. */
+#define KG_INDEX_HEAD_BYTES(s) ((size_t)(s)->head_size * (3 + (size_t)KG_PAGE * (s)->index_bits / 8))
+#define KG_INDEX_PAGE_BYTES(s) ((s)->index_bits ? (size_t)(s)->layers * (s)->kv_heads * KG_INDEX_HEAD_BYTES(s) : 0)
+
+/* How a row looks at what is visible from its position p, by position in the sequence:
+ *
+ *   S  tokens at positions 0 .. sinks-1
+ *   L  tokens at positions p-window+1 .. p
+ *   R  the k best of the others, for each KV head
+ *
+ * Visible tokens that are in none of S and L and in no index are looked at like those in L. */
+struct kg_look {
+    uint32_t sinks;  /* >= 4: the attention sinks */
+    uint32_t window; /* >= 2 * KG_PAGE, so that what it leaves behind lies in complete pages */
+    uint32_t k;      /* 1 .. KG_RECALL_MAX */
+};
+#define KG_RECALL_MAX 4096
 
 /* `tokens` keys that stand in `pages` (page t / KG_PAGE, slot t % KG_PAGE), stored rotated for positions
  * local, local+1, ... ; in the sequence they stand at base, base+1, ... The query of position p looks at
@@ -183,6 +216,32 @@ struct kg_backend {
      * positions position, position+1, ... Softmax over the union of all spans; a row sees at least one key. */
     void (*attend)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
                    const struct kg_view *, const struct kg_attention *, int32_t position, uint32_t rows);
+
+    /* Builds the index of one layer for the pages that became full with tokens first .. first+rows-1 of a block, and, if
+     * `closes`, of its last page as far as it is filled. kv_write takes a page that it writes to out of the index. Nothing
+     * where the shape has no index. NULL in a backend that has no recall. */
+    void (*index_write)(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows,
+                        bool closes);
+    /* The index of one page, KG_INDEX_PAGE_BYTES, and how many of its tokens are indexed (in every layer). */
+    enum kg_status (*index_export)(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, uint32_t *tokens, struct kg_error *);
+    void (*index_import)(struct kg_device *, struct kg_kv *, uint32_t page, const void *host, uint32_t tokens);
+
+    /* chosen (int32; rows, kv_heads, look->k) = R for each row and KV head: numbers of tokens in the view (counted over its
+     * spans in order), ascending, -1 behind the last one where there are fewer than k.
+     *
+     *   q'         the query of a head, rotated for the span
+     *   r[d]       round(q'[d] step[d] / a), halves to even, with a = max over d of |q'[d] step[d]| / 127
+     *   score[t]   cap(scale (sum_d q'[d] m[d] + a sum_d r[d] c[t][d]))            of a token in the index
+     *              cap(scale q'.K[t])                                              of one in S or L or in no index
+     *   rank[t]    max over the query heads of a KV head of score[t] - log sum_u exp(score[u]), u over all visible tokens
+     *
+     * R is the k of largest rank; of equal ones the first. */
+    void (*choose)(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                   const struct kg_view *, const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
+    /* As attend, over S, L, what is in no index, and the chosen tokens; exact keys and values. */
+    void (*attend_chosen)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                          const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen,
+                          int32_t position, uint32_t rows);
 
     /* Copies row `from` of x (rows, cols) to row `to` of out, which may be x. */
     void (*copy_row)(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);

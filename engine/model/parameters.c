@@ -217,7 +217,7 @@ static enum kg_status read_heads(const struct kg_gguf *file, const char *archite
     if (status == KG_OK && values != shape->head_size)
         return kg_fail(err, KG_ERR_UNSUPPORTED, "%s: %s is %u, but keys have %u elements; choose another model", kg_gguf_path(file),
                        kg_parameters_key(key, architecture, "attention.value_length"), values, shape->head_size);
-    shape->kv = (struct kg_kv_shape){ shape->layers, shape->kv_heads, shape->head_size };
+    shape->kv = (struct kg_kv_shape){ .layers = shape->layers, .kv_heads = shape->kv_heads, .head_size = shape->head_size };
     return status;
 }
 

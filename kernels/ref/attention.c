@@ -19,6 +19,7 @@ static void clear(struct kg_device *device, struct kg_view *view)
     free(view->spans);
     free(view->pages);
     free(view->scores);
+    free(view->ranks);
     device->memory -= view->bytes;
     *view = (struct kg_view){ 0 };
 }
@@ -47,12 +48,13 @@ enum kg_status kg_ref_view_set(struct kg_device *device, struct kg_view *view, c
     view->spans = calloc(n ? n : 1, sizeof *view->spans);
     view->pages = calloc(pages ? pages : 1, sizeof *view->pages);
     view->scores = calloc(tokens ? tokens : 1, sizeof *view->scores);
-    if (!view->spans || !view->pages || !view->scores) {
+    view->ranks = calloc(tokens ? tokens : 1, sizeof *view->ranks);
+    if (!view->spans || !view->pages || !view->scores || !view->ranks) {
         clear(device, view);
         return kg_fail_nomem(err, "setting a view");
     }
     view->n = n;
-    view->bytes = n * sizeof *view->spans + pages * sizeof *view->pages + tokens * sizeof *view->scores;
+    view->bytes = n * sizeof *view->spans + pages * sizeof *view->pages + 2 * tokens * sizeof *view->scores;
     device->memory += view->bytes;
     uint32_t *next = view->pages;
     for (uint32_t i = 0; i < n; i++) {

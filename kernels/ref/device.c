@@ -149,6 +149,11 @@ const struct kg_backend kg_backend_ref = {
     .silu_mul = kg_ref_silu_mul,
     .kv_write = kg_ref_kv_write,
     .attend = kg_ref_attend,
+    .index_write = kg_ref_index_write,
+    .index_export = kg_ref_index_export,
+    .index_import = kg_ref_index_import,
+    .choose = kg_ref_choose,
+    .attend_chosen = kg_ref_attend_chosen,
     .copy_row = kg_ref_copy_row,
     .top = kg_ref_top,
 };

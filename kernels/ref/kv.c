@@ -16,6 +16,7 @@ enum kg_status kg_ref_kv_create(struct kg_device *device, const struct kg_kv_sha
 {
     (void)device;
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
     struct kg_kv *kv = calloc(1, sizeof *kv);
     if (!kv)
         return kg_fail_nomem(err, "creating pages");
@@ -24,25 +25,40 @@ enum kg_status kg_ref_kv_create(struct kg_device *device, const struct kg_kv_sha
     return KG_OK;
 }
 
+static void free_pages(struct kg_device *device, struct kg_kv *kv)
+{
+    kg_ref_free(device, kv->bits, kv->pages * page_bytes(kv));
+    kg_ref_free(device, kv->index, kv->pages * KG_INDEX_PAGE_BYTES(&kv->shape));
+    kg_ref_free(device, kv->indexed, (size_t)kv->pages * kv->shape.layers);
+}
+
 enum kg_status kg_ref_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
 {
     if (pages <= kv->pages)
         return KG_OK;
-    uint16_t *bits = kg_ref_alloc(device, pages, page_bytes(kv), "adding pages of keys and values", err);
-    if (!bits)
+    struct kg_kv grown = { .shape = kv->shape, .pages = pages };
+    const char *what = "adding pages of keys and values";
+    const size_t index = KG_INDEX_PAGE_BYTES(&kv->shape), marks = kv->shape.layers;
+    grown.bits = kg_ref_alloc(device, pages, page_bytes(kv), what, err);
+    grown.index = kg_ref_alloc(device, pages, index, what, err);
+    grown.indexed = kg_ref_alloc(device, pages, marks, what, err);
+    struct kg_kv *surplus = grown.bits && grown.index && grown.indexed ? kv : &grown;
+    if (surplus == kv && kv->pages) {
+        memcpy(grown.bits, kv->bits, kv->pages * page_bytes(kv));
+        memcpy(grown.index, kv->index, kv->pages * index);
+        memcpy(grown.indexed, kv->indexed, kv->pages * marks);
+    }
+    free_pages(device, surplus);
+    if (surplus == &grown)
         return KG_ERR_NOMEM;
-    if (kv->bits)
-        memcpy(bits, kv->bits, kv->pages * page_bytes(kv));
-    kg_ref_free(device, kv->bits, kv->pages * page_bytes(kv));
-    kv->bits = bits;
-    kv->pages = pages;
+    *kv = grown;
     return KG_OK;
 }
 
 void kg_ref_kv_free(struct kg_device *device, struct kg_kv *kv)
 {
     if (kv)
-        kg_ref_free(device, kv->bits, kv->pages * page_bytes(kv));
+        free_pages(device, kv);
     free(kv);
 }
 
@@ -97,6 +113,7 @@ void kg_ref_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer,
     const float *value = kg_ref_at(v, (size_t)rows * heads * n, sizeof *value);
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t t = first + r;
+        kg_ref_index_forget(kv, layer, pages[t / KG_PAGE]);
         for (uint32_t h = 0; h < heads; h++, key += n, value += n) {
             double rotated[KG_HEAD_MAX];
             kg_ref_rotate(rotated, key, n, rope, (int64_t)local + t);

@@ -27,7 +27,9 @@ struct kg_matrix {
 struct kg_kv {
     struct kg_kv_shape shape;
     uint32_t pages;
-    uint16_t *bits; /* pages in the layout of KG_KV_PAGE_BYTES */
+    uint16_t *bits;   /* pages in the layout of KG_KV_PAGE_BYTES */
+    uint8_t *index;   /* pages in the layout of KG_INDEX_PAGE_BYTES; NULL without an index */
+    uint8_t *indexed; /* (pages, layers): tokens of the page that are in the index */
 };
 
 struct kg_view {
@@ -35,6 +37,7 @@ struct kg_view {
     uint32_t n;
     uint32_t *pages; /* those of all spans, one behind the other */
     double *scores;  /* scratch: one for every token in view */
+    double *ranks;   /* the same again */
     size_t bytes;
 };
 
@@ -81,5 +84,17 @@ enum kg_status kg_ref_view_set(struct kg_device *, struct kg_view *, const struc
 void kg_ref_view_free(struct kg_device *, struct kg_view *);
 void kg_ref_attend(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
                    const struct kg_view *, const struct kg_attention *, int32_t position, uint32_t rows);
+
+void kg_ref_index_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows,
+                        bool closes);
+void kg_ref_index_forget(struct kg_kv *, uint32_t layer, uint32_t page);
+enum kg_status kg_ref_index_export(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, uint32_t *tokens,
+                                   struct kg_error *);
+void kg_ref_index_import(struct kg_device *, struct kg_kv *, uint32_t page, const void *host, uint32_t tokens);
+void kg_ref_choose(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                   const struct kg_view *, const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
+void kg_ref_attend_chosen(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                          const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen,
+                          int32_t position, uint32_t rows);
 
 #endif

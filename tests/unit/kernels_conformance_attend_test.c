@@ -35,7 +35,7 @@ struct heads {
 
 static void set_heads(struct scene *s, const struct heads *h)
 {
-    s->shape = (struct kg_kv_shape){ 2, h->kv_heads, h->head_size };
+    s->shape = (struct kg_kv_shape){ .layers = 2, .kv_heads = h->kv_heads, .head_size = h->head_size };
     s->layer = h->heads % 2;
     s->rope = (struct kg_rope){ .layout = h->layout, .pairs = h->pairs, .scale = h->soft_cap > 0 ? 1.125F : 1 };
     for (uint32_t j = 0; j < h->pairs; j++)

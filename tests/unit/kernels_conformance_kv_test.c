@@ -35,7 +35,7 @@ static void fill_page(uint8_t *host, size_t bytes, uint64_t seed)
 
 static void pages_survive_growth_and_come_back_as_they_were(void **state)
 {
-    static const struct kg_kv_shape shapes[] = { { 1, 1, 2 }, { 3, 5, 80 }, { 2, 2, 128 }, { 4, 3, 64 }, { 1, 1, 256 }, { 1, 3, 6 } };
+    static const struct kg_kv_shape shapes[] = { { 1, 1, 2, 0 }, { 3, 5, 80, 0 }, { 2, 2, 128, 0 }, { 4, 3, 64, 0 }, { 1, 1, 256, 0 }, { 1, 3, 6, 0 } };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         struct rig rig = rig_open(*state, 2);
         size_t bytes = KG_KV_PAGE_BYTES(&shapes[s]);
@@ -174,7 +174,7 @@ static void check_writing(const struct variant *variant, const struct writing *w
 
 static struct writing make_writing(uint32_t layers, uint32_t kv_heads, uint32_t head_size, uint32_t first, uint32_t rows, int32_t local)
 {
-    struct writing w = { { layers, kv_heads, head_size }, layers / 2, first, rows, local, KG_ROPE_HALVES, head_size / 2, 1, 10000, NULL, NULL };
+    struct writing w = { { layers, kv_heads, head_size, 0 }, layers / 2, first, rows, local, KG_ROPE_HALVES, head_size / 2, 1, 10000, NULL, NULL };
     uint64_t seed = head_size + 7 * rows;
     size_t n = (size_t)rows * kv_heads * head_size;
     w.k = test_alloc(n, sizeof *w.k);

@@ -73,7 +73,7 @@ static void make_weights(struct layer *l, enum kg_type type)
 static struct layer *make_layer(const struct variant *variant, uint32_t threads, enum kg_type type)
 {
     struct layer *l = test_alloc(1, sizeof *l);
-    const struct kg_kv_shape shape = { 1, KV, HEAD };
+    const struct kg_kv_shape shape = { .layers = 1, .kv_heads = KV, .head_size = HEAD };
     *l = (struct layer){ .rig = rig_open(variant, threads), .rope = { .layout = KG_ROPE_HALVES, .pairs = HEAD / 2, .scale = 1 }, .pages = { 5, 1, 4, 0 } };
     for (uint32_t j = 0; j < HEAD / 2; j++)
         l->rope.frequency[j] = pow(1e4, -2.0 * j / HEAD);

@@ -132,7 +132,7 @@ static void spans_equal_a_dense_computation(void **state)
             struct kg_view *view = NULL;
             struct kg_span spans[BLOCKS];
             uint32_t pages[16];
-            assert_int_equal(rig.b->kv_create(rig.d, &(struct kg_kv_shape){ 2, KV, HEAD }, &kv, NULL), KG_OK);
+            assert_int_equal(rig.b->kv_create(rig.d, &(struct kg_kv_shape){ .layers = 2, .kv_heads = KV, .head_size = HEAD }, &kv, NULL), KG_OK);
             assert_int_equal(rig.b->kv_reserve(rig.d, kv, 16, NULL), KG_OK);
             assert_int_equal(rig.b->view_create(rig.d, &view, NULL), KG_OK);
             write_blocks(&rig, kv, text, &rope, spans, pages);
@@ -173,7 +173,7 @@ static void products_depend_on_the_distance_only(void **state)
         exact_k[d] = (double)k[d];
     }
     v[0] = 1;
-    assert_int_equal(rig.b->kv_create(rig.d, &(struct kg_kv_shape){ 1, 1, HEAD }, &kv, NULL), KG_OK);
+    assert_int_equal(rig.b->kv_create(rig.d, &(struct kg_kv_shape){ .layers = 1, .kv_heads = 1, .head_size = HEAD }, &kv, NULL), KG_OK);
     assert_int_equal(rig.b->kv_reserve(rig.d, kv, 1, NULL), KG_OK);
     assert_int_equal(rig.b->view_create(rig.d, &view, NULL), KG_OK);
     struct kg_buffer *keys = rig_upload(&rig, k, sizeof k), *values = rig_upload(&rig, v, sizeof v), *query = rig_upload(&rig, q, sizeof q);

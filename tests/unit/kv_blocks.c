@@ -42,7 +42,7 @@ void kv_directory_remove(const char *directory)
 
 struct kg_pool *kv_pool(uint32_t layers, uint32_t kv_heads, uint32_t head_size)
 {
-    struct kg_kv_shape shape = { layers, kv_heads, head_size };
+    struct kg_kv_shape shape = { .layers = layers, .kv_heads = kv_heads, .head_size = head_size };
     struct kg_pool *pool = NULL;
     must(kg_pool_create(&kv_memory_backend, NULL, &shape, &pool, NULL) == KG_OK);
     return pool;
