@@ -93,19 +93,22 @@ enum kg_status kg_kv_give_back(struct kg_kv_store *store, uint64_t kept, struct 
     return status;
 }
 
-/* The block of least value that no open session uses; 0 when there is none. */
-static enum kg_status least(struct kg_kv_store *store, int64_t *id, struct kg_error *err)
+/* Blocks of least value that no open session uses, until together they hold `bytes`; as many as fit into ids. */
+static enum kg_status pick_victims(struct kg_kv_store *store, uint64_t bytes, int64_t *ids, size_t room, size_t *count, struct kg_error *err)
 {
     sqlite3_stmt *blocks = kg_kv_statement(store, KG_KV_BLOCKS);
     int rc = blocks ? SQLITE_ROW : sqlite3_errcode(store->db);
-    *id = 0;
+    uint64_t found = 0;
+    *count = 0;
     if (blocks)
         sqlite3_bind_int64(blocks, 1, (sqlite3_int64)kg_kv_now());
-    while (blocks && (rc = sqlite3_step(blocks)) == SQLITE_ROW) {
-        *id = sqlite3_column_int64(blocks, 0);
-        if (!kg_kv_in_use(store, *id))
-            break;
-        *id = 0;
+    while (blocks && *count < room && found < bytes && (rc = sqlite3_step(blocks)) == SQLITE_ROW) {
+        int64_t id = sqlite3_column_int64(blocks, 0);
+        if (kg_kv_in_use(store, id))
+            continue;
+        sqlite3_int64 held = sqlite3_column_int64(blocks, 1);
+        ids[(*count)++] = id;
+        found += held > 0 ? (uint64_t)held : 0;
     }
     enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : kg_db_fail(store->db, rc, "reading the cache", err);
     sqlite3_reset(blocks);
@@ -114,22 +117,24 @@ static enum kg_status least(struct kg_kv_store *store, int64_t *id, struct kg_er
 
 enum kg_status kg_kv_make_room(struct kg_kv_store *store, uint64_t bytes, bool *room, struct kg_error *err)
 {
-    uint64_t file = 0, free_bytes = 0, needed = bytes + bytes / 16 + 4 * store->db_page;
+    /* rows do not fill the last pages that they begin */
+    uint64_t file = 0, free_bytes = 0, needed = bytes + bytes / 8 + 8 * store->db_page;
+    size_t count = 1;
     bool evicted = false;
     enum kg_status status = measure(store, &file, &free_bytes, err);
-    while (status == KG_OK && file - free_bytes + needed > store->budget) {
-        int64_t id = 0;
-        status = least(store, &id, err);
-        if (status != KG_OK || id == 0)
-            break;
-        evicted = true;
-        status = kg_kv_remove_block(store, id, false, err);
+    while (status == KG_OK && count && file - free_bytes + needed > store->budget) {
+        int64_t ids[64];
+        status = pick_victims(store, file - free_bytes + needed - store->budget, ids, sizeof ids / sizeof *ids, &count, err);
+        for (size_t i = 0; i < count && status == KG_OK; i++)
+            status = kg_kv_remove_block(store, ids[i], false, err);
+        evicted = evicted || count;
         if (status == KG_OK)
             status = measure(store, &file, &free_bytes, err);
     }
-    *room = status == KG_OK && file - free_bytes + needed <= store->budget;
+    uint64_t used = file - free_bytes, left = store->budget > used ? store->budget - used : 0;
+    *room = status == KG_OK && needed <= left;
     /* free pages are what the next rows are written to, up to a point */
     if (status == KG_OK && (evicted || file > store->budget))
-        status = kg_kv_give_back(store, *room ? needed + SLACK : 0, err);
+        status = kg_kv_give_back(store, left < needed + SLACK ? left : needed + SLACK, err);
     return status;
 }

@@ -178,8 +178,10 @@ enum kg_status kg_kv_run(struct kg_kv_store *store, sqlite3_stmt *statement, str
 {
     int rc = statement ? sqlite3_step(statement) : sqlite3_errcode(store->db);
     enum kg_status status = rc == SQLITE_DONE || rc == SQLITE_ROW ? KG_OK : kg_db_fail(store->db, rc, "writing the cache", err);
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
+    if (statement) {
+        sqlite3_reset(statement);
+        sqlite3_clear_bindings(statement);
+    }
     return status;
 }
 

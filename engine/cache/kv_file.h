@@ -24,7 +24,7 @@
     X(LAST_ROW, "SELECT max(id) FROM page WHERE id BETWEEN ?1 AND ?2")                                                            \
     X(PUT_ROW, "INSERT OR REPLACE INTO page(id, tokens, sum, ids, kv) VALUES(?1, ?2, ?3, ?4, ?5)")                                \
     X(DROP_ROWS, "DELETE FROM page WHERE id BETWEEN ?1 AND ?2")                                                                   \
-    X(BLOCKS, "SELECT id, ready, bytes, used, worth * kg_decay(?1 - used) * ready / max(bytes, 1) FROM block ORDER BY 5, 4")      \
+    X(BLOCKS, "SELECT id, bytes FROM block ORDER BY worth * kg_decay(?1 - used) * ready / max(bytes, 1), used, id")               \
     X(LIST, "SELECT id, key, model, kind, title, tokens, ready, bytes, created, used, parts FROM block ORDER BY id")              \
     X(DROP_ORPHANS, "DELETE FROM page WHERE id >> 32 NOT IN (SELECT id FROM block)")                                              \
     X(PAGES, "PRAGMA page_count")                                                                                                 \

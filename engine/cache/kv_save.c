@@ -68,21 +68,17 @@ static bool is_stored(const struct saving *s)
     return s->common >= kg_block_ready(s->block);
 }
 
-static void bind_label(sqlite3_stmt *statement, int column, const char *text)
-{
-    char printable[256];
-    kg_printable(printable, sizeof printable, text, strlen(text));
-    sqlite3_bind_text(statement, column, printable, -1, SQLITE_TRANSIENT);
-}
-
 static enum kg_status new_block(struct saving *s, struct kg_error *err)
 {
+    const char *const texts[3] = { s->label->model, s->label->kind, s->label->title };
+    char printable[3][256];
     sqlite3_stmt *insert = kg_kv_statement(s->store, KG_KV_NEW);
     if (insert) {
         sqlite3_bind_blob(insert, 1, kg_block_key(s->block)->bytes, 32, SQLITE_STATIC);
-        bind_label(insert, 2, s->label->model);
-        bind_label(insert, 3, s->label->kind);
-        bind_label(insert, 4, s->label->title);
+        for (int i = 0; i < 3; i++) {
+            kg_printable(printable[i], sizeof printable[i], texts[i], strlen(texts[i]));
+            sqlite3_bind_text(insert, 2 + i, printable[i], -1, SQLITE_STATIC);
+        }
         sqlite3_bind_int64(insert, 5, s->layout.parts);
         sqlite3_bind_int64(insert, 6, (sqlite3_int64)kg_kv_now());
     }

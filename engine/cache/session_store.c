@@ -310,9 +310,10 @@ enum kg_status kg_session_store_list(struct kg_session_store *store, const char 
     return status;
 }
 
-static sqlite3_int64 sum_of(const struct kg_stored_part *part)
+static sqlite3_int64 sum_of(int64_t session, const struct kg_stored_part *part)
 {
-    const int64_t numbers[] = { part->kind, part->base, part->read_rule, (int64_t)part->text_length, (int64_t)part->id_count };
+    const int64_t numbers[] = { session, part->id, part->kind, part->base, part->read_rule, part->dropped, part->partial,
+                                (int64_t)part->text_length, (int64_t)part->id_count };
     XXH64_hash_t sum = XXH3_64bits(numbers, sizeof numbers);
     sum = XXH3_64bits_withSeed(part->identity.bytes, sizeof part->identity.bytes, sum);
     sum = XXH3_64bits_withSeed(part->label, strlen(part->label), sum);
@@ -378,20 +379,25 @@ static enum kg_status bind_bytes(struct kg_session_store *store, sqlite3_stmt *s
     return status;
 }
 
-/* What append and update write alike: columns 2 to 10. */
-static enum kg_status bind_part(struct kg_session_store *store, sqlite3_stmt *statement, const struct kg_stored_part *part,
-                                struct kg_error *err)
+/* All that may change of a part, and its checksum. */
+static enum kg_status write_part(struct kg_session_store *store, int64_t session, const struct kg_stored_part *part, struct kg_error *err)
 {
-    if (!statement)
-        return KG_OK; /* run says why */
-    enum kg_status status = bind_bytes(store, statement, 2, part->kind, part->text, part->text_length, err);
+    sqlite3_stmt *update = prepare(store, "UPDATE part SET text = ?2, ids = ?3, text_at = ?4, ids_at = ?5, identity = ?6,"
+                                          " read_rule = ?7, dropped = ?8, partial = ?9, sum = ?10 WHERE id = ?1");
+    if (!update)
+        return fail(store, "storing a conversation", err);
+    enum kg_status status = bind_bytes(store, update, 2, part->kind, part->text, part->text_length, err);
     if (status == KG_OK)
-        status = bind_bytes(store, statement, 3, part->kind, part->ids, part->id_count * sizeof *part->ids, err);
-    sqlite3_bind_blob(statement, 6, part->identity.bytes, sizeof part->identity.bytes, SQLITE_STATIC);
-    sqlite3_bind_int(statement, 7, part->read_rule);
-    sqlite3_bind_int(statement, 8, part->dropped);
-    sqlite3_bind_int(statement, 9, part->partial);
-    sqlite3_bind_int64(statement, 10, sum_of(part));
+        status = bind_bytes(store, update, 3, part->kind, part->ids, part->id_count * sizeof *part->ids, err);
+    sqlite3_bind_int64(update, 1, part->id);
+    sqlite3_bind_blob(update, 6, part->identity.bytes, sizeof part->identity.bytes, SQLITE_STATIC);
+    sqlite3_bind_int(update, 7, part->read_rule);
+    sqlite3_bind_int(update, 8, part->dropped);
+    sqlite3_bind_int(update, 9, part->partial);
+    sqlite3_bind_int64(update, 10, sum_of(session, part));
+    if (status == KG_OK)
+        return run(store, update, "storing a conversation", err);
+    sqlite3_finalize(update);
     return status;
 }
 
@@ -406,84 +412,72 @@ static enum kg_status touch(struct kg_session_store *store, int64_t session, str
     return status == KG_OK && sqlite3_changes(store->db) == 0 ? not_there(session, err) : status;
 }
 
-enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
+/* Its place in the conversation: the number comes from the file. */
+static enum kg_status insert_part(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
 {
-    int64_t id = 0;
-    enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
-    if (status == KG_OK)
-        status = touch(store, session, err);
-    if (status == KG_OK) {
-        sqlite3_stmt *insert = prepare(store, "INSERT INTO part(session, text, ids, text_at, ids_at, identity, read_rule, dropped,"
-                                              " partial, sum, kind, label, base) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
-        status = bind_part(store, insert, part, err);
-        if (insert) {
-            sqlite3_bind_int64(insert, 1, session);
-            sqlite3_bind_int(insert, 11, part->kind);
-            sqlite3_bind_text(insert, 12, part->label, -1, SQLITE_STATIC);
-            sqlite3_bind_int(insert, 13, part->base);
-        }
-        if (status == KG_OK)
-            status = run(store, insert, "storing a conversation", err);
-        else
-            sqlite3_finalize(insert);
-        id = sqlite3_last_insert_rowid(store->db);
+    sqlite3_stmt *insert = prepare(store, "INSERT INTO part(session, kind, label, base, identity, read_rule, dropped, partial, sum)"
+                                          " VALUES(?1, ?2, ?3, ?4, x'', 0, 0, 0, 0)");
+    if (insert) {
+        sqlite3_bind_int64(insert, 1, session);
+        sqlite3_bind_int(insert, 2, part->kind);
+        sqlite3_bind_text(insert, 3, part->label, -1, SQLITE_STATIC);
+        sqlite3_bind_int(insert, 4, part->base);
     }
-    status = end(store, status, err);
-    if (status == KG_OK)
-        part->id = id;
+    enum kg_status status = run(store, insert, "storing a conversation", err);
+    part->id = sqlite3_last_insert_rowid(store->db);
     return status;
 }
 
-/* What an update must not change, as it is stored: the checksum covers it. */
-struct fixed {
-    sqlite3_int64 session;
-    bool there;
-};
+enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
+{
+    struct kg_stored_part stored = *part;
+    enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    if (status == KG_OK)
+        status = touch(store, session, err);
+    if (status == KG_OK)
+        status = insert_part(store, session, &stored, err);
+    if (status == KG_OK)
+        status = write_part(store, session, &stored, err);
+    status = end(store, status, err);
+    if (status == KG_OK)
+        part->id = stored.id;
+    return status;
+}
 
-static enum kg_status find_fixed(struct kg_session_store *store, const struct kg_stored_part *part, struct fixed *out,
-                                 struct kg_stored_part *whole, struct kg_error *err)
+/* What an update leaves as it is, into `whole`, whose label the caller frees: the checksum covers it. */
+static enum kg_status read_fixed(struct kg_session_store *store, int64_t *session, struct kg_stored_part *whole, struct kg_error *err)
 {
     sqlite3_stmt *find = prepare(store, "SELECT session, kind, base, label FROM part WHERE id = ?1");
-    *out = (struct fixed){ 0 };
-    *whole = *part;
     whole->label = NULL;
     if (find)
-        sqlite3_bind_int64(find, 1, part->id);
-    if (find && sqlite3_step(find) == SQLITE_ROW) {
+        sqlite3_bind_int64(find, 1, whole->id);
+    bool there = find && sqlite3_step(find) == SQLITE_ROW;
+    if (there) {
         const char *label = (const char *)sqlite3_column_text(find, 3);
-        out->session = sqlite3_column_int64(find, 0);
-        out->there = true;
+        *session = sqlite3_column_int64(find, 0);
         whole->kind = sqlite3_column_int(find, 1);
         whole->base = sqlite3_column_int(find, 2);
         whole->label = strdup(label ? label : "");
         sqlite3_reset(find);
     }
     enum kg_status status = run(store, find, "storing a conversation", err);
-    if (status == KG_OK && !out->there)
-        return kg_fail(err, KG_ERR_NOT_FOUND, "part %lld of a conversation is gone; another kedge deleted it", (long long)part->id);
+    if (status == KG_OK && !there)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "part %lld of a conversation is gone; another kedge deleted it", (long long)whole->id);
     return status == KG_OK && !whole->label ? kg_fail_nomem(err, "storing a conversation") : status;
 }
 
 enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err)
 {
-    struct fixed fixed = { 0 };
-    struct kg_stored_part whole = { .label = NULL };
+    int64_t session = 0;
+    struct kg_stored_part whole = *part;
+    whole.label = NULL;
     enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
     if (status == KG_OK)
-        status = find_fixed(store, part, &fixed, &whole, err);
+        status = read_fixed(store, &session, &whole, err);
     if (status == KG_OK)
-        status = touch(store, fixed.session, err);
-    if (status == KG_OK) {
-        sqlite3_stmt *update = prepare(store, "UPDATE part SET text = ?2, ids = ?3, text_at = ?4, ids_at = ?5, identity = ?6,"
-                                              " read_rule = ?7, dropped = ?8, partial = ?9, sum = ?10 WHERE id = ?1");
-        status = bind_part(store, update, &whole, err);
-        if (update)
-            sqlite3_bind_int64(update, 1, part->id);
-        if (status == KG_OK)
-            status = run(store, update, "storing a conversation", err);
-        else
-            sqlite3_finalize(update);
-    }
+        status = touch(store, session, err);
+    if (status == KG_OK)
+        status = write_part(store, session, &whole, err);
     if (status == KG_OK && whole.kind != KG_BLOCK_TURN && whole.kind != KG_BLOCK_ANSWER)
         status = kg_db_exec(store->db, DROP_UNUSED, err);
     free(whole.label);
@@ -502,7 +496,7 @@ static void *copy_bytes(sqlite3_stmt *row, int column, size_t *length)
 }
 
 /* KG_ERR_CORRUPT when the part is not what was stored. */
-static enum kg_status take_part(sqlite3_stmt *row, struct kg_stored_part *part, struct kg_error *err)
+static enum kg_status take_part(sqlite3_stmt *row, int64_t session, struct kg_stored_part *part, struct kg_error *err)
 {
     size_t id_bytes = 0;
     const char *label = (const char *)sqlite3_column_text(row, 2);
@@ -524,7 +518,7 @@ static enum kg_status take_part(sqlite3_stmt *row, struct kg_stored_part *part, 
     part->id_count = id_bytes / sizeof *part->ids;
     if (!part->label || !part->text || !part->ids)
         return kg_fail_nomem(err, "reading a conversation");
-    if (!whole || id_bytes % sizeof *part->ids || sqlite3_column_int64(row, 10) != sum_of(part))
+    if (!whole || id_bytes % sizeof *part->ids || sqlite3_column_int64(row, 10) != sum_of(session, part))
         return kg_fail(err, KG_ERR_CORRUPT, "a part of this conversation is damaged on disk and was left out; the rest is there");
     return KG_OK;
 }
@@ -542,7 +536,7 @@ enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t se
     int rc = rows ? SQLITE_ROW : SQLITE_ERROR;
     enum kg_status status = KG_OK;
     while (rows && more && status == KG_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        status = take_part(rows, &part, err);
+        status = take_part(rows, session, &part, err);
         damaged = damaged || status == KG_ERR_CORRUPT;
         if (status == KG_OK)
             more = each(ctx, &part) == 0;
