@@ -110,9 +110,10 @@ help:
 ## make run [REPO=path] install what is needed, build, fetch the model, open the assistant
 ## make check           install what tests need and run all of them
 ## make check-long      the same with full counts
-## make bench           speed and memory, JSON lines  (PEER=path-to-llama-bench for ratios)
+## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS=1,
+##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios
 ## make lint            clang-tidy over everything
-## make install PREFIX=/usr/local    uninstall
+## make install PREFIX=/usr/local DESTDIR=    and make uninstall
 ## make clean
 ## BUILD=debug|asan|tsan before any of these
 

@@ -52,10 +52,9 @@ bool kg_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *
 enum kg_status kg_model_path(const char *model, char out[KG_PATH_MAX], struct kg_error *err)
 {
     struct kg_catalogue *catalogue = NULL;
-    const char *preferred = getenv("KEDGE_MODEL");
     enum kg_status status = kg_catalogue_open(&catalogue, err);
     if (status == KG_OK)
-        status = kg_catalogue_locate(catalogue, model ? model : preferred && preferred[0] ? preferred : NULL, out, err);
+        status = kg_catalogue_locate(catalogue, model, out, err);
     kg_catalogue_close(catalogue);
     return status;
 }

@@ -1,5 +1,3 @@
-#include "tui/commands/model.h"
-
 #include <cjson/cJSON.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,8 +11,9 @@
 #include <unistd.h>
 
 #include "engine/catalogue/catalogue.h"
+#include "tui/commands/command.h"
 
-static const char usage[] =
+static const char help[] =
     "usage: kedge model ls [--json]\n"
     "       kedge model get [NAME]...\n"
     "       kedge model path [NAME]\n"
@@ -25,18 +24,6 @@ static const char usage[] =
     "\n"
     "Models are listed in models.conf; yours is ~/.config/kedge/models.conf. They lie in $KEDGE_MODELS, by default\n"
     "~/.local/share/kedge/models. $KEDGE_MODEL names another default model.\n";
-
-static int wrong_usage(const char *what)
-{
-    fprintf(stderr, "kedge model: %s; see 'kedge model --help'\n", what);
-    return 2;
-}
-
-static int failed(const struct kg_error *err)
-{
-    fprintf(stderr, "kedge model: %s\n", err->text);
-    return 1;
-}
 
 /* Is the file there, by its length alone: listing must not read gigabytes. */
 static bool is_here(const struct kg_catalogue_model *model, char path[KG_PATH_MAX])
@@ -195,11 +182,11 @@ static int get_one(const struct kg_catalogue *catalogue, const char *name)
         if (bar.terminal && bar.drawn > 0)
             fputs("\r\x1b[K", stderr);
         if (status != KG_OK)
-            return failed(&err);
+            return kg_command_failed("model", &err);
     }
     status = kg_catalogue_locate(catalogue, name, path, &err);
     if (status != KG_OK)
-        return failed(&err);
+        return kg_command_failed("model", &err);
     puts(path);
     return 0;
 }
@@ -231,7 +218,7 @@ static int print_path(const struct kg_catalogue *catalogue, const char *name)
     char path[KG_PATH_MAX];
     struct kg_error err;
     if (kg_catalogue_locate(catalogue, name, path, &err) != KG_OK)
-        return failed(&err);
+        return kg_command_failed("model", &err);
     puts(path);
     return 0;
 }
@@ -239,37 +226,35 @@ static int print_path(const struct kg_catalogue *catalogue, const char *name)
 static int run(const struct kg_catalogue *catalogue, const char *verb, bool json, int count, char **names)
 {
     if (json && strcmp(verb, "ls") != 0)
-        return wrong_usage("--json belongs to ls");
+        return kg_command_misused("model", "--json belongs to ls");
     if (strcmp(verb, "ls") == 0)
-        return count ? wrong_usage("ls takes no names") : json ? list_json(catalogue) : list(catalogue);
+        return count ? kg_command_misused("model", "ls takes no names") : json ? list_json(catalogue) : list(catalogue);
     if (strcmp(verb, "get") == 0)
         return get(catalogue, count, names);
     if (strcmp(verb, "path") == 0)
-        return count > 1 ? wrong_usage("path takes one name") : print_path(catalogue, count ? names[0] : NULL);
-    return wrong_usage("it is ls, get or path");
+        return count > 1 ? kg_command_misused("model", "path takes one name") : print_path(catalogue, count ? names[0] : NULL);
+    return kg_command_misused("model", "say ls, get or path");
 }
 
 int kg_command_model(int argc, char **argv)
 {
     static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { "json", no_argument, NULL, 'j' }, { 0 } };
     bool json = false;
-    optind = 0;
-    opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == 'h') {
-            fputs(usage, stdout);
+            fputs(help, stdout);
             return 0;
         }
         if (option != 'j')
-            return wrong_usage("there is no such option");
+            return KG_EXIT_USAGE;
         json = true;
     }
     if (optind == argc)
-        return wrong_usage("it is ls, get or path");
+        return kg_command_misused("model", "say ls, get or path");
     struct kg_catalogue *catalogue;
     struct kg_error err;
     if (kg_catalogue_open(&catalogue, &err) != KG_OK)
-        return failed(&err);
+        return kg_command_failed("model", &err);
     int result = run(catalogue, argv[optind], json, argc - optind - 1, argv + optind + 1);
     kg_catalogue_close(catalogue);
     if (result == 0 && fflush(stdout) != 0) {
