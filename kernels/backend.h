@@ -167,8 +167,9 @@ struct kg_backend {
                                     unsigned uses, struct kg_matrix **out, struct kg_error *);
     void (*matrix_free)(struct kg_device *, struct kg_matrix *);
 
-    /* Pages. Capacity grows by kv_reserve (never shrinks, contents stay); page numbers are 0 .. pages-1, and the engine
-     * decides who owns which. Slots that nobody has written may hold anything, and nothing may depend on them. */
+    /* Pages. Capacity grows by kv_reserve (never shrinks, contents stay; a failure changes nothing); page numbers are
+     * 0 .. pages-1, and the engine decides who owns which. Slots that nobody has written may hold anything, and nothing
+     * may depend on them. */
     enum kg_status (*kv_create)(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
     enum kg_status (*kv_reserve)(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
     void (*kv_free)(struct kg_device *, struct kg_kv *);

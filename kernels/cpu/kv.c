@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/cpu/device.h"
 
@@ -36,11 +37,25 @@ static enum kg_status add_chunk(struct kg_device *device, struct kg_kv *kv, stru
     return KG_OK;
 }
 
+/* Mapping succeeds far beyond what the machine has, and fails only when a page is written: too late. */
+static bool exceeds_memory(const struct kg_kv *kv, uint32_t pages)
+{
+    long machine_pages = sysconf(_SC_PHYS_PAGES), machine_page = sysconf(_SC_PAGESIZE);
+    return machine_pages > 0 && machine_page > 0 && pages > (size_t)machine_pages * (size_t)machine_page / kv->page_bytes;
+}
+
 enum kg_status kg_cpu_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
 {
+    const uint32_t before = kv->chunks;
     enum kg_status status = KG_OK;
+    if (pages > kv->pages && exceeds_memory(kv, pages))
+        return kg_fail(err, KG_ERR_NOMEM, "%u pages of keys and values (%zu bytes each) are more than this machine's memory", pages, kv->page_bytes);
     while (!status && kv->pages < pages)
         status = add_chunk(device, kv, err);
+    while (status && kv->chunks > before) {
+        kg_memory_unmap(&kv->chunk[--kv->chunks], &device->memory);
+        kv->pages -= kv->chunk_pages;
+    }
     return status;
 }
 

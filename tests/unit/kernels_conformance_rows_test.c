@@ -358,7 +358,11 @@ static void what_is_too_large_is_refused(void **state)
     assert_true(strlen(err.text) > 0);
     const struct kg_kv_shape shape = { .layers = 100, .kv_heads = 64, .head_size = 256 };
     assert_int_equal(rig.b->kv_create(rig.d, &shape, &kv, &err), KG_OK);
+    size_t held = rig.b->memory(rig.d);
+    err.text[0] = 0;
     assert_int_not_equal(rig.b->kv_reserve(rig.d, kv, UINT32_MAX, &err), KG_OK);
+    assert_true(strlen(err.text) > 0);
+    assert_int_equal(rig.b->memory(rig.d), held);
     rig.b->kv_free(rig.d, kv);
     assert_int_equal(rig.b->memory(rig.d), before);
     rig_close(&rig);
