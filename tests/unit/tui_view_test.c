@@ -17,7 +17,7 @@
 #include "tui/interface/speed.h"
 #include "tui/interface/view.h"
 
-static const struct kg_command commands[] = {
+static const struct kg_input_command commands[] = {
     { "/add", "PATH", "read a file", KG_WANTED_PATHS },
     { "/all", "", "everything", KG_WANTED_NOTHING },
     { "/help", "", "commands and keys", KG_WANTED_NOTHING },

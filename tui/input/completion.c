@@ -13,7 +13,7 @@ struct candidate {
 };
 
 struct kg_completion {
-    const struct kg_command *commands;
+    const struct kg_input_command *commands;
     struct candidate candidates[CANDIDATES_MOST];
     size_t count;
     int chosen;
@@ -24,7 +24,7 @@ struct kg_completion {
     bool by_us;      /* the last change of the text was a choice */
 };
 
-struct kg_completion *kg_completion_create(const struct kg_command *commands)
+struct kg_completion *kg_completion_create(const struct kg_input_command *commands)
 {
     struct kg_completion *completion = calloc(1, sizeof *completion);
     if (completion) {
@@ -68,9 +68,9 @@ void kg_completion_offer(struct kg_completion *completion, uint32_t ticket, cons
     free(new->help);
 }
 
-static const struct kg_command *command_of(const struct kg_completion *completion, const char *text, size_t length)
+static const struct kg_input_command *command_of(const struct kg_completion *completion, const char *text, size_t length)
 {
-    for (const struct kg_command *c = completion->commands; c->name; c++)
+    for (const struct kg_input_command *c = completion->commands; c->name; c++)
         if (strlen(c->name) == length && memcmp(c->name, text, length) == 0)
             return c;
     return NULL;
@@ -84,7 +84,7 @@ static enum kg_wanted find_word(struct kg_completion *completion, const char *te
         size_t name = space ? (size_t)(space - text) : length;
         completion->from = cursor <= name ? 0 : name + 1;
         completion->to = cursor <= name ? name : length;
-        const struct kg_command *command = command_of(completion, text, name);
+        const struct kg_input_command *command = command_of(completion, text, name);
         return cursor <= name ? KG_WANTED_COMMANDS : command ? command->completes : KG_WANTED_NOTHING;
     }
     struct kg_mention mention;
@@ -99,7 +99,7 @@ static enum kg_wanted find_word(struct kg_completion *completion, const char *te
 
 static void offer_commands(struct kg_completion *completion)
 {
-    for (const struct kg_command *c = completion->commands; c->name; c++) {
+    for (const struct kg_input_command *c = completion->commands; c->name; c++) {
         char help[256];
         if (strncmp(c->name, completion->pattern, strlen(completion->pattern)) != 0)
             continue;
@@ -159,7 +159,7 @@ bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *ed
     else
         n = strlen(chosen) < sizeof word ? (size_t)snprintf(word, sizeof word, "%s", chosen) : 0;
     if (count == 1 && completion->wanted != KG_WANTED_SESSIONS && completion->to == length && n + 1 < sizeof word) {
-        const struct kg_command *command = command_of(completion, chosen, strlen(chosen));
+        const struct kg_input_command *command = command_of(completion, chosen, strlen(chosen));
         if (completion->wanted == KG_WANTED_PATHS || (command && *command->argument))
             word[n++] = ' ';
     }

@@ -18,7 +18,7 @@ enum kg_wanted {
     KG_WANTED_SESSIONS
 };
 
-struct kg_command {
+struct kg_input_command {
     const char *name;     /* "/add" */
     const char *argument; /* "PATH", or "" */
     const char *help;     /* one line */
@@ -28,7 +28,7 @@ struct kg_command {
 struct kg_completion;
 
 /* commands: ends with a NULL name; outlives the completion. NULL when out of memory. */
-struct kg_completion *kg_completion_create(const struct kg_command *commands);
+struct kg_completion *kg_completion_create(const struct kg_input_command *commands);
 void kg_completion_free(struct kg_completion *completion);
 
 /* After any change of the text or the cursor. Returns what has to be asked for, with its pattern (valid until the next

@@ -6,7 +6,7 @@
 #include "tui/interface/figures.h"
 #include "tui/interface/interface_state.h"
 
-const struct kg_command kg_interface_commands[] = {
+const struct kg_input_command kg_interface_commands[] = {
     { "/help", "", "commands and keys", KG_WANTED_NOTHING },
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
@@ -39,7 +39,7 @@ static void help(struct kg_interface *ui)
 {
     char text[4096];
     size_t n = 0;
-    for (const struct kg_command *c = kg_interface_commands; c->name; c++)
+    for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%-10s %-5s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
@@ -101,7 +101,7 @@ void kg_interface_next(struct kg_interface *ui)
 }
 
 /* Commands that only the worker can carry out wait for their turn like questions. */
-static void run(struct kg_interface *ui, const struct kg_command *command, const char *line, size_t length, const char *argument)
+static void run(struct kg_interface *ui, const struct kg_input_command *command, const char *line, size_t length, const char *argument)
 {
     static const struct {
         const char *name;
@@ -163,7 +163,7 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
     if (*argument)
         *argument++ = '\0';
     argument += strspn(argument, " \t");
-    for (const struct kg_command *c = kg_interface_commands; c->name; c++)
+    for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
         if (strcmp(c->name, line) == 0) {
             run(ui, c, text, length, argument);
             return;

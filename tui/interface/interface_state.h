@@ -51,7 +51,7 @@ struct kg_interface {
 double kg_interface_seconds(void);
 
 /* Commands (interface_commands.c). */
-extern const struct kg_command kg_interface_commands[];
+extern const struct kg_input_command kg_interface_commands[];
 /* Does what the input says: a command, or a question for the worker. The text is as the person wrote it. */
 void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length);
 /* Gives the worker the next thing that waits, if it is free. */
