@@ -119,7 +119,7 @@ static void status_gives_way_on_narrow_screens(void **state)
     s->status = (struct kg_status_line){ .doing = KG_DOING_READING, .done = 1024, .total = 2310, .context_tokens = 2340, .context_limit = 8192, .reused_tokens = 1200, .rate = 34.12,
                                          .model = "model", .device = "cpu", .what = "tui/main.c" };
     kg_screen_resize(s->screen, 2, 120);
-    assert_string_equal(drawn(s, 0), " reading tui/main.c 1,024 of 2,310 tokens            cpu · model · reused 1,200 · 34.1 tokens/s · 2,340 of 8,192 tokens\n› ask\n");
+    assert_string_equal(drawn(s, 0), " reading tui/main.c 1,024 of 2,310 tokens              cpu · model · reused 1,200 · 34 tokens/s · 2,340 of 8,192 tokens\n› ask\n");
     kg_screen_resize(s->screen, 2, 70);
     assert_string_equal(drawn(s, 0), " reading tui/main.c 1,024 of 2,310 tokens       2,340 of 8,192 tokens\n› ask\n");
     kg_screen_resize(s->screen, 2, 30);

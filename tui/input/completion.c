@@ -22,6 +22,8 @@ struct kg_completion {
     char *pattern;   /* what was asked for */
     uint32_t ticket;
     bool by_us;      /* the last change of the text was a choice */
+    bool eager;      /* the first candidate that comes is the choice */
+    bool dismissed;  /* none will come until the text changes */
 };
 
 struct kg_completion *kg_completion_create(const struct kg_input_command *commands)
@@ -42,6 +44,7 @@ static void forget(struct kg_completion *completion)
     }
     completion->count = 0;
     completion->chosen = -1;
+    completion->eager = completion->dismissed = false;
 }
 
 void kg_completion_free(struct kg_completion *completion)
@@ -53,19 +56,22 @@ void kg_completion_free(struct kg_completion *completion)
     free(completion);
 }
 
-void kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help)
+bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help)
 {
     if (ticket != completion->ticket || completion->count == CANDIDATES_MOST)
-        return;
+        return false;
     struct candidate *new = &completion->candidates[completion->count];
     new->text = strdup(text);
     new->help = strdup(help);
     if (new->text && new->help) {
         completion->count++;
-        return;
+        bool eager = completion->eager;
+        completion->eager = false;
+        return eager;
     }
     free(new->text);
     free(new->help);
+    return false;
 }
 
 static const struct kg_input_command *command_of(const struct kg_completion *completion, const char *text, size_t length)
@@ -148,8 +154,10 @@ bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *ed
 {
     char word[8192];
     size_t length, n;
-    if (completion->count == 0)
-        return false;
+    if (completion->count == 0) {
+        completion->eager = !completion->dismissed && (completion->wanted == KG_WANTED_PATHS || completion->wanted == KG_WANTED_SESSIONS);
+        return completion->eager;
+    }
     int count = (int)completion->count;
     completion->chosen = completion->chosen < 0 ? (direction > 0 ? 0 : count - 1) : (completion->chosen + direction + count) % count;
     const char *chosen = completion->candidates[completion->chosen].text;
@@ -175,6 +183,7 @@ bool kg_completion_dismiss(struct kg_completion *completion)
     bool any = completion->count > 0;
     forget(completion);
     completion->ticket++;
+    completion->dismissed = true;
     return any;
 }
 

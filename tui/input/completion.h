@@ -34,9 +34,11 @@ void kg_completion_free(struct kg_completion *completion);
 /* After any change of the text or the cursor. Returns what has to be asked for, with its pattern (valid until the next
  * call) and a ticket; candidates of an older ticket are refused. */
 enum kg_wanted kg_completion_update(struct kg_completion *completion, const struct kg_editor *editor, const char **pattern, uint32_t *ticket);
-void kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help);
+/* True when the person asked for a candidate before there was one: choose it now. */
+bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help);
 
-/* Puts the next (1) or the one before (-1) in place of the word; false when there are none. */
+/* Puts the next (1) or the one before (-1) in place of the word; false when there are none and none
+ * will come. */
 bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *editor, int direction);
 /* No candidates until the text changes; false if there were none. */
 bool kg_completion_dismiss(struct kg_completion *completion);

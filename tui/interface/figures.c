@@ -42,7 +42,7 @@ const char *kg_figure_seconds(char out[KG_FIGURE], double seconds)
 
 const char *kg_figure_rate(char out[KG_FIGURE], double per_second)
 {
-    snprintf(out, KG_FIGURE, per_second < 99.95 ? "%.1f" : "%.0f", per_second);
+    snprintf(out, KG_FIGURE, per_second < 9.95 ? "%.1f" : "%.0f", per_second);
     return out;
 }
 

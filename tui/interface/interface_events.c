@@ -115,7 +115,10 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
     case KG_EVENT_INDEXED:
         break;
     case KG_EVENT_CANDIDATE:
-        kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more);
+        if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more)) {
+            kg_completion_choose(ui->completion, ui->editor, 1);
+            kg_interface_complete(ui);
+        }
         break;
     }
 }

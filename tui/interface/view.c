@@ -6,7 +6,7 @@
 
 #define PROMPT "› "
 #define PROMPT_COLUMNS 2
-#define CANDIDATES_SHOWN 8
+#define CANDIDATES_SHOWN 10
 
 int kg_view_input_width(int columns)
 {

@@ -176,8 +176,10 @@ static void tell_work(struct kg_worker *worker, enum kg_end end)
     char text[512], saved[100] = "", read[100] = "", written[100] = "";
     kg_session_counts(worker->session, &c);
     double restore_s = worker->opening_s > c.prefill_s ? worker->opening_s - c.prefill_s : 0;
-    if (c.restored_bytes)
+    if (c.restored_bytes && restore_s >= 0.001)
         snprintf(saved, sizeof saved, " (%s, %s)", kg_figure_bytes(bytes, c.restored_bytes), kg_figure_seconds(restored, restore_s));
+    else if (c.restored_bytes)
+        snprintf(saved, sizeof saved, " (%s)", kg_figure_bytes(bytes, c.restored_bytes));
     if (c.computed_tokens)
         snprintf(read, sizeof read, ", read %s in %s", kg_figure_count(computed, c.computed_tokens), kg_figure_seconds(prefill, c.prefill_s));
     if (c.decode_tokens && c.decode_s > 0)

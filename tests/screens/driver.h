@@ -1,0 +1,45 @@
+/* Drives a program through a real pseudo-terminal: keys in, and out what a terminal (libvterm) shows of it. Nothing here
+ * sleeps: every wait is for a condition, and fails the test with the screen it saw when half a minute is over.
+ */
+#ifndef KG_TESTS_SCREENS_DRIVER_H
+#define KG_TESTS_SCREENS_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct driver;
+
+/* Runs argv (NULL-terminated) in a terminal of that size and type. environment: NULL-terminated "NAME=value", or NULL. */
+struct driver *driver_start(const char *const *argv, const char *const *environment, const char *term, int rows, int columns);
+/* Kills what still runs. */
+void driver_free(struct driver *driver);
+
+void driver_send(struct driver *driver, const char *keys);
+void driver_send_bytes(struct driver *driver, const char *bytes, size_t length);
+void driver_resize(struct driver *driver, int rows, int columns);
+void driver_signal(struct driver *driver, int number);
+
+/* Until the text is (no longer) on the screen. */
+void driver_wait_for(struct driver *driver, const char *text);
+void driver_wait_gone(struct driver *driver, const char *text);
+/* Until nothing has been sent for a while: the screen is at rest. Only for programs that have nothing left to do. */
+void driver_settle(struct driver *driver);
+/* Until the program was stopped by SIGTSTP. */
+void driver_wait_stopped(struct driver *driver);
+/* Until the program has ended: its exit status, or 128 + the signal's number. */
+int driver_wait_exit(struct driver *driver);
+
+/* The screen as UTF-8: rows ended by newlines, blanks at their ends left out. Valid until the next call. */
+const char *driver_screen(struct driver *driver);
+bool driver_shows(struct driver *driver, const char *text);
+void driver_cursor(struct driver *driver, int *row, int *column);
+/* Everything that was sent to the terminal so far. */
+const char *driver_raw(const struct driver *driver, size_t *length);
+/* The line discipline is as it was before the program started. */
+bool driver_modes_restored(const struct driver *driver);
+double driver_seconds(void);
+
+/* Compares the screen with tests/screens/golden/NAME.txt, or writes that when UPDATE_GOLDEN is set. */
+void driver_golden(struct driver *driver, const char *name);
+
+#endif

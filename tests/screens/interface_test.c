@@ -1,0 +1,566 @@
+/* The interface in a real pseudo-terminal, with an engine that follows a script. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "tests/screens/driver.h"
+#include "tests/screens/scripted_engine.h"
+#include "tui/interface/interface.h"
+
+#define PASTE_OFF "\x1b[?2004l"
+
+/* This program is started again by its tests as the one that is tested: interface_test DIRECTORY MODEL. */
+static int run_interface(const char *directory, const char *model)
+{
+    struct kg_error err;
+    struct kg_interface_options options = { .repository = "/repo",
+                                            .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
+                                            .sampling = { .penalty = 1 },
+                                            .choose_files = true };
+    snprintf(script_directory, sizeof script_directory, "%s", directory);
+    if (kg_interface_run(&options, &err) == KG_OK)
+        return 0;
+    fprintf(stderr, "kedge: %s\n", err.text);
+    return 1;
+}
+
+static char directory[64];
+
+static int make_directory(void **state)
+{
+    (void)state;
+    strcpy(directory, "/tmp/kedge-screens-XXXXXX");
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate" };
+    char path[128];
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+        unlink(path);
+    }
+    return rmdir(directory);
+}
+
+static void open_gate(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static struct driver *start_as(const char *model, const char *term, const char *const *environment, int rows, int columns)
+{
+    static char self[KG_PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(n > 0);
+    self[n] = '\0';
+    return driver_start((const char *const[]){ self, directory, model, NULL }, environment, term, rows, columns);
+}
+
+static struct driver *start(int rows, int columns)
+{
+    struct driver *d = start_as("scripted", "xterm-256color", NULL, rows, columns);
+    driver_wait_for(d, "ready");
+    return d;
+}
+
+static void assert_restored(struct driver *d)
+{
+    size_t length;
+    const char *raw = driver_raw(d, &length), *on = NULL, *off = NULL;
+    assert_true(driver_modes_restored(d));
+    for (const char *at = raw; (at = strstr(at, "\x1b[?2004h")); at++)
+        on = at;
+    for (const char *at = raw; (at = strstr(at, PASTE_OFF)); at++)
+        off = at;
+    assert_true(!on || off > on);
+}
+
+static void quit(struct driver *d)
+{
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_restored(d);
+    driver_free(d);
+}
+
+static void ask(struct driver *d, const char *question)
+{
+    driver_send(d, question);
+    driver_send(d, "\r");
+}
+
+static void the_model_loads_behind_the_first_screen(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("slow", "xterm-256color", NULL, 24, 80);
+    driver_wait_for(d, "loading 45 %");
+    ask(d, "an early question");
+    driver_wait_for(d, "an early question  (queued)");
+    driver_send(d, "and one that is being written");
+    driver_wait_for(d, "being written");
+    driver_wait_gone(d, "45 % ");
+    open_gate("loaded");
+    driver_wait_for(d, "You asked: an early question");
+    driver_wait_for(d, "ready");
+    driver_golden(d, "early");
+    driver_send(d, "\x15");
+    quit(d);
+}
+
+static void answers_are_shown(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    driver_golden(d, "start-80x24");
+    ask(d, "What does main do, in markdown?");
+    driver_wait_for(d, "reused");
+    driver_wait_for(d, "ready");
+    driver_golden(d, "answer-80x24");
+    driver_resize(d, 10, 40);
+    driver_wait_for(d, "of 8,192 tokens");
+    driver_settle(d);
+    driver_golden(d, "answer-40x10");
+    driver_resize(d, 60, 200);
+    driver_settle(d);
+    driver_golden(d, "answer-200x60");
+    driver_resize(d, 1, 1);
+    driver_settle(d);
+    driver_resize(d, 120, 400);
+    driver_settle(d);
+    driver_resize(d, 24, 80);
+    driver_settle(d);
+    driver_golden(d, "answer-80x24");
+    ask(d, "now think");
+    driver_wait_for(d, "thought for 8 words");
+    driver_send(d, "\x0f");
+    driver_wait_for(d, "Hm, let me see");
+    driver_send(d, "\x1b[H");
+    driver_wait_for(d, "read run.c, 29 tokens: matches: run");
+    driver_send(d, "\x0f");
+    driver_wait_for(d, "read 2 files, 58 tokens: tui/main.c (named in the question), run.c");
+    quit(d);
+}
+
+static void an_answer_is_stopped_and_kept(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "endless");
+    driver_wait_for(d, "0 of an endless");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "stopped");
+    driver_wait_for(d, "ready");
+    assert_true(driver_shows(d, "of an endless answer"));
+    ask(d, "endless again");
+    driver_wait_for(d, "answering");
+    driver_send(d, "\x03");
+    driver_wait_for(d, "ready");
+    driver_settle(d);
+    driver_send(d, "\x03");
+    driver_wait_for(d, "Ctrl-C again quits");
+    driver_send(d, "\x03");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_restored(d);
+    assert_true(driver_shows(d, "kedge --session '2025-01-02 03:04:05'"));
+    driver_free(d);
+}
+
+static void scrolled_up_it_stands_still(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    char row[256];
+    ask(d, "endless");
+    driver_wait_for(d, "0 of an endless");
+    driver_send(d, "\x1b[5~");
+    driver_wait_for(d, "↓ more");
+    const char *screen = driver_screen(d), *line = strstr(screen, "line ");
+    snprintf(row, sizeof row, "%.*s", (int)strcspn(line, "\n"), line);
+    driver_send(d, "\x1b[1;5A"); /* one row further, and back: by then much has been added below */
+    driver_wait_for(d, "answering");
+    driver_send(d, "\x1b[1;5B");
+    driver_wait_for(d, "answering, 2 s");
+    assert_true(driver_shows(d, row));
+    driver_send(d, "\x1b[H");
+    driver_wait_for(d, "kedge 0.1.0");
+    driver_send(d, "\x1b[F");
+    driver_wait_gone(d, "↓ more");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "ready");
+    quit(d);
+}
+
+static void what_is_typed_meanwhile_waits(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "gate");
+    driver_wait_for(d, "before the gate");
+    ask(d, "second");
+    ask(d, "/drop nothing.c");
+    ask(d, "third");
+    driver_wait_for(d, "third  (queued)");
+    assert_true(driver_shows(d, "before the gate,\n\n› second  (queued)\n\n› /drop nothing.c  (queued)\n\n› third  (queued)\n"));
+    driver_send(d, "\x1b[A");
+    driver_wait_gone(d, "third  (queued)");
+    driver_wait_for(d, "› third");
+    open_gate("gate");
+    driver_wait_for(d, "You asked: second");
+    driver_wait_for(d, "nothing.c is not in context");
+    driver_wait_for(d, "ready");
+    assert_true(driver_shows(d, "› third"));
+    driver_send(d, "\x15");
+    quit(d);
+}
+
+static void reading_shows_its_progress_and_stops(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "what is in @slow.c?");
+    driver_wait_for(d, "reading slow.c 1,024 of 2,310 tokens");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "stopped before it was asked");
+    driver_wait_for(d, "ready");
+    driver_send(d, "\x1b[A");
+    driver_wait_for(d, "› what is in @slow.c?");
+    open_gate("read");
+    driver_send(d, "\r");
+    driver_wait_for(d, "read slow.c, 29 tokens");
+    driver_wait_for(d, "You asked: what is in @slow.c?");
+    ask(d, "see @nowhere");
+    driver_wait_for(d, "cannot open nowhere");
+    quit(d);
+}
+
+static void commands_work(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/help");
+    driver_wait_for(d, "@path in a question");
+    driver_settle(d);
+    driver_golden(d, "help");
+    driver_send(d, "/");
+    driver_wait_for(d, "/sessions");
+    driver_settle(d);
+    driver_golden(d, "commands");
+    driver_send(d, "a\t");
+    driver_wait_for(d, "› /add\n");
+    driver_send(d, "gly");
+    driver_wait_for(d, "tui/screen/glyph.c");
+    driver_send(d, "\t");
+    driver_wait_for(d, "› /add tui/screen/glyph.c");
+    driver_send(d, "\r");
+    driver_wait_for(d, "read tui/screen/glyph.c, 29 tokens");
+    ask(d, "/files");
+    driver_wait_for(d, "29  tokens in 1 file");
+    driver_send(d, "/drop \t\r");
+    driver_wait_for(d, "dropped tui/screen/glyph.c");
+    ask(d, "/files");
+    driver_wait_for(d, "no file is in context");
+    ask(d, "/nonsense");
+    driver_wait_for(d, "there is no command /nonsense");
+    ask(d, "/resume");
+    driver_wait_for(d, "/resume needs a NAME");
+    ask(d, "/save kept");
+    driver_wait_for(d, "this conversation is kept as kept");
+    ask(d, "/sessions");
+    driver_wait_for(d, "2 hours ago");
+    ask(d, "/resume nobody");
+    driver_wait_for(d, "there is no session 'nobody'");
+    ask(d, "/resume older talk");
+    driver_wait_for(d, "It was older.^[[31337m");
+    driver_wait_for(d, "stopped here");
+    ask(d, "/clear");
+    driver_wait_for(d, "The one before is kept");
+    ask(d, "/quit");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_restored(d);
+    driver_free(d);
+}
+
+static void input_is_edited(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    int row, column;
+    driver_send(d, "first line\x1b\rsecond 漢字 line\x0athird");
+    driver_wait_for(d, "third");
+    driver_settle(d);
+    driver_golden(d, "input");
+    driver_send(d, "\x1b[A\x01\x1b" "d");
+    driver_wait_for(d, "\n   漢字 line");
+    driver_cursor(d, &row, &column);
+    assert_int_equal(row, 22);
+    assert_int_equal(column, 2);
+    driver_send(d, "\x1f");
+    driver_wait_for(d, "second 漢字 line");
+    driver_send(d, "\x03");
+    driver_wait_gone(d, "third");
+    driver_send(d, "ask @ma");
+    driver_wait_for(d, "tui/main.c");
+    driver_send(d, "\t");
+    driver_wait_for(d, "› ask @tui/main.c");
+    driver_send(d, "\x15kept for later");
+    driver_wait_for(d, "kept for later");
+    driver_signal(d, SIGTERM);
+    assert_int_equal(driver_wait_exit(d), 128 + SIGTERM);
+    assert_restored(d);
+    driver_free(d);
+    d = start(24, 80); /* what was not sent is found again */
+    driver_send(d, "\x1b[A");
+    driver_wait_for(d, "› kept for later");
+    driver_send(d, "\x15");
+    quit(d);
+}
+
+static void a_large_paste_is_taken_at_once(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    size_t length = 1 << 20;
+    char *text = malloc(length + 1);
+    for (size_t i = 0; i < length; i++)
+        text[i] = i % 60 == 59 ? '\r' : (char)('a' + i % 26);
+    text[length] = '\0';
+    driver_send(d, "\x1b[200~");
+    driver_send_bytes(d, text, length);
+    driver_send(d, "the end\x1b[201~");
+    driver_wait_for(d, "the end");
+    driver_send(d, "\x1b[200~\x1b[31337m\x07\x1b[201~");
+    driver_wait_for(d, "the end^[[31337m^G");
+    driver_send(d, "\x03");
+    driver_wait_gone(d, "the end");
+    free(text);
+    quit(d);
+}
+
+/* Every escape sequence that was sent is one that curses sends, and every other byte is text. */
+static void assert_harmless(struct driver *d)
+{
+    size_t length;
+    const char *raw = driver_raw(d, &length);
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)raw[i];
+        if (c == 0x1b) {
+            assert_true(i + 1 < length && strchr("[()=>78M", raw[i + 1]));
+        } else if (c < 0x20) {
+            assert_true(c == '\r' || c == '\n' || c == '\b' || c == 0x0f);
+        }
+        assert_false(c == 0x7f || (c == 0xc2 && (unsigned char)raw[i + 1] < 0xa0));
+    }
+    assert_null(strstr(raw, "\x1b[31337m"));
+    assert_null(strstr(raw, "\xe2\x80\xae"));
+    assert_null(strstr(raw, "\xe2\x80\x8b"));
+}
+
+static void nothing_hostile_reaches_the_terminal(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 100);
+    ask(d, "something hostile \xff\xc2\x9b");
+    driver_wait_for(d, "reused");
+    driver_wait_for(d, "ready");
+    driver_golden(d, "hostile");
+    driver_send(d, "see @evil");
+    driver_send(d, "\t");
+    driver_wait_for(d, "› see @evil^[]0;owned^G.c");
+    driver_send(d, "\r");
+    driver_wait_for(d, "You asked: see @evil");
+    driver_wait_for(d, "ready");
+    driver_send(d, "/resume older talk\r");
+    driver_wait_for(d, "stopped here");
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_harmless(d);
+    driver_free(d);
+}
+
+static void terminals_show_the_same(void **state)
+{
+    static const char *const terms[] = { "xterm", "xterm-256color", "tmux-256color", "screen", "linux", "vt100" };
+    (void)state;
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+        size_t length;
+        struct driver *d = start_as("scripted", terms[i], NULL, 24, 80);
+        driver_wait_for(d, "ready");
+        ask(d, "What does main do, in markdown?");
+        driver_wait_for(d, "reused");
+        driver_wait_for(d, "ready");
+        driver_golden(d, "answer-80x24");
+        driver_send(d, "\x04");
+        assert_int_equal(driver_wait_exit(d), 0);
+        assert_restored(d);
+        assert_true(driver_shows(d, "Go on with it: kedge --session"));
+        const char *raw = driver_raw(d, &length);
+        assert_int_equal(strstr(raw, "\x1b[?1049h") != NULL, strstr(raw, "\x1b[?1049l") != NULL);
+        assert_true(strcmp(terms[i], "vt100") == 0 || strcmp(terms[i], "linux") == 0 || strstr(raw, "\x1b[?1049l"));
+        driver_free(d);
+    }
+}
+
+static void no_colour_means_none(void **state)
+{
+    (void)state;
+    size_t length;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "NO_COLOR=1", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "markdown");
+    driver_wait_for(d, "reused");
+    const char *raw = driver_raw(d, &length);
+    for (const char *at = raw; (at = strstr(at, "\x1b[")); at += 2) {
+        size_t n = strspn(at + 2, "0123456789;");
+        if (at[2 + n] == 'm')
+            for (const char *p = at + 2; p < at + 2 + n; p += strcspn(p, ";m") + 1)
+                assert_false((p[0] == '3' || p[0] == '4' || p[0] == '9') && p[1] >= '0' && p[1] <= '9' && strncmp(p, "39", 2) != 0 && strncmp(p, "49", 2) != 0);
+    }
+    quit(d);
+}
+
+static void a_missing_model_is_told(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("missing", "xterm-256color", NULL, 24, 80);
+    driver_wait_for(d, "cannot open missing");
+    driver_wait_for(d, "no model");
+    ask(d, "is anybody there?");
+    driver_wait_for(d, "no model is loaded");
+    driver_golden(d, "no-model");
+    quit(d);
+}
+
+static void any_end_restores_the_terminal(void **state)
+{
+    static const int signals[] = { SIGTERM, SIGHUP, SIGINT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+    (void)state;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct driver *d = start(24, 80);
+        ask(d, "endless");
+        driver_wait_for(d, "0 of an endless");
+        driver_signal(d, signals[i]);
+        int status = driver_wait_exit(d);
+        assert_true(status == 128 + signals[i] || (i > 2 && status != 0)); /* a sanitizer ends in its own way */
+        assert_restored(d);
+        driver_free(d);
+    }
+    struct driver *d = start(24, 80);
+    ask(d, "crash");
+    assert_int_not_equal(driver_wait_exit(d), 0);
+    assert_restored(d);
+    driver_free(d);
+}
+
+static void leaving_never_waits(void **state)
+{
+    static const struct {
+        const char *model, *question, *sign;
+    } moments[] = { { "slow", "", "loading" }, { "scripted", "@slow.c", "reading slow.c" }, { "scripted", "gate", "before the gate" }, { "scripted", "endless", "0 of an endless" } };
+    (void)state;
+    for (size_t i = 0; i < sizeof moments / sizeof moments[0]; i++) {
+        struct driver *d = start_as(moments[i].model, "xterm-256color", NULL, 24, 80);
+        driver_wait_for(d, moments[i].model[1] == 'l' ? "loading" : "ready");
+        if (*moments[i].question)
+            ask(d, moments[i].question);
+        driver_wait_for(d, moments[i].sign);
+        double begun = driver_seconds();
+        driver_send(d, "\x04");
+        assert_int_equal(driver_wait_exit(d), 0);
+        assert_true(driver_seconds() - begun < 5);
+        assert_restored(d);
+        driver_free(d);
+    }
+}
+
+static void it_is_suspended_and_comes_back(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "something");
+    driver_wait_for(d, "You asked: something");
+    driver_wait_for(d, "ready");
+    for (int by_signal = 0; by_signal < 2; by_signal++) {
+        if (by_signal)
+            driver_signal(d, SIGTSTP);
+        else
+            driver_send(d, "\x1a");
+        driver_wait_stopped(d);
+        assert_restored(d);
+        assert_false(driver_shows(d, "ready"));
+        driver_signal(d, SIGCONT);
+        driver_wait_for(d, "You asked: something");
+        driver_send(d, "still here");
+        driver_wait_for(d, "› still here");
+        driver_send(d, "\x15");
+        driver_wait_gone(d, "still here");
+    }
+    quit(d);
+}
+
+static void other_terminals_are_refused(void **state)
+{
+    static const char *const terms[] = { "dumb", "no-such-terminal", "" };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct driver *d = start_as("scripted", terms[i], NULL, 24, 200);
+        assert_int_equal(driver_wait_exit(d), 1);
+        assert_true(driver_shows(d, "kedge -p"));
+        assert_true(driver_modes_restored(d));
+        driver_free(d);
+    }
+}
+
+static void libraries_do_not_write_on_the_screen(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    char path[128], line[128] = "";
+    size_t length;
+    assert_null(strstr(driver_raw(d, &length), "a library says"));
+    quit(d);
+    snprintf(path, sizeof path, "%s/kedge.log", directory);
+    FILE *log = fopen(path, "r");
+    assert_non_null(log);
+    assert_non_null(fgets(line, sizeof line, log));
+    assert_string_equal(line, "a library says something\n");
+    fclose(log);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return run_interface(argv[1], argv[2]);
+#define SCREEN_TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
+    const struct CMUnitTest tests[] = {
+        SCREEN_TEST(the_model_loads_behind_the_first_screen),
+        SCREEN_TEST(answers_are_shown),
+        SCREEN_TEST(an_answer_is_stopped_and_kept),
+        SCREEN_TEST(scrolled_up_it_stands_still),
+        SCREEN_TEST(what_is_typed_meanwhile_waits),
+        SCREEN_TEST(reading_shows_its_progress_and_stops),
+        SCREEN_TEST(commands_work),
+        SCREEN_TEST(input_is_edited),
+        SCREEN_TEST(a_large_paste_is_taken_at_once),
+        SCREEN_TEST(nothing_hostile_reaches_the_terminal),
+        SCREEN_TEST(terminals_show_the_same),
+        SCREEN_TEST(no_colour_means_none),
+        SCREEN_TEST(a_missing_model_is_told),
+        SCREEN_TEST(any_end_restores_the_terminal),
+        SCREEN_TEST(leaving_never_waits),
+        SCREEN_TEST(it_is_suspended_and_comes_back),
+        SCREEN_TEST(other_terminals_are_refused),
+        SCREEN_TEST(libraries_do_not_write_on_the_screen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

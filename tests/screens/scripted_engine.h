@@ -1,0 +1,360 @@
+/* An engine and an index that follow a script, in place of the real ones: a program that defines these functions itself
+ * is linked without those. Included by exactly one test program.
+ *
+ * The conversation's state directory is where the test and the script meet: the script waits for files there.
+ *   model "slow"        loading stands at 45 % until the file "loaded" is there
+ *   file "slow.c"       reading stands at 1,024 of 2,310 tokens until "read" is there
+ *   question "gate"     the answer stands still until "gate" is there
+ *   question "endless"  an answer without an end
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+#include "repo-index/repo_index.h"
+
+#define SCRIPT_PARTS 64
+
+struct kg_engine {
+    struct kg_engine_options options;
+    atomic_bool stop;
+};
+
+struct scripted_part {
+    struct kg_part part;
+    char label[256];
+    char *text;
+};
+
+struct kg_session {
+    struct kg_engine *engine;
+    char name[128];
+    struct scripted_part parts[SCRIPT_PARTS];
+    size_t count;
+    struct kg_counts counts;
+};
+
+struct kg_index {
+    int opened;
+};
+
+static char script_directory[KG_PATH_MAX];
+
+static void script_pause(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
+}
+
+static bool script_has(const char *name)
+{
+    char path[KG_PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", script_directory, name);
+    return access(path, F_OK) == 0;
+}
+
+static void script_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total)
+{
+    engine->options.progress(engine->options.ctx, &(struct kg_progress){ .stage = stage, .what = what, .done = done, .total = total });
+}
+
+enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg_engine **out, struct kg_error *err)
+{
+    static const char noise[] = "a library says something\n";
+    if (write(1, noise, sizeof noise - 1) < 0 || write(2, noise, sizeof noise - 1) < 0)
+        return kg_fail(err, KG_ERR_IO, "cannot write");
+    if (strcmp(options->model_path, "missing") == 0)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open missing: No such file or directory; get it with kedge model get");
+    struct kg_engine *engine = calloc(1, sizeof *engine);
+    engine->options = *options;
+    while (strcmp(options->model_path, "slow") == 0 && !script_has("loaded")) {
+        script_progress(engine, KG_STAGE_LOADING, "", 45, 100);
+        if (options->give_up(options->ctx)) {
+            free(engine);
+            return kg_fail(err, KG_ERR_CANCELLED, "given up");
+        }
+        script_pause();
+    }
+    *out = engine;
+    return KG_OK;
+}
+
+void kg_engine_close(struct kg_engine *engine)
+{
+    free(engine);
+}
+
+void kg_engine_stop(struct kg_engine *engine)
+{
+    atomic_store(&engine->stop, true);
+}
+
+void kg_engine_go(struct kg_engine *engine)
+{
+    atomic_store(&engine->stop, false);
+}
+
+void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out)
+{
+    (void)engine;
+    *out = (struct kg_engine_facts){ .model = "scripted 1B", .device = "cpu, 2 threads", .trained_length = 8192 };
+}
+
+static void script_add(struct kg_session *session, enum kg_part_kind kind, const char *label, const char *text, size_t length, uint32_t tokens)
+{
+    if (session->count == SCRIPT_PARTS)
+        return;
+    struct scripted_part *new = &session->parts[session->count++];
+    snprintf(new->label, sizeof new->label, "%s", label);
+    new->text = malloc(length + 1);
+    memcpy(new->text, text, length);
+    new->text[length] = '\0';
+    new->part = (struct kg_part){ .kind = kind, .length = length, .tokens = tokens, .digest = tokens };
+    session->counts.context_tokens += tokens;
+}
+
+enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err)
+{
+    if (options->must_exist && strcmp(options->name, "older talk") != 0)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "there is no session '%s' for this repository; /sessions lists them", options->name);
+    struct kg_session *session = calloc(1, sizeof *session);
+    session->engine = engine;
+    session->counts = (struct kg_counts){ .context_tokens = 40, .context_limit = 8192 };
+    snprintf(session->name, sizeof session->name, "%s", options->name ? options->name : "2025-01-02 03:04:05");
+    if (options->name && strcmp(options->name, "older talk") == 0) {
+        script_add(session, KG_PART_TURN, "", "What was it?", 12, 5);
+        script_add(session, KG_PART_ANSWER, "", "It was `older`.\x1b[31337m", 23, 5);
+        session->parts[1].part.partial = true;
+    }
+    *out = session;
+    return KG_OK;
+}
+
+void kg_session_close(struct kg_session *session)
+{
+    for (size_t i = 0; session && i < session->count; i++)
+        free(session->parts[i].text);
+    free(session);
+}
+
+size_t kg_session_parts(const struct kg_session *session)
+{
+    return session->count;
+}
+
+struct kg_part kg_session_part(const struct kg_session *session, size_t index)
+{
+    struct kg_part part = session->parts[index].part;
+    part.label = session->parts[index].label;
+    part.text = part.kind == KG_PART_FILE ? NULL : session->parts[index].text;
+    return part;
+}
+
+enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
+{
+    (void)secret;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->parts[i].part.kind == KG_PART_FILE && !session->parts[i].part.dropped && strcmp(session->parts[i].label, path) == 0)
+            return KG_OK;
+    while (strcmp(path, "slow.c") == 0 && !script_has("read")) {
+        script_progress(session->engine, KG_STAGE_READING, path, 1024, 2310);
+        if (atomic_load(&session->engine->stop))
+            return kg_fail(err, KG_ERR_CANCELLED, "stopped");
+        script_pause();
+    }
+    script_add(session, KG_PART_FILE, path, text, length, (uint32_t)length);
+    return KG_OK;
+}
+
+enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err)
+{
+    for (size_t i = 0; i < session->count; i++)
+        if (session->parts[i].part.kind == KG_PART_FILE && !session->parts[i].part.dropped && strcmp(session->parts[i].label, path) == 0) {
+            session->parts[i].part.dropped = true;
+            return KG_OK;
+        }
+    return kg_fail(err, KG_ERR_NOT_FOUND, "%s is not in context; /files lists what is", path);
+}
+
+enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err)
+{
+    size_t kept = 0;
+    (void)err;
+    for (size_t i = 0; i < session->count; i++) {
+        if (session->parts[i].part.kind == KG_PART_FILE)
+            session->parts[kept++] = session->parts[i];
+        else
+            free(session->parts[i].text);
+    }
+    session->count = kept;
+    snprintf(session->name, sizeof session->name, "2025-01-02 03:04:06");
+    return KG_OK;
+}
+
+enum kg_status kg_session_rename(struct kg_session *session, const char *name, struct kg_error *err)
+{
+    (void)err;
+    snprintf(session->name, sizeof session->name, "%s", name);
+    return KG_OK;
+}
+
+const char *kg_session_name(const struct kg_session *session)
+{
+    return session->name;
+}
+
+void kg_session_counts(const struct kg_session *session, struct kg_counts *out)
+{
+    *out = session->counts;
+}
+
+/* A text in pieces of a few bytes, whole characters each. */
+static bool script_say(struct kg_session *session, const struct kg_question *question, enum kg_text_kind kind, const char *text)
+{
+    size_t length = strlen(text);
+    for (size_t at = 0; at < length;) {
+        size_t n = 3;
+        while (at + n < length && ((unsigned char)text[at + n] & 0xc0) == 0x80)
+            n++;
+        n = at + n > length ? length - at : n;
+        if (atomic_load(&session->engine->stop))
+            return false;
+        question->text_out(question->ctx, kind, text + at, n);
+        session->counts.decode_tokens++;
+        session->counts.context_tokens++;
+        at += n;
+    }
+    return true;
+}
+
+static const char script_markdown[] = "# What it does\n\n`main` parses the arguments and calls **one** of:\n\n- `run`, which answers\n- `help`\n\n"
+                                      "```c\nint main(int argc, char **argv)\n{\n\treturn run(argc, argv); /* ünïcödé 漢字 */\n}\n```\n\n"
+                                      "The rest of this paragraph is longer than one row of a narrow screen, and so it is broken at words.\n";
+static const char script_hostile[] = "title \x1b]0;owned\x07 colour \x1b[31337m c1 \xc2\x9b" "31m bell \x07 shift \x0e\x0f back \b\b\b "
+                                     "override \xe2\x80\xae" "desrever hidden \xe2\x80\x8b dcs \x1bP1$r\x1b\\ end\n";
+
+static bool script_endless(struct kg_session *session, const struct kg_question *question)
+{
+    char line[64];
+    for (int i = 1;; i++) {
+        snprintf(line, sizeof line, "line %d of an endless answer\n\n", i);
+        if (!script_say(session, question, KG_TEXT_ANSWER, line))
+            return false;
+        script_pause();
+    }
+}
+
+static bool script_answer(struct kg_session *session, const struct kg_question *question)
+{
+    char text[512];
+    if (strstr(question->text, "markdown"))
+        return script_say(session, question, KG_TEXT_ANSWER, script_markdown);
+    if (strstr(question->text, "hostile"))
+        return script_say(session, question, KG_TEXT_ANSWER, script_hostile);
+    if (strstr(question->text, "endless"))
+        return script_endless(session, question);
+    if (strstr(question->text, "think"))
+        return script_say(session, question, KG_TEXT_THOUGHT, "Hm, let me see what that may be.") && script_say(session, question, KG_TEXT_ANSWER, "It is that.");
+    if (strstr(question->text, "crash"))
+        abort();
+    if (strstr(question->text, "gate")) {
+        if (!script_say(session, question, KG_TEXT_ANSWER, "before the gate, "))
+            return false;
+        while (!script_has("gate")) {
+            if (atomic_load(&session->engine->stop))
+                return false;
+            script_pause();
+        }
+        return script_say(session, question, KG_TEXT_ANSWER, "behind the gate");
+    }
+    snprintf(text, sizeof text, "You asked: %.300s", question->text);
+    return script_say(session, question, KG_TEXT_ANSWER, text);
+}
+
+enum kg_status kg_session_ask(struct kg_session *session, const struct kg_question *question, enum kg_end *end, struct kg_error *err)
+{
+    (void)err;
+    session->counts.prompt_tokens = session->counts.context_tokens + 12;
+    session->counts.reused_tokens = session->counts.context_tokens;
+    session->counts.computed_tokens = 12;
+    session->counts.restored_bytes = 312000000;
+    session->counts.prefill_s = 0.041;
+    session->counts.decode_tokens = 0;
+    *end = script_answer(session, question) ? KG_END_MODEL : KG_END_STOPPED;
+    session->counts.decode_s = (double)session->counts.decode_tokens / 25;
+    return KG_OK;
+}
+
+enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx,
+                                struct kg_error *err)
+{
+    (void)state_dir;
+    (void)repository;
+    (void)err;
+    each(ctx, &(struct kg_session_summary){ .name = "older talk", .repository = "/repo", .model = "scripted 1B", .used = (uint64_t)time(NULL) - 7200, .parts = 2 });
+    return KG_OK;
+}
+
+enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_index **out, struct kg_error *err)
+{
+    (void)root;
+    (void)cache_dir;
+    *out = calloc(1, sizeof **out);
+    return *out ? KG_OK : kg_fail_nomem(err, "opening");
+}
+
+void kg_index_close(struct kg_index *index)
+{
+    free(index);
+}
+
+enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
+                                struct kg_error *err)
+{
+    (void)index;
+    *out = (struct kg_index_counts){ .files = 3 };
+    return progress(ctx, 3, 3) ? kg_fail(err, KG_ERR_CANCELLED, "stopped") : KG_OK;
+}
+
+enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err)
+{
+    (void)index;
+    (void)tokens;
+    (void)err;
+    if (strstr(question, "hostile"))
+        each(ctx, &(struct kg_choice){ .path = "evil\x1b]0;owned\x07.c", .reason = "matches: \x1b[31337m" });
+    if (!strstr(question, "main"))
+        return KG_OK;
+    each(ctx, &(struct kg_choice){ .path = "tui/main.c", .reason = "named in the question" });
+    each(ctx, &(struct kg_choice){ .path = "run.c", .reason = "matches: run" });
+    return KG_OK;
+}
+
+enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
+{
+    static const char *const paths[] = { "tui/main.c", "tui/screen/glyph.c", "run.c", "slow.c", "evil\x1b]0;owned\x07.c" };
+    (void)index;
+    (void)limit;
+    (void)err;
+    for (size_t i = 0; i < 5; i++)
+        if (strstr(paths[i], pattern))
+            each(ctx, paths[i]);
+    return KG_OK;
+}
+
+enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err)
+{
+    static const char text[] = "int main(void) { return 0; }\n";
+    (void)index;
+    (void)limit;
+    size_t end = strlen(path);
+    if (end < 2 || strcmp(path + end - 2, ".c") != 0)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: No such file or directory", path);
+    *out = strdup(text);
+    *length = sizeof text - 1;
+    *secret = false;
+    return *out ? KG_OK : kg_fail_nomem(err, "reading");
+}
