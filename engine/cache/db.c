@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,22 @@ enum kg_status kg_db_make_private(const char *path, struct kg_error *err)
     return KG_OK;
 }
 
+/* SQLite's own waiting pauses for longer and longer and so loses against a busy writer. */
+#define PAUSE_MS 3
+
+static int wait_again(void *busy_ms, int tries)
+{
+    if (tries >= (int)(intptr_t)busy_ms / PAUSE_MS)
+        return 0;
+    sqlite3_sleep(PAUSE_MS);
+    return 1;
+}
+
+void kg_db_patience(sqlite3 *db, int busy_ms)
+{
+    sqlite3_busy_handler(db, wait_again, (void *)(intptr_t)busy_ms);
+}
+
 enum kg_status kg_db_connect(const char *path, int busy_ms, sqlite3 **out, struct kg_error *err)
 {
     sqlite3 *db = NULL;
@@ -103,7 +120,7 @@ enum kg_status kg_db_connect(const char *path, int busy_ms, sqlite3 **out, struc
         sqlite3_close(db);
         return status;
     }
-    sqlite3_busy_timeout(db, busy_ms);
+    kg_db_patience(db, busy_ms);
     /* a file that somebody prepared must not run SQL of its own */
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);

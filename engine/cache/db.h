@@ -41,6 +41,8 @@ enum kg_status kg_db_connect(const char *path, int busy_ms, sqlite3 **out, struc
  * could be told; nothing is written unless it is KG_DB_CURRENT. */
 enum kg_status kg_db_settle(sqlite3 *db, const struct kg_db_format *format, enum kg_db_state *state, struct kg_error *err);
 
+void kg_db_patience(sqlite3 *db, int busy_ms);
+
 enum kg_status kg_db_exec(sqlite3 *db, const char *sql, struct kg_error *err);
 /* The first column of the first row. */
 enum kg_status kg_db_number(sqlite3 *db, const char *sql, sqlite3_int64 *out, struct kg_error *err);

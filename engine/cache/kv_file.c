@@ -37,6 +37,9 @@ static const struct kg_db_format format = {
                 " PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON",
 };
 
+/* Without opening there is no cache at all; a block that has to wait for long is computed instead. */
+enum { OPEN_MS = 10000, WORK_MS = 2000 };
+
 /* The worth of a block halves in a week without use. */
 #define HALF_LIFE 604800.0
 
@@ -97,7 +100,7 @@ static enum kg_status try_open(struct kg_kv_store *store, enum kg_db_state *stat
     *state = KG_DB_CURRENT;
     enum kg_status status = kg_db_make_private(store->path, err);
     if (status == KG_OK)
-        status = kg_db_connect(store->path, 2000, &store->db, err);
+        status = kg_db_connect(store->path, OPEN_MS, &store->db, err);
     if (status == KG_OK && sqlite3_create_function_v2(store->db, "kg_decay", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, decay,
                                                       NULL, NULL, NULL) != SQLITE_OK)
         status = kg_fail_nomem(err, "opening the cache");
@@ -107,6 +110,8 @@ static enum kg_status try_open(struct kg_kv_store *store, enum kg_db_state *stat
     if (status == KG_OK && *state == KG_DB_CURRENT)
         status = kg_db_number(store->db, "PRAGMA page_size", &size, err);
     store->db_page = (uint64_t)size;
+    if (status == KG_OK)
+        kg_db_patience(store->db, WORK_MS);
     if (status != KG_OK || *state != KG_DB_CURRENT)
         kg_kv_file_close(store);
     return status;

@@ -71,7 +71,7 @@ static void write_last_hits(struct kg_kv_store *store)
         any = any || store->uses[i].hits;
     if (!any || !store->db)
         return;
-    sqlite3_busy_timeout(store->db, 100);
+    kg_db_patience(store->db, 100);
     if (kg_kv_begin(store, NULL) == KG_OK && kg_kv_write_hits(store, NULL) == KG_OK)
         kg_kv_commit(store, NULL);
     kg_db_rollback(store->db);

@@ -22,6 +22,7 @@ struct node {
     struct node *next;
     char *path;
     bool named; /* it would be found after a loss of power */
+    bool fresh; /* created since its last sync */
     uint8_t *durable;
     uint64_t size;
     struct pending *first, **last;
@@ -152,6 +153,27 @@ static void settle(struct node *node)
     drop_pending(node);
 }
 
+/* SQLite syncs the directory when it first syncs a file that it created: what was deleted there stays so. */
+static void settle_deletions(void)
+{
+    for (struct node *node = nodes; node; node = node->next) {
+        struct pending *last = NULL;
+        for (struct pending *p = node->first; p; p = p->next)
+            last = p->deletion ? p : last;
+        while (last) {
+            struct pending *p = node->first;
+            apply(node, p, true);
+            node->first = p->next;
+            if (!p->next)
+                node->last = &node->first;
+            if (p == last)
+                last = NULL;
+            free(p->bytes);
+            free(p);
+        }
+    }
+}
+
 /* Counts an operation; whether it is to fail. */
 static bool strike(bool read, bool write)
 {
@@ -231,8 +253,11 @@ static int x_sync(sqlite3_file *f, int flags)
     (void)flags;
     if (strike(false, false))
         return SQLITE_IOERR_FSYNC;
+    if (file->node->fresh)
+        settle_deletions();
     settle(file->node);
     file->node->named = true;
+    file->node->fresh = false;
     return SQLITE_OK;
 }
 
@@ -322,8 +347,10 @@ static int x_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f, int 
     if (!name) /* a temporary file dies with the process */
         return beneath->xOpen(beneath, name, f, flags, out_flags);
     struct node *node = node_of(name);
-    if ((flags & SQLITE_OPEN_CREATE) && access(name, F_OK) != 0 && strike(false, true))
+    bool creates = (flags & SQLITE_OPEN_CREATE) && access(name, F_OK) != 0;
+    if (creates && strike(false, true))
         return SQLITE_CANTOPEN;
+    node->fresh = node->fresh || creates;
     int rc = beneath->xOpen(beneath, name, file->real, flags, out_flags);
     file->node = node;
     if (rc == SQLITE_OK)

@@ -3,8 +3,8 @@
  * It wraps the default VFS and becomes the default itself. Files are real; of each the wrapper knows what has been
  * synced and what was written since. When the power fails every further operation fails, and lossy_reboot leaves of
  * each file what was synced plus, of what was not, a seeded choice of operations and of their 512-byte sectors.
- * Durable by sync: bytes and length of a file, and its name where it was created. A deletion without a sync of the
- * directory may be undone. Syncs do not reach the disk, so that thousands of runs take seconds.
+ * Durable by sync: bytes and length of a file, and its name where it was created. A deletion may be undone until the
+ * directory is synced, which SQLite does with the first sync of a new file. Syncs do not reach the disk, so that thousands of runs take seconds.
  */
 #ifndef KG_TESTS_LOSSY_VFS_H
 #define KG_TESTS_LOSSY_VFS_H
