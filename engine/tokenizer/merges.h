@@ -39,7 +39,7 @@ struct kg_merge_work {
 };
 void kg_merge_work_free(struct kg_merge_work *work);
 
-/* Appends the ids of a word (1 .. 2^30 bytes), made-up ones included. */
+/* Appends the ids of a word (1 .. 2^31 - 1 bytes), made-up ones included. */
 enum kg_status kg_merge_word(const struct kg_merges *merges, struct kg_merge_work *work, const uint8_t *word, size_t length,
                              struct kg_ids *out, struct kg_error *err);
 

@@ -8,7 +8,7 @@
 #include "engine/tokenizer/vocabulary.h"
 #include "engine/tokenizer/words.h"
 
-#define TEXT_MAX ((size_t)1 << 30)
+#define TEXT_MAX ((size_t)64 << 20) /* merging one word takes 28 bytes a byte */
 
 struct kg_tokenizer {
     struct kg_vocabulary vocabulary;
@@ -94,7 +94,7 @@ enum kg_status kg_tokenize(const struct kg_tokenizer *tokenizer, const char *tex
                            struct kg_ids *out, struct kg_error *err)
 {
     if (length > TEXT_MAX)
-        return kg_fail(err, KG_ERR_RANGE, "a text of %zu bytes is too long to be read; the most is 1 GiB", length);
+        return kg_fail(err, KG_ERR_RANGE, "a text of %zu bytes is too long to be read; the most is 64 MiB", length);
     struct work work;
     enum kg_status status = work_open(&work, tokenizer, out, err);
     const uint8_t *bytes = (const uint8_t *)text;

@@ -33,7 +33,7 @@ void kg_tokenizer_free(struct kg_tokenizer *tokenizer);
 /* Appends the ids of text to *out (nothing on failure). With `special`, names of special (control) tokens in the
  * text become those tokens; without, which is right for all repository text and everything that a person typed,
  * they are plain text. Words that the model's makers added to the vocabulary (user-defined tokens such as
- * <tool_call>) are tokens either way. No BOS or EOS is added. KG_ERR_RANGE beyond 1 GiB. */
+ * <tool_call>) are tokens either way. No BOS or EOS is added. KG_ERR_RANGE beyond 64 MiB. */
 enum kg_status kg_tokenize(const struct kg_tokenizer *tokenizer, const char *text, size_t length, bool special,
                            struct kg_ids *out, struct kg_error *err);
 
@@ -49,7 +49,8 @@ int32_t kg_token_named(const struct kg_tokenizer *tokenizer, const char *name);
 bool kg_token_ends_generation(const struct kg_tokenizer *tokenizer, int32_t id); /* EOS, EOT, ... */
 bool kg_token_has_newline(const struct kg_tokenizer *tokenizer, int32_t id);
 
-/* -1 where the model has none. bos only where tokenizer.ggml.add_bos_token says that it is to be used. */
+/* -1 where the model has none. bos only where tokenizer.ggml.add_bos_token says that it is to be used; a file with
+ * llama-bpe that says nothing means yes. */
 struct kg_special_ids {
     int32_t bos, eos, eot;
     int32_t fim_prefix, fim_middle, fim_suffix, fim_pad, repo_name, file_separator;

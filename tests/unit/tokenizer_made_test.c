@@ -356,6 +356,20 @@ static void missing_bytes_are_replaced(void **state)
     kg_tokenizer_free(t);
 }
 
+static void a_text_beyond_the_limit_is_an_error(void **state)
+{
+    (void)state;
+    struct made_vocabulary made;
+    made_start(&made, "gpt-2");
+    struct kg_tokenizer *t = made_tokenizer(&made);
+    struct kg_ids ids = { 0 };
+    struct kg_error err;
+    assert_int_equal(kg_tokenize(t, "", ((size_t)64 << 20) + 1, false, &ids, &err), KG_ERR_RANGE);
+    assert_int_equal(kg_tokenize(t, NULL, 0, false, &ids, &err), KG_OK);
+    assert_int_equal(ids.count, 0);
+    kg_tokenizer_free(t);
+}
+
 static void merges_of_unknown_tokens_never_apply(void **state)
 {
     (void)state;
@@ -394,6 +408,7 @@ int main(void)
         cmocka_unit_test(any_bytes_come_back),
         cmocka_unit_test(a_megabyte_of_anything_takes_under_a_second),
         cmocka_unit_test(missing_bytes_are_replaced),
+        cmocka_unit_test(a_text_beyond_the_limit_is_an_error),
         cmocka_unit_test(merges_of_unknown_tokens_never_apply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
