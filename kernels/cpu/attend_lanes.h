@@ -4,13 +4,42 @@
  * is one chain over the keys, in their order. Slots that a query does not see may hold anything: their scores are
  * replaced and their values never touched. */
 
-/* tile[d][t] = key t's element d */
-INLINE void transpose_keys(float *tile, const uint16_t *keys, uint32_t head_size)
+#define PAGES_AHEAD 2
+
+/* f(..., n) with the number of queries n = 1 .. ATTEND_BLOCK as a constant, so that their sums stay in registers. */
+#define CASE(n, f, ...)      \
+    case n:                  \
+        f(__VA_ARGS__, (n)); \
+        break;
+#if ATTEND_BLOCK == 8
+#define BY_BLOCK(n, f, ...)                                                                                                   \
+    switch (n) {                                                                                                              \
+        CASE(1, f, __VA_ARGS__) CASE(2, f, __VA_ARGS__) CASE(3, f, __VA_ARGS__) CASE(4, f, __VA_ARGS__)                       \
+        CASE(5, f, __VA_ARGS__) CASE(6, f, __VA_ARGS__) CASE(7, f, __VA_ARGS__) CASE(8, f, __VA_ARGS__)                       \
+    }
+#else
+#define BY_BLOCK(n, f, ...) \
+    switch (n) { CASE(1, f, __VA_ARGS__) CASE(2, f, __VA_ARGS__) }
+#endif
+
+/* Pages lie apart in memory, where no hardware foresees them: lines 8 i .. 8 i + 7 of one. */
+INLINE void prefetch_lines(const uint16_t *page, uint32_t i)
+{
+#pragma GCC unroll 16
+    for (uint32_t line = 0; line < 8; line++)
+        _mm_prefetch((const char *)page + (size_t)512 * i + (size_t)64 * line, _MM_HINT_T0);
+}
+
+/* tile[d][t] = key t's element d. Meanwhile the page after the next and this one's values are fetched, spread over
+ * the work so that they do not queue up. */
+INLINE void transpose_keys(float *tile, const uint16_t *keys, const uint16_t *values, const uint16_t *ahead, uint32_t head_size)
 {
     uint32_t d = 0;
     for (; d + 16 <= head_size; d += 16) {
         for (uint32_t t = 0; t < KG_PAGE; t += 16) {
             vec rows[16];
+            prefetch_lines(values, d / 8 + t / 16);
+            prefetch_lines(ahead, d / 8 + t / 16);
 #pragma GCC unroll 16
             for (uint32_t r = 0; r < 16; r++)
                 rows[r] = v_load_f16(keys + (size_t)(t + r) * head_size + d);
@@ -49,17 +78,15 @@ INLINE void score_queries(float *scores, const float *tile, const float *q, uint
     }
 }
 
-INLINE void score_tile(const struct kg_segment *s, uint32_t page)
+INLINE void score_tile(const struct kg_segment *s, uint32_t page, uint32_t pages)
 {
     float *scores = s->scores + (size_t)page * KG_PAGE;
-    uint32_t i = 0;
-    transpose_keys(s->tile, s->keys[page], s->head_size);
-    for (; i + ATTEND_BLOCK <= s->queries; i += ATTEND_BLOCK)
-        score_queries(scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size, ATTEND_BLOCK);
-    for (; i + ATTEND_BLOCK / 2 <= s->queries; i += ATTEND_BLOCK / 2)
-        score_queries(scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size, ATTEND_BLOCK / 2);
-    for (; i < s->queries; i++)
-        score_queries(scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size, 1);
+    const uint32_t ahead = page + PAGES_AHEAD < pages ? page + PAGES_AHEAD : page;
+    transpose_keys(s->tile, s->keys[page], s->values[page], s->keys[ahead], s->head_size);
+    for (uint32_t i = 0; i < s->queries; i += ATTEND_BLOCK) {
+        const uint32_t n = s->queries - i < ATTEND_BLOCK ? s->queries - i : ATTEND_BLOCK;
+        BY_BLOCK(n, score_queries, scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size)
+    }
 }
 
 /* Scores to weights exp(s - max), in place; 0 for keys that are not seen, up to the next multiple of 16. */
@@ -86,8 +113,8 @@ INLINE void weigh(float *scores, uint32_t visible, float soft_cap, float *max, f
 }
 
 /* Values of keys begin .. end-1 for n queries from i on, `wide` * 16 elements from d on. */
-INLINE void add_values(const struct kg_segment *s, uint32_t i, const uint32_t n, uint32_t d, const uint32_t vectors, uint32_t begin,
-                       uint32_t end)
+INLINE void add_values(const struct kg_segment *s, uint32_t i, uint32_t d, uint32_t begin, uint32_t end, const uint32_t vectors,
+                       const uint32_t n)
 {
     vec acc[ATTEND_BLOCK][4];
     float *out = s->acc + (size_t)i * s->padded_size + d;
@@ -139,16 +166,16 @@ INLINE void add_block(const struct kg_segment *s, uint32_t i, const uint32_t n)
     for (uint32_t k = 1; k < n; k++)
         common = s->visible[i + k] < common ? s->visible[i + k] : common;
     for (; d + 16 <= s->head_size; d += 16 * (d + 32 <= s->head_size ? 2 : 1)) {
-        const uint32_t vectors = d + 32 <= s->head_size ? 2 : 1;
-        if (vectors == 2)
-            add_values(s, i, n, d, 2, 0, common);
+        const bool two = d + 32 <= s->head_size;
+        if (two)
+            add_values(s, i, d, 0, common, 2, n);
         else
-            add_values(s, i, n, d, 1, 0, common);
+            add_values(s, i, d, 0, common, 1, n);
         for (uint32_t k = 0; k < n; k++) {
-            if (s->visible[i + k] > common && vectors == 2)
-                add_values(s, i + k, 1, d, 2, common, s->visible[i + k]);
+            if (s->visible[i + k] > common && two)
+                add_values(s, i + k, d, common, s->visible[i + k], 2, 1);
             else if (s->visible[i + k] > common)
-                add_values(s, i + k, 1, d, 1, common, s->visible[i + k]);
+                add_values(s, i + k, d, common, s->visible[i + k], 1, 1);
         }
     }
     for (uint32_t k = 0; d < s->head_size && k < n; k++)
@@ -157,19 +184,22 @@ INLINE void add_block(const struct kg_segment *s, uint32_t i, const uint32_t n)
 
 static void segment(const struct kg_segment *s)
 {
-    uint32_t most = 0, i = 0;
+    uint32_t most = 0;
     for (uint32_t k = 0; k < s->queries; k++)
         most = s->visible[k] > most ? s->visible[k] : most;
-    for (uint32_t page = 0; page * KG_PAGE < most; page++)
-        score_tile(s, page);
+    const uint32_t pages = (most + KG_PAGE - 1) / KG_PAGE;
+    for (uint32_t page = 0; page < PAGES_AHEAD && page < pages; page++) {
+        for (uint32_t i = 0; i < s->head_size / 8; i++)
+            prefetch_lines(s->keys[page], i);
+    }
+    for (uint32_t page = 0; page < pages; page++)
+        score_tile(s, page, pages);
     for (uint32_t k = 0; k < s->queries; k++)
         weigh(s->scores + (size_t)k * KG_SEGMENT, s->visible[k], s->soft_cap, &s->max[k], &s->sum[k]);
-    for (; i + ATTEND_BLOCK <= s->queries; i += ATTEND_BLOCK)
-        add_block(s, i, ATTEND_BLOCK);
-    for (; i + ATTEND_BLOCK / 2 <= s->queries; i += ATTEND_BLOCK / 2)
-        add_block(s, i, ATTEND_BLOCK / 2);
-    for (; i < s->queries; i++)
-        add_block(s, i, 1);
+    for (uint32_t i = 0; i < s->queries; i += ATTEND_BLOCK) {
+        const uint32_t n = s->queries - i < ATTEND_BLOCK ? s->queries - i : ATTEND_BLOCK;
+        BY_BLOCK(n, add_block, s, i)
+    }
 }
 
 static void join(float *max, float *sum, float *acc, float m, float s, const float *a, uint32_t n)

@@ -165,8 +165,11 @@ INLINE void v_store_transposed(float *out, unsigned stride, const vec x[16])
 }
 
 /* What products of weights need: the W lanes of a tile that are computed at a time, and for how many rows. */
+/* Queries that attention takes at a time. */
+#define ATTEND_BLOCK 2
+
 #define W_GROUP 4
-enum { W = 8, ATTEND_BLOCK = 2 };
+enum { W = 8 };
 typedef __m256 wide;
 typedef __m256i wide_codes; /* 4 W bytes */
 typedef __m256i wide_sum;   /* W int32 */

@@ -32,4 +32,8 @@ void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *con
  * (v2 or v1) and rounded up; at least 1. */
 uint32_t kg_cpu_pool_usable_threads(void);
 
+/* CPUs that the quotas of cgroups allow, 0 = no limit. root: where cgroups are mounted; membership: the file that
+ * says which ones are meant (/proc/self/cgroup). */
+uint32_t kg_cpu_pool_quota(const char *root, const char *membership);
+
 #endif

@@ -7,7 +7,6 @@
 
 #include "kernels/cpu/pool.h"
 
-#define CGROUPS "/sys/fs/cgroup"
 #define PATH_BYTES 4096
 
 /* CPUs in the affinity mask; the mask is enlarged until the kernel's fits. */
@@ -88,10 +87,10 @@ static bool lists_cpu(const char *list)
     return false;
 }
 
-/* Lines of /proc/self/cgroup: "0::PATH" for v2, "N:CONTROLLERS:PATH" for v1. */
-static uint32_t cgroup_cpus(void)
+/* Lines are "0::PATH" for v2, "N:CONTROLLERS:PATH" for v1. */
+uint32_t kg_cpu_pool_quota(const char *root, const char *membership)
 {
-    FILE *file = fopen("/proc/self/cgroup", "re");
+    FILE *file = fopen(membership, "re");
     char line[PATH_BYTES];
     uint32_t least = 0;
     while (file && fgets(line, sizeof line, file)) {
@@ -102,12 +101,11 @@ static uint32_t cgroup_cpus(void)
             continue;
         *group++ = '\0';
         controllers++;
-        char root[PATH_BYTES + 32] = CGROUPS;
         if (*controllers && !lists_cpu(controllers))
             continue;
-        if (*controllers)
-            snprintf(root, sizeof root, CGROUPS "/%s", controllers);
-        uint32_t cpus = tightest_quota(root, group);
+        char hierarchy[2 * PATH_BYTES];
+        snprintf(hierarchy, sizeof hierarchy, "%s%s%s", root, *controllers ? "/" : "", controllers);
+        const uint32_t cpus = tightest_quota(hierarchy, group);
         if (cpus && (!least || cpus < least))
             least = cpus;
     }
@@ -118,6 +116,6 @@ static uint32_t cgroup_cpus(void)
 
 uint32_t kg_cpu_pool_usable_threads(void)
 {
-    uint32_t cpus = affinity_cpus(), quota = cgroup_cpus();
+    const uint32_t cpus = affinity_cpus(), quota = kg_cpu_pool_quota("/sys/fs/cgroup", "/proc/self/cgroup");
     return quota && quota < cpus ? quota : cpus;
 }
