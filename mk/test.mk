@@ -1,8 +1,9 @@
-# Every tests/*/*_test.c is one cmocka program, linked with all other .c files of tests/*; every tests/*/*_test.sh is one
+# Every tests/*/*_test.c is one cmocka program, linked with all other .c files of tests/*
+# (but for programs, *_bench.c); every tests/*/*_test.sh is one
 # script that prints "ok NAME" or "not ok NAME" lines. tests/run runs them all and prints the closing count.
 CHECK_LONG ?= 0
 test_sources := $(wildcard tests/*/*_test.c)
-test_support := $(filter-out %_test.c,$(wildcard tests/*/*.c))
+test_support := $(filter-out %_test.c %_bench.c,$(wildcard tests/*/*.c))
 test_programs := $(patsubst %.c,$(O)/%,$(test_sources))
 TEST_LIBS := $(shell pkg-config --libs cmocka vterm 2>/dev/null) -lutil
 
