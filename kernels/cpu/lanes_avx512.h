@@ -114,10 +114,10 @@ INLINE void v_store_transposed(float *out, unsigned stride, const vec x[16])
     }
 }
 
-/* What products of weights need: the W lanes of a tile that are computed at a time, and for how many rows. */
 /* Queries that attention takes at a time. */
 #define ATTEND_BLOCK 8
 
+/* What products of weights need: the W lanes of a tile that are computed at a time, and for how many rows. */
 #define W_GROUP 16
 enum { W = 16 };
 typedef __m512 wide;

@@ -116,7 +116,7 @@ static void write_and_attend(const struct rig *rig, void *what, struct kg_buffer
 {
     const struct look *look = what;
     const struct kg_attention *a = &look->attention;
-    const struct kg_kv_shape shape = { 1, a->kv_heads, a->head_size };
+    const struct kg_kv_shape shape = { .layers = 1, .kv_heads = a->kv_heads, .head_size = a->head_size };
     uint32_t pages[64];
     struct kg_kv *kv = NULL;
     struct kg_view *view = NULL;
