@@ -9,7 +9,8 @@
  *   answer     opens the assistant's role; the generated text; closed by the end token
  *
  * A file that comes after the first turn stands in a system role of its own: heading with KG_ROLE_CLOSED opens
- * it, and the next turn closes it. Text of files and people is tokenised without special tokens; the path too.
+ * it, and the next turn closes it. Text of files and people is tokenised without special tokens; the path too, and
+ * as kg_printable writes it, so that it cannot begin a line.
  */
 #ifndef KG_ENGINE_CHAT_H
 #define KG_ENGINE_CHAT_H
@@ -26,6 +27,7 @@ enum kg_role_state {
     KG_ROLE_ANSWER  /* behind a generated answer whose end token has not been read (stopped, or cut by its length) */
 };
 
+/* Keeps the tokenizer, which must outlive it. KG_ERR_UNSUPPORTED for another form. */
 enum kg_status kg_chat_create(const struct kg_gguf *file, const struct kg_tokenizer *tokenizer, struct kg_chat **out, struct kg_error *err);
 void kg_chat_free(struct kg_chat *chat);
 enum kg_chat_form kg_chat_form(const struct kg_chat *chat);
