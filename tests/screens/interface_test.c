@@ -71,6 +71,7 @@ static struct driver *start(int rows, int columns)
 {
     struct driver *d = start_as("scripted", "xterm-256color", NULL, rows, columns);
     driver_wait_for(d, "ready");
+    driver_wait_for(d, "ask about 3 files");
     return d;
 }
 
@@ -149,6 +150,24 @@ static void answers_are_shown(void **state)
     driver_wait_for(d, "read run.c, 29 tokens: matches: run");
     driver_send(d, "\x0f");
     driver_wait_for(d, "read 2 files, 58 tokens: tui/main.c (named in the question), run.c");
+    quit(d);
+}
+
+/* Whatever width the terminal gives a character: what stands behind it is where it belongs. */
+static void every_script_stays_in_its_columns(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "unicode");
+    driver_wait_for(d, "reused");
+    driver_wait_for(d, "ready");
+    driver_golden(d, "unicode");
+    driver_send(d, "\x1b[5~"); /* rows with such characters move */
+    driver_send(d, "\x1b[6~");
+    ask(d, "short");
+    driver_wait_for(d, "You asked: short");
+    driver_wait_for(d, "ready");
+    driver_golden(d, "unicode-moved");
     quit(d);
 }
 
@@ -396,6 +415,7 @@ static void terminals_show_the_same(void **state)
         size_t length;
         struct driver *d = start_as("scripted", terms[i], NULL, 24, 80);
         driver_wait_for(d, "ready");
+        driver_wait_for(d, "ask about 3 files");
         ask(d, "What does main do, in markdown?");
         driver_wait_for(d, "reused");
         driver_wait_for(d, "ready");
@@ -435,6 +455,7 @@ static void a_missing_model_is_told(void **state)
     struct driver *d = start_as("missing", "xterm-256color", NULL, 24, 80);
     driver_wait_for(d, "cannot open missing");
     driver_wait_for(d, "no model");
+    driver_wait_for(d, "ask about 3 files");
     ask(d, "is anybody there?");
     driver_wait_for(d, "no model is loaded");
     driver_golden(d, "no-model");
@@ -545,6 +566,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         SCREEN_TEST(the_model_loads_behind_the_first_screen),
         SCREEN_TEST(answers_are_shown),
+        SCREEN_TEST(every_script_stays_in_its_columns),
         SCREEN_TEST(an_answer_is_stopped_and_kept),
         SCREEN_TEST(scrolled_up_it_stands_still),
         SCREEN_TEST(what_is_typed_meanwhile_waits),

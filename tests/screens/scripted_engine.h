@@ -236,6 +236,16 @@ static const char script_markdown[] = "# What it does\n\n`main` parses the argum
 static const char script_hostile[] = "title \x1b]0;owned\x07 colour \x1b[31337m c1 \xc2\x9b" "31m bell \x07 shift \x0e\x0f back \b\b\b "
                                      "override \xe2\x80\xae" "desrever hidden \xe2\x80\x8b dcs \x1bP1$r\x1b\\ end\n";
 
+static const char script_unicode[] = "```\n"
+                                     "emoji     👩‍👩‍👧 👍🏽 ❤️ 🇩🇪 🫨     |\n"
+                                     "han       漢字かな한글       |\n"
+                                     "marks     e\u0301 a\u0308\u0304 n\u0303      |\n"
+                                     "hindi     नमस्ते क्षि        |\n"
+                                     "arabic    سلام          |\n"
+                                     "jamo      \u1112\u1161\u11ab            |\n"
+                                     "private   \ue0b0          |\n"
+                                     "```\n";
+
 static bool script_endless(struct kg_session *session, const struct kg_question *question)
 {
     char line[64];
@@ -252,6 +262,8 @@ static bool script_answer(struct kg_session *session, const struct kg_question *
     char text[512];
     if (strstr(question->text, "markdown"))
         return script_say(session, question, KG_TEXT_ANSWER, script_markdown);
+    if (strstr(question->text, "unicode"))
+        return script_say(session, question, KG_TEXT_ANSWER, script_unicode);
     if (strstr(question->text, "hostile"))
         return script_say(session, question, KG_TEXT_ANSWER, script_hostile);
     if (strstr(question->text, "endless"))

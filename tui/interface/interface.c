@@ -218,7 +218,8 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
                                  .editor = ui->editor,
                                  .completion = ui->completion,
                                  .status = &ui->status,
-                                 .placeholder = "ask a question" };
+                                 .placeholder = ui->placeholder };
+    snprintf(ui->placeholder, sizeof ui->placeholder, "ask a question");
     ui->status.doing = KG_DOING_LOADING;
     ui->doing_since = kg_interface_seconds();
     greet(ui);

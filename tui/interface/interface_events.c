@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tui/interface/figures.h"
 #include "tui/interface/interface_state.h"
 
 static void copy(char *out, size_t capacity, const char *text)
@@ -77,6 +78,12 @@ static void take_files(struct kg_interface *ui, const struct kg_event *event)
     ui->files_length = event->length;
 }
 
+static void take_indexed(struct kg_interface *ui, uint64_t files)
+{
+    char count[KG_FIGURE];
+    snprintf(ui->placeholder, sizeof ui->placeholder, "ask about %s file%s", kg_figure_count(count, files), files == 1 ? "" : "s");
+}
+
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
 {
     ui->dirty = true;
@@ -113,6 +120,7 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
         kg_interface_next(ui);
         break;
     case KG_EVENT_INDEXED:
+        take_indexed(ui, event->total);
         break;
     case KG_EVENT_CANDIDATE:
         if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more)) {

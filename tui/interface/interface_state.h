@@ -32,6 +32,7 @@ struct kg_interface {
     struct kg_lookup *lookup;
     struct kg_status_line status;
     struct kg_view view;
+    char placeholder[64];
 
     struct kg_pending pending[KG_PENDING_MOST];
     size_t pending_count;

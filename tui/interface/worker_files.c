@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 #include "tui/input/mention.h"
@@ -15,6 +16,7 @@
 #define CHOOSE_LEAST 512 /* tokens: one small file fits on the slowest machine */
 #define CHOSEN_MOST 64
 #define BUSY_TRIES 100
+#define QUESTION_MOST ((size_t)16 << 10)
 
 struct chosen {
     char path[KG_PATH_MAX], reason[256];
@@ -197,7 +199,7 @@ static uint32_t choose_budget(const struct kg_worker *worker)
     if (speed == 0) {
         struct stat model;
         uint64_t bytes = stat(options->engine.model_path, &model) == 0 && model.st_size > 0 ? (uint64_t)model.st_size : 1;
-        speed = kg_speed_guess(bytes, options->engine.threads ? options->engine.threads : 1);
+        speed = kg_speed_guess(bytes, options->engine.threads ? options->engine.threads : (uint32_t)get_nprocs());
     }
     double budget = options->choose_tokens ? options->choose_tokens : speed * CHOOSE_SECONDS;
     budget = budget < CHOOSE_LEAST ? CHOOSE_LEAST : budget;
@@ -265,11 +267,21 @@ static enum kg_status read_chosen(struct kg_worker *worker, struct choosing *cho
     return status == KG_ERR_CANCELLED ? status : KG_OK;
 }
 
-static enum kg_status choose_files(struct kg_worker *worker, const char *question, struct kg_error *err)
+/* What a question is about stands near its beginning, even when a whole log was pasted behind it. */
+static char *beginning(const char *question, size_t length)
+{
+    return strndup(question, length < QUESTION_MOST ? length : QUESTION_MOST);
+}
+
+static enum kg_status choose_files(struct kg_worker *worker, const char *asked, size_t length, struct kg_error *err)
 {
     struct choosing choosing = { .files = calloc(CHOSEN_MOST, sizeof(struct chosen)) };
-    if (!choosing.files)
+    char *question = beginning(asked, length);
+    if (!choosing.files || !question) {
+        free(choosing.files);
+        free(question);
         return kg_fail_nomem(err, "choosing files");
+    }
     kg_tell_doing(worker->events, KG_DOING_INDEXING, "", 0, 0);
     enum kg_status status = refresh_index(worker, err);
     if (status != KG_ERR_CANCELLED) { /* an index that could not be brought up to date still serves */
@@ -285,6 +297,7 @@ static enum kg_status choose_files(struct kg_worker *worker, const char *questio
             status = read_chosen(worker, &choosing, err);
     }
     free(choosing.files);
+    free(question);
     return status;
 }
 
@@ -297,7 +310,7 @@ enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *questio
     if (status != KG_ERR_CANCELLED && !any && worker->options->choose_files && worker->options->repository) {
         status = kg_worker_index(worker, err);
         if (status == KG_OK)
-            status = choose_files(worker, question, err);
+            status = choose_files(worker, question, length, err);
         else
             tell(worker, KG_ENTRY_ERROR, err->text);
     }

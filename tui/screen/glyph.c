@@ -128,7 +128,7 @@ static bool join_character(struct kg_glyph *glyph, int32_t base, int32_t previou
         add_cell(glyph, (uint32_t)(code - 0x1f1e6 + 'A'), 1);
         return true;
     }
-    int width = is_jamo_behind(code) && glyph->cells > 0 ? 0 : utf8proc_charwidth(code);
+    int width = is_jamo_behind(code) && glyph->cells > 0 ? 0 : utf8proc_category(code) == UTF8PROC_CATEGORY_MC ? 1 : utf8proc_charwidth(code);
     if (width <= 0) {
         add_mark(glyph, (uint32_t)code);
         return true;

@@ -8,7 +8,8 @@
  *   selectors       <U+202E>     flags             their letters
  *
  * Emoji are brought to the form whose width all terminals agree on: joined ones stand side by side, one presentation
- * selector and the skin tone are left out. Widths are utf8proc's; conjoining Hangul counts once.
+ * selector and the skin tone are left out. Widths are utf8proc's, but conjoining Hangul counts once, and spacing
+ * marks have the cell that most terminals give them.
  */
 #ifndef KG_TUI_GLYPH_H
 #define KG_TUI_GLYPH_H

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utf8proc.h>
 #include <wchar.h>
 
 #define NCURSES_NOMACROS
@@ -286,7 +287,7 @@ static bool is_doubtful(const struct kg_cell *cell)
         return false;
     if (cell->chars[0] >= 0x1f000 && cell->chars[0] < 0x20000)
         return true;
-    if (wcwidth((wchar_t)cell->chars[0]) != cell->width)
+    if (wcwidth((wchar_t)cell->chars[0]) != cell->width || utf8proc_category((utf8proc_int32_t)cell->chars[0]) == UTF8PROC_CATEGORY_MC)
         return true;
     for (unsigned i = 1; i < KG_CELL_CHARS && cell->chars[i]; i++)
         if (wcwidth((wchar_t)cell->chars[i]) != 0)
