@@ -114,7 +114,7 @@ static void a_conversation_is_held_and_resumed(void **state)
     driver_wait_for(d, "What does answer.c compute?");
     driver_wait_for(d, "ready");
     driver_send(d, "Go on.\r");
-    driver_wait_for(d, "answering");
+    driver_wait_for(d, "tokens/s");
     driver_signal(d, SIGKILL); /* what was asked and answered so far is there again */
     assert_int_equal(driver_wait_exit(d), 128 + SIGKILL);
     driver_free(d);

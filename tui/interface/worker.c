@@ -69,7 +69,8 @@ static void tell_conversation(struct kg_worker *worker)
         if (part.kind == KG_PART_FILE)
             continue;
         enum kg_entry_kind entry = part.kind == KG_PART_TURN ? KG_ENTRY_QUESTION : KG_ENTRY_ANSWER;
-        kg_tell_entry(worker->events, entry, part.text ? part.text : "", part.text ? part.length : 0, NULL);
+        if (part.text && part.length > 0)
+            kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
         if (part.partial)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
     }
