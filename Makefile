@@ -34,8 +34,13 @@ LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 # Instruction sets are chosen at run time; only these files may use them.
 flags_avx2 := -mavx2 -mfma -mf16c -mbmi2
 flags_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
-$(O)/%_avx2.o: simd := -O3 $(flags_avx2)
-$(O)/%_avx512.o: simd := -O3 $(flags_avx512)
+# Unrolled code under sanitizers takes minutes to compile; checks by call take seconds.
+simd_release := -O3
+simd_debug := -O1
+simd_tsan := -O1
+simd_asan := -O1 -g1 -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0
+$(O)/%_avx2.o: simd := $(simd_$(BUILD)) $(flags_avx2)
+$(O)/%_avx512.o: simd := $(simd_$(BUILD)) $(flags_avx512)
 
 # The order of the libraries is the direction of the includes.
 sources = $(wildcard $(1)/*.c $(1)/*/*.c)
