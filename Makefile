@@ -13,13 +13,14 @@ endif
 O := $(if $(filter release,$(BUILD)),build,build/$(BUILD))
 
 VERSION := 0.1.0
-MODES := release debug asan tsan
+MODES := release debug asan tsan fuzz
 $(if $(filter $(BUILD),$(MODES)),,$(error BUILD is '$(BUILD)'; choose one of $(MODES)))
 
 flags_release := -O2 -g -DNDEBUG
 flags_debug := -O0 -g3
 flags_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 flags_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+flags_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 PACKAGES := ncursesw libgit2 sqlite3 libpcre2-8 libutf8proc md4c libxxhash libzstd libcjson inih libcurl libcrypto libzip
 HAVE_PACKAGES := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)

@@ -27,6 +27,27 @@ check-long:
 check-only: all test-programs models-for-tests
 	@O=$(O) BUILD=$(BUILD) CHECK_LONG=$(CHECK_LONG) tests/run $(TESTS)
 
+# What reads a model file, without the rest, so that it can be built another way within a check.
+gguf_readers := kernels/type.c $(wildcard $(addsuffix /*.c,base kernels/ref engine/gguf engine/model engine/tokenizer)) tests/fuzz/gguf_fuzz.c
+gguf_mutations := $(gguf_readers) tests/fuzz/gguf_mutation_test.c tests/unit/gguf_writer.c tests/unit/tiny_model.c
+
+# For tests/fuzz/gguf_sanitised_test.sh, with BUILD=asan.
+$(O)/gguf-mutations: $(call objects,$(gguf_mutations))
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(TEST_LIBS) $(LIBS)
+
+# Apart from check, because it ends only on request: make BUILD=fuzz CC=clang fuzz-gguf [FUZZ_SECONDS=600]
+# What it finds belongs under tests/fuzz/corpus/gguf, which check replays.
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz-gguf
+fuzz-gguf: $(O)/fuzz-gguf
+	@mkdir -p $(O)/corpus-gguf
+	$(O)/fuzz-gguf -max_len=50000 -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=400 $(O)/corpus-gguf tests/fuzz/corpus/gguf
+
+$(O)/fuzz-gguf: $(call objects,$(gguf_readers))
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 # Apart from check, because clang-tidy is a large package.
 .PHONY: lint lint-only
 lint: packages-for-lint

@@ -11,7 +11,7 @@
  * is not KG_OK; aborts where an error has no text or device memory is left behind. */
 enum kg_status gguf_try(const uint8_t *bytes, size_t length);
 
-/* The entry of libFuzzer:  make BUILD=fuzz CC=clang fuzz-gguf  */
+/* The entry of libFuzzer:  make BUILD=fuzz CC=clang fuzz-gguf */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 #endif
