@@ -154,34 +154,23 @@ static enum kg_status wrong_type(const struct kg_gguf *file, const struct kg_ggu
                    entry->type == KG_GGUF_ARRAY ? "an array of " : "", values[entry->element].name, wanted);
 }
 
-static enum kg_status scalar(const struct kg_gguf *file, const char *key, const struct kg_gguf_entry **out, struct kg_error *err)
+static enum kg_status absent(const struct kg_gguf *file, const char *key, struct kg_error *err)
 {
-    *out = find(file, key);
-    if (!*out)
-        return kg_fail(err, KG_ERR_NOT_FOUND, "%s has no %s; convert the model again", file->path, key);
-    return (*out)->type == KG_GGUF_ARRAY ? wrong_type(file, *out, "a single value", err) : KG_OK;
+    return kg_fail(err, KG_ERR_NOT_FOUND, "%s has no %s; convert the model again", file->path, key);
 }
 
-/* An integer of any width as sign and 64 bits. False for what is none. */
+/* An integer of any width, widened to 64 bits; *negative says how the topmost is meant. False for what is none. */
 static bool load_integer(uint8_t type, const uint8_t *at, bool *negative, uint64_t *bits)
 {
-    union {
-        uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; uint64_t u64; int64_t i64;
-    } v;
-    int64_t s = 0;
-    memcpy(&v, at, values[type].bytes);
-    switch (type) {
-    case KG_GGUF_U8: *bits = v.u8; break;
-    case KG_GGUF_U16: *bits = v.u16; break;
-    case KG_GGUF_U32: *bits = v.u32; break;
-    case KG_GGUF_U64: *bits = v.u64; break;
-    case KG_GGUF_I8: s = v.i8; *bits = (uint64_t)s; break;
-    case KG_GGUF_I16: s = v.i16; *bits = (uint64_t)s; break;
-    case KG_GGUF_I32: s = v.i32; *bits = (uint64_t)s; break;
-    case KG_GGUF_I64: s = v.i64; *bits = (uint64_t)s; break;
-    default: return false;
-    }
-    *negative = s < 0;
+    bool has_sign = type == KG_GGUF_I8 || type == KG_GGUF_I16 || type == KG_GGUF_I32 || type == KG_GGUF_I64;
+    if (!has_sign && type != KG_GGUF_U8 && type != KG_GGUF_U16 && type != KG_GGUF_U32 && type != KG_GGUF_U64)
+        return false;
+    *bits = 0;
+    memcpy(bits, at, values[type].bytes);
+    uint64_t sign = (uint64_t)1 << (8 * values[type].bytes - 1);
+    if (has_sign)
+        *bits = (*bits ^ sign) - sign;
+    *negative = has_sign && *bits >> 63;
     return true;
 }
 
@@ -206,12 +195,11 @@ bool kg_gguf_has(const struct kg_gguf *file, const char *key)
 
 enum kg_status kg_gguf_get_u32(const struct kg_gguf *file, const char *key, uint32_t *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
+    const struct kg_gguf_entry *entry = find(file, key);
     bool negative;
     uint64_t bits;
-    enum kg_status status = scalar(file, key, &entry, err);
-    if (status != KG_OK)
-        return status;
+    if (!entry)
+        return absent(file, key, err);
     if (!load_integer(entry->type, entry->values, &negative, &bits))
         return wrong_type(file, entry, "an integer", err);
     if (negative || bits > UINT32_MAX)
@@ -223,11 +211,10 @@ enum kg_status kg_gguf_get_u32(const struct kg_gguf *file, const char *key, uint
 
 enum kg_status kg_gguf_get_f64(const struct kg_gguf *file, const char *key, double *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
+    const struct kg_gguf_entry *entry = find(file, key);
     double value;
-    enum kg_status status = scalar(file, key, &entry, err);
-    if (status != KG_OK)
-        return status;
+    if (!entry)
+        return absent(file, key, err);
     if (!load_float(entry->type, entry->values, &value))
         return wrong_type(file, entry, "a float", err);
     if (!isfinite(value))
@@ -238,10 +225,9 @@ enum kg_status kg_gguf_get_f64(const struct kg_gguf *file, const char *key, doub
 
 enum kg_status kg_gguf_get_bool(const struct kg_gguf *file, const char *key, bool *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
-    enum kg_status status = scalar(file, key, &entry, err);
-    if (status != KG_OK)
-        return status;
+    const struct kg_gguf_entry *entry = find(file, key);
+    if (!entry)
+        return absent(file, key, err);
     if (entry->type != KG_GGUF_BOOL)
         return wrong_type(file, entry, "a bool", err);
     *out = entry->values[0] != 0;
@@ -250,10 +236,9 @@ enum kg_status kg_gguf_get_bool(const struct kg_gguf *file, const char *key, boo
 
 enum kg_status kg_gguf_get_text(const struct kg_gguf *file, const char *key, struct kg_gguf_text *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
-    enum kg_status status = scalar(file, key, &entry, err);
-    if (status != KG_OK)
-        return status;
+    const struct kg_gguf_entry *entry = find(file, key);
+    if (!entry)
+        return absent(file, key, err);
     if (entry->type != KG_GGUF_TEXT)
         return wrong_type(file, entry, "a text", err);
     out->bytes = (const char *)entry->values;
@@ -261,36 +246,34 @@ enum kg_status kg_gguf_get_text(const struct kg_gguf *file, const char *key, str
     return KG_OK;
 }
 
-static enum kg_status array(const struct kg_gguf *file, const char *key, const struct kg_gguf_entry **out, struct kg_error *err)
-{
-    *out = find(file, key);
-    if (!*out)
-        return kg_fail(err, KG_ERR_NOT_FOUND, "%s has no %s; convert the model again", file->path, key);
-    return (*out)->type == KG_GGUF_ARRAY ? KG_OK : wrong_type(file, *out, "an array", err);
-}
-
-static enum kg_status element(const struct kg_gguf *file, const char *key, size_t index, const struct kg_gguf_entry **out, struct kg_error *err)
-{
-    enum kg_status status = array(file, key, out, err);
-    if (status == KG_OK && index >= (*out)->count)
-        return kg_fail(err, KG_ERR_RANGE, "%s: %s has %zu elements, so there is no element %zu", file->path, key, (*out)->count, index);
-    return status;
-}
-
 enum kg_status kg_gguf_array_count(const struct kg_gguf *file, const char *key, size_t *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
-    enum kg_status status = array(file, key, &entry, err);
-    if (status == KG_OK)
-        *out = entry->count;
-    return status;
+    const struct kg_gguf_entry *entry = find(file, key);
+    if (!entry)
+        return absent(file, key, err);
+    if (entry->type != KG_GGUF_ARRAY)
+        return wrong_type(file, entry, "an array", err);
+    *out = entry->count;
+    return KG_OK;
+}
+
+/* That there is an array with such an element. */
+static enum kg_status check_element(const struct kg_gguf *file, const struct kg_gguf_entry *entry, const char *key, size_t index, struct kg_error *err)
+{
+    if (!entry)
+        return absent(file, key, err);
+    if (entry->type != KG_GGUF_ARRAY)
+        return wrong_type(file, entry, "an array", err);
+    if (index >= entry->count)
+        return kg_fail(err, KG_ERR_RANGE, "%s: %s has %zu elements, so there is no element %zu", file->path, key, entry->count, index);
+    return KG_OK;
 }
 
 enum kg_status kg_gguf_array_text(const struct kg_gguf *file, const char *key, size_t index, struct kg_gguf_text *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
-    enum kg_status status = element(file, key, index, &entry, err);
-    if (status != KG_OK)
+    const struct kg_gguf_entry *entry = find(file, key);
+    enum kg_status status = check_element(file, entry, key, index, err);
+    if (status != KG_OK || !entry)
         return status;
     if (!entry->texts)
         return wrong_type(file, entry, "an array of texts", err);
@@ -301,11 +284,11 @@ enum kg_status kg_gguf_array_text(const struct kg_gguf *file, const char *key, s
 
 enum kg_status kg_gguf_array_i64(const struct kg_gguf *file, const char *key, size_t index, int64_t *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
+    const struct kg_gguf_entry *entry = find(file, key);
     bool negative;
     uint64_t bits;
-    enum kg_status status = element(file, key, index, &entry, err);
-    if (status != KG_OK)
+    enum kg_status status = check_element(file, entry, key, index, err);
+    if (status != KG_OK || !entry)
         return status;
     if (!load_integer(entry->element, entry->values + index * values[entry->element].bytes, &negative, &bits))
         return wrong_type(file, entry, "an array of integers", err);
@@ -317,11 +300,13 @@ enum kg_status kg_gguf_array_i64(const struct kg_gguf *file, const char *key, si
 
 enum kg_status kg_gguf_array_f64(const struct kg_gguf *file, const char *key, size_t index, double *out, struct kg_error *err)
 {
-    const struct kg_gguf_entry *entry;
-    enum kg_status status = element(file, key, index, &entry, err);
-    if (status == KG_OK && !load_float(entry->element, entry->values + index * values[entry->element].bytes, out))
+    const struct kg_gguf_entry *entry = find(file, key);
+    enum kg_status status = check_element(file, entry, key, index, err);
+    if (status != KG_OK || !entry)
+        return status;
+    if (!load_float(entry->element, entry->values + index * values[entry->element].bytes, out))
         return wrong_type(file, entry, "an array of floats", err);
-    return status;
+    return KG_OK;
 }
 
 size_t kg_gguf_keys(const struct kg_gguf *file)

@@ -5,6 +5,8 @@
 #include "engine/gguf/gguf.h"
 #include "engine/gguf/mapping.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied from a little-endian file as they are");
+
 /* Numbers are those of the specification. */
 enum kg_gguf_value {
     KG_GGUF_U8, KG_GGUF_I8, KG_GGUF_U16, KG_GGUF_I16, KG_GGUF_U32, KG_GGUF_I32, KG_GGUF_F32,
