@@ -183,7 +183,7 @@ struct kg_backend {
     void (*view_free)(struct kg_device *, struct kg_view *);
 
     /* Bounds of one forward pass of `rows` tokens: a device may record what lies between and replay it. Between them
-     * stand only the operations that are declared below; these may also be called outside of a step. */
+     * stand only operations declared below that return nothing and no import; they may also be called outside of a step. */
     void (*step_begin)(struct kg_device *, uint32_t rows);
     void (*step_end)(struct kg_device *);
 
