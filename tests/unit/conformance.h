@@ -37,6 +37,9 @@ bool conformance_long(void);
 struct rig rig_open(const struct variant *variant, uint32_t threads);
 void rig_close(struct rig *rig);
 
+/* Another variant of this machine that names the same numerics, and so must give the same bits; NULL if there is none. */
+const struct variant *conformance_twin(const struct variant *variant);
+
 /* A buffer of exactly these bytes with these contents. */
 struct kg_buffer *rig_upload(const struct rig *rig, const void *host, size_t bytes);
 
@@ -59,7 +62,7 @@ struct operation {
 };
 
 /* Compares all `rows` rows with ref (each row's norm_error at most `tolerance`; negative: not compared), then
- * bit for bit with 2 and 3 threads, with other row counts, and cut into chunks. want and got (rows * width, may
+ * bit for bit with 2 and 3 threads, with other row counts, cut into chunks, and with the variant's twin. want and got (rows * width, may
  * be NULL) receive the results of ref and of the variant. `text` names the case in messages. */
 void check_operation(const struct variant *variant, const struct operation *op, const void *what, uint32_t rows, uint32_t width,
                      double tolerance, const char *text, float *want, float *got);

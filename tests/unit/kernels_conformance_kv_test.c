@@ -167,6 +167,12 @@ static void check_writing(const struct variant *variant, const struct writing *w
         if (memcmp(got, again, bytes) != 0)
             fail_msg("%s: other bits by calls of %u rows, %u threads and other page numbers", text, steps[i], i % CONFORMANCE_THREADS + 1);
     }
+    const struct variant *twin = conformance_twin(variant);
+    if (twin) {
+        write_and_export(twin, 1, w, w->rows, 2, again);
+        if (memcmp(got, again, bytes) != 0)
+            fail_msg("%s: other bits by %s", text, twin->instructions);
+    }
     free(want);
     free(got);
     free(again);

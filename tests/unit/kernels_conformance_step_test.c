@@ -209,6 +209,14 @@ static void check_steps(const struct variant *variant, enum kg_type type, double
         require_same(got, again, most[i]);
         free_layer(fresh);
     }
+    const struct variant *twin = conformance_twin(variant);
+    if (twin) {
+        struct layer *its = make_layer(twin, 2, type);
+        memset(again, 0, sizeof *again);
+        run_steps(its, TOKENS, again);
+        require_same(got, again, TOKENS);
+        free_layer(its);
+    }
     free_layer(l);
     free(want);
     free(got);
