@@ -63,9 +63,9 @@ static void take_pieces(struct kg_cpu_pool *pool, uint32_t thread)
 {
     uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     for (;;) {
-        kg_cpu_pool_work *work = atomic_load_explicit(&pool->work, memory_order_relaxed);
-        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
-        uint32_t pieces = atomic_load_explicit(&pool->pieces, memory_order_relaxed);
+        kg_cpu_pool_work *work = atomic_load(&pool->work);
+        void *context = atomic_load(&pool->context);
+        uint32_t pieces = atomic_load(&pool->pieces);
         uint32_t piece = (uint32_t)(ticket & PIECE_MASK);
         if (piece >= pieces)
             return;
@@ -127,12 +127,15 @@ void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *con
             work(context, piece, 0);
         return;
     }
-    atomic_store_explicit(&pool->work, work, memory_order_relaxed);
-    atomic_store_explicit(&pool->context, context, memory_order_relaxed);
-    atomic_store_explicit(&pool->pieces, pieces, memory_order_relaxed);
-    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_relaxed);
-    atomic_store_explicit(&pool->ticket, ((ticket >> PIECE_BITS) + 1) << PIECE_BITS, memory_order_release);
+    uint64_t job = (atomic_load(&pool->ticket) >> PIECE_BITS) + 1;
+    /* closed while the description changes: else a thread that holds the last ticket of the old job could take a piece
+     * with it once the new job's larger number of pieces is written */
+    atomic_store(&pool->ticket, job << PIECE_BITS | PIECE_MASK);
+    atomic_store(&pool->work, work);
+    atomic_store(&pool->context, context);
+    atomic_store(&pool->pieces, pieces);
+    atomic_store(&pool->done, 0);
+    atomic_store(&pool->ticket, (job + 1) << PIECE_BITS);
     ring(pool);
     take_pieces(pool, 0);
     wait_for_the_last(pool, pieces);

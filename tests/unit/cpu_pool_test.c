@@ -63,6 +63,23 @@ static void every_piece_is_done_once(void **state)
     }
 }
 
+/* Short jobs of changing size: a thread that is late from a small one must take nothing of a large one with it. */
+static void late_threads_take_nothing_twice(void **state)
+{
+    (void)state;
+    struct kg_cpu_pool *pool = make_pool(4);
+    struct counts counts = { .threads = 4 };
+    uint32_t want[16] = { 0 };
+    for (uint32_t job = 0; job < 30000; job++) {
+        const uint32_t pieces = job % 2 ? 2 : 16;
+        kg_cpu_pool_run(pool, count_piece, &counts, pieces);
+        for (uint32_t i = 0; i < 16; i++)
+            want[i] += i < pieces;
+        assert_memory_equal(counts.times, want, sizeof want);
+    }
+    kg_cpu_pool_free(pool);
+}
+
 static void sleep_ms(long ms)
 {
     const struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
@@ -210,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_piece_is_done_once),
+        cmocka_unit_test(late_threads_take_nothing_twice),
         cmocka_unit_test(jobs_far_apart_are_done),
         cmocka_unit_test(a_thread_that_stands_still_delays_its_own_piece_only),
         cmocka_unit_test(pools_come_and_go),
