@@ -17,7 +17,7 @@ MODEL ?=
 .PHONY: run
 run: packages
 	@$(MAKE) --no-print-directory all
-	@$(O)/kedge model get $(MODEL) >/dev/null
+	@$(O)/kedge model get $(if $(MODEL),"$(MODEL)") >/dev/null
 	@exec $(O)/kedge -C "$(REPO)" $(if $(MODEL),-m "$(MODEL)")
 
 # Tests that find no model are skipped, and say so.
