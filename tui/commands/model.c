@@ -120,7 +120,7 @@ static void paint(char *out, unsigned width, uint64_t done, uint64_t total)
 static void draw(struct bar *bar, const struct kg_fetch_progress *now)
 {
     struct winsize window = { .ws_col = 80 };
-    char painted[41], line[512], rate[64] = "";
+    char painted[41], line[512], rate[64] = "", part[160];
     double seconds = now_s() - bar->began;
     double speed = seconds > 1 && now->done > bar->first ? (double)(now->done - bar->first) / seconds : 0;
     ioctl(STDERR_FILENO, TIOCGWINSZ, &window);
@@ -129,10 +129,15 @@ static void draw(struct bar *bar, const struct kg_fetch_progress *now)
         unsigned left = (unsigned)((double)(now->total - now->done) / speed);
         snprintf(rate, sizeof rate, "  %.1f MB/s  %u:%02u left", speed / 1e6, left / 60, left % 60);
     }
-    paint(painted, columns > 100 ? 40 : 20, now->done, now->total);
+    unsigned room = columns > 80 ? columns - 70 : 10;
+    paint(painted, room < 40 ? room : 40, now->done, now->total);
+    if (now->parts > 1)
+        snprintf(part, sizeof part, "%.*s, part %u of %u", (int)strcspn(now->source, " "), now->source, now->part, now->parts);
+    else
+        snprintf(part, sizeof part, "%s", now->source);
     int n = snprintf(line, sizeof line, "%s %s %3u %%  %" PRIu64 " of %" PRIu64 " MB%s  %s", bar->name, painted,
                      (unsigned)(now->done * 100 / now->total), now->done / 1000000, now->total / 1000000, now->checking ? "" : rate,
-                     now->checking ? "checking" : now->source);
+                     now->checking ? "checking" : part);
     if (n < 0)
         return;
     /* one column stays free: a full line would wrap */
