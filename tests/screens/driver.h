@@ -39,7 +39,7 @@ const char *driver_raw(const struct driver *driver, size_t *length);
 bool driver_modes_restored(const struct driver *driver);
 double driver_seconds(void);
 
-/* Compares the screen with tests/screens/golden/NAME.txt, or writes that when UPDATE_GOLDEN is set. */
+/* Until the screen is that of tests/screens/golden/NAME.txt; writes the file when UPDATE_GOLDEN is set. */
 void driver_golden(struct driver *driver, const char *name);
 
 #endif
