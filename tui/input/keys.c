@@ -65,6 +65,8 @@ void kg_keys_teach(struct kg_keys *keys, const char *sequence, enum kg_key_code 
 
 static bool append(char **buffer, size_t *length, size_t *capacity, const char *bytes, size_t n)
 {
+    if (n == 0)
+        return true;
     if (*length + n > *capacity) {
         size_t larger = (*length + n) * 2 + 256;
         char *grown = realloc(*buffer, larger);
@@ -398,7 +400,8 @@ void kg_keys_feed(struct kg_keys *keys, const char *bytes, size_t length)
     size_t at = 0, used;
     while (at < keys->held_length && (used = read_key(keys, keys->held + at, keys->held_length - at)) > 0)
         at += used;
-    memmove(keys->held, keys->held + at, keys->held_length - at);
+    if (at > 0)
+        memmove(keys->held, keys->held + at, keys->held_length - at);
     keys->held_length -= at;
 }
 
