@@ -274,6 +274,16 @@ void driver_wait_for(struct driver *driver, const char *text)
     wait_until(driver, text, true);
 }
 
+void driver_wait_for_either(struct driver *driver, const char *text, const char *other)
+{
+    double end = driver_seconds() + DEADLINE_S;
+    while (!driver_shows(driver, text) && !driver_shows(driver, other)) {
+        if (driver_seconds() > end)
+            fail_msg("neither '%s' nor '%s' appeared in %.0f s; the screen:\n%s", text, other, DEADLINE_S, driver_screen(driver));
+        pump(driver, 50);
+    }
+}
+
 void driver_wait_gone(struct driver *driver, const char *text)
 {
     wait_until(driver, text, false);

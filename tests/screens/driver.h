@@ -21,6 +21,7 @@ void driver_signal(struct driver *driver, int number);
 
 /* Until the text is (no longer) on the screen. */
 void driver_wait_for(struct driver *driver, const char *text);
+void driver_wait_for_either(struct driver *driver, const char *text, const char *other);
 void driver_wait_gone(struct driver *driver, const char *text);
 /* Until nothing has been sent for a while: the screen is at rest. Only for programs that have nothing left to do. */
 void driver_settle(struct driver *driver);

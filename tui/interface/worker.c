@@ -209,8 +209,7 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
         kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
         return;
     }
-    worker->told = KG_DOING_ANSWERING;
-    kg_tell_doing(worker->events, KG_DOING_ANSWERING, "", 0, 0);
+    kg_tell_doing(worker->events, KG_DOING_READING, "the question", 0, 0);
     if (kg_session_ask(worker->session, &question, &end, &err) == KG_OK)
         tell_work(worker, end);
     else
