@@ -22,24 +22,21 @@
     switch (n) { CASE(1, f, __VA_ARGS__) CASE(2, f, __VA_ARGS__) }
 #endif
 
-/* Pages lie apart in memory, where no hardware foresees them: lines 8 i .. 8 i + 7 of one. */
-INLINE void prefetch_lines(const uint16_t *page, uint32_t i)
+/* Pages lie apart in memory, where no hardware foresees them, so they are fetched while others are worked on: lines
+ * one by one between computations, since many at once would have to queue. */
+INLINE void fetch_line(const uint16_t *page, uint32_t line)
 {
-#pragma GCC unroll 16
-    for (uint32_t line = 0; line < 8; line++)
-        _mm_prefetch((const char *)page + (size_t)512 * i + (size_t)64 * line, _MM_HINT_T0);
+    if (page)
+        _mm_prefetch((const char *)page + (size_t)64 * line, _MM_HINT_T0);
 }
 
-/* tile[d][t] = key t's element d. Meanwhile the page after the next and this one's values are fetched, spread over
- * the work so that they do not queue up. */
-INLINE void transpose_keys(float *tile, const uint16_t *keys, const uint16_t *values, const uint16_t *ahead, uint32_t head_size)
+/* tile[d][t] = key t's element d */
+INLINE void transpose_keys(float *tile, const uint16_t *keys, uint32_t head_size)
 {
     uint32_t d = 0;
     for (; d + 16 <= head_size; d += 16) {
         for (uint32_t t = 0; t < KG_PAGE; t += 16) {
             vec rows[16];
-            prefetch_lines(values, d / 8 + t / 16);
-            prefetch_lines(ahead, d / 8 + t / 16);
 #pragma GCC unroll 16
             for (uint32_t r = 0; r < 16; r++)
                 rows[r] = v_load_f16(keys + (size_t)(t + r) * head_size + d);
@@ -55,8 +52,8 @@ INLINE void transpose_keys(float *tile, const uint16_t *keys, const uint16_t *va
     }
 }
 
-/* Scores of n queries for the 32 keys of a tile. */
-INLINE void score_queries(float *scores, const float *tile, const float *q, uint32_t head_size, const uint32_t n)
+/* Scores of n queries for the 32 keys of a tile. A page has as many lines as a head has elements. */
+INLINE void score_queries(float *scores, const float *tile, const float *q, uint32_t head_size, const uint16_t *fetch, const uint32_t n)
 {
     vec low[ATTEND_BLOCK], high[ATTEND_BLOCK];
 #pragma GCC unroll 8
@@ -64,6 +61,7 @@ INLINE void score_queries(float *scores, const float *tile, const float *q, uint
         low[i] = high[i] = v_set(0);
     for (uint32_t d = 0; d < head_size; d++, tile += KG_PAGE) {
         vec k0 = v_load(tile), k1 = v_load(tile + 16);
+        fetch_line(fetch, d);
 #pragma GCC unroll 8
         for (uint32_t i = 0; i < n; i++) {
             vec x = v_set(q[(size_t)i * head_size + d]);
@@ -81,11 +79,12 @@ INLINE void score_queries(float *scores, const float *tile, const float *q, uint
 INLINE void score_tile(const struct kg_segment *s, uint32_t page, uint32_t pages)
 {
     float *scores = s->scores + (size_t)page * KG_PAGE;
-    const uint32_t ahead = page + PAGES_AHEAD < pages ? page + PAGES_AHEAD : page;
-    transpose_keys(s->tile, s->keys[page], s->values[page], s->keys[ahead], s->head_size);
-    for (uint32_t i = 0; i < s->queries; i += ATTEND_BLOCK) {
+    const uint32_t ahead = page + PAGES_AHEAD;
+    const uint16_t *fetch = ahead < pages ? s->keys[ahead] : s->values[ahead - pages < pages ? ahead - pages : 0];
+    transpose_keys(s->tile, s->keys[page], s->head_size);
+    for (uint32_t i = 0; i < s->queries; i += ATTEND_BLOCK, fetch = NULL) {
         const uint32_t n = s->queries - i < ATTEND_BLOCK ? s->queries - i : ATTEND_BLOCK;
-        BY_BLOCK(n, score_queries, scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size)
+        BY_BLOCK(n, score_queries, scores + (size_t)i * KG_SEGMENT, s->tile, s->q + (size_t)i * s->head_size, s->head_size, fetch)
     }
 }
 
@@ -112,36 +111,49 @@ INLINE void weigh(float *scores, uint32_t visible, float soft_cap, float *max, f
     *sum = v_sum(total);
 }
 
-/* Values of keys begin .. end-1 for n queries from i on, `wide` * 16 elements from d on. */
-INLINE void add_values(const struct kg_segment *s, uint32_t i, uint32_t d, uint32_t begin, uint32_t end, const uint32_t vectors,
-                       const uint32_t n)
+/* Adds weighted values of keys from begin to end-1, which are in one page, to `vectors` * 16 elements of n queries. */
+INLINE void add_page(vec acc[ATTEND_BLOCK][2], const float *weights, const uint16_t *value, uint32_t head_size, uint32_t begin,
+                     uint32_t end, const uint16_t *fetch, const uint32_t vectors, const uint32_t n)
 {
-    vec acc[ATTEND_BLOCK][4];
-    float *out = s->acc + (size_t)i * s->padded_size + d;
-#pragma GCC unroll 8
-    for (uint32_t k = 0; k < n; k++) {
-#pragma GCC unroll 4
-        for (uint32_t j = 0; j < vectors; j++)
-            acc[k][j] = begin ? v_load(out + (size_t)k * s->padded_size + (size_t)16 * j) : v_set(0);
-    }
-    const float *weights = s->scores + (size_t)i * KG_SEGMENT;
-    for (uint32_t t = begin; t < end; t++) {
-        const uint16_t *value = s->values[t / KG_PAGE] + (size_t)(t % KG_PAGE) * s->head_size + d;
-        vec v[4];
-#pragma GCC unroll 4
+    for (uint32_t t = begin; t < end; t++, value += head_size) {
+        vec v[2];
+        for (uint32_t line = t % KG_PAGE * head_size / 32; fetch && line < (t % KG_PAGE + 1) * head_size / 32; line++)
+            fetch_line(fetch, line);
+#pragma GCC unroll 2
         for (uint32_t j = 0; j < vectors; j++)
             v[j] = v_load_f16(value + (size_t)16 * j);
 #pragma GCC unroll 8
         for (uint32_t k = 0; k < n; k++) {
             vec w = v_set(weights[(size_t)k * KG_SEGMENT + t]);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
             for (uint32_t j = 0; j < vectors; j++)
                 acc[k][j] = v_fma(w, v[j], acc[k][j]);
         }
     }
+}
+
+/* The same for keys of all pages, elements from d on of queries from i on. */
+INLINE void add_values(const struct kg_segment *s, uint32_t i, uint32_t d, uint32_t begin, uint32_t end, const uint32_t vectors,
+                       const uint32_t n)
+{
+    vec acc[ATTEND_BLOCK][2];
+    float *out = s->acc + (size_t)i * s->padded_size + d;
 #pragma GCC unroll 8
     for (uint32_t k = 0; k < n; k++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
+        for (uint32_t j = 0; j < vectors; j++)
+            acc[k][j] = begin ? v_load(out + (size_t)k * s->padded_size + (size_t)16 * j) : v_set(0);
+    }
+    for (uint32_t t = begin; t < end;) {
+        const uint32_t page = t / KG_PAGE, page_end = (page + 1) * KG_PAGE < end ? (page + 1) * KG_PAGE : end;
+        const uint16_t *value = s->values[page] + (size_t)(t % KG_PAGE) * s->head_size + d;
+        const uint16_t *fetch = i == 0 && d == 0 && page + PAGES_AHEAD < KG_SEGMENT_PAGES ? s->values[page + PAGES_AHEAD] : NULL;
+        add_page(acc, s->scores + (size_t)i * KG_SEGMENT, value, s->head_size, t, page_end, fetch, vectors, n);
+        t = page_end;
+    }
+#pragma GCC unroll 8
+    for (uint32_t k = 0; k < n; k++) {
+#pragma GCC unroll 2
         for (uint32_t j = 0; j < vectors; j++)
             v_store(out + (size_t)k * s->padded_size + (size_t)16 * j, acc[k][j]);
     }
@@ -189,8 +201,8 @@ static void segment(const struct kg_segment *s)
         most = s->visible[k] > most ? s->visible[k] : most;
     const uint32_t pages = (most + KG_PAGE - 1) / KG_PAGE;
     for (uint32_t page = 0; page < PAGES_AHEAD && page < pages; page++) {
-        for (uint32_t i = 0; i < s->head_size / 8; i++)
-            prefetch_lines(s->keys[page], i);
+        for (uint32_t line = 0; line < s->head_size; line++)
+            fetch_line(s->keys[page], line);
     }
     for (uint32_t page = 0; page < pages; page++)
         score_tile(s, page, pages);

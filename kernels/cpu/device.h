@@ -12,6 +12,7 @@ struct kg_device {
     const struct kg_isa *isa;
     struct kg_cpu_pool *pool;
     size_t memory; /* bytes held */
+    struct kg_memory_stock weights;
     char describe[64];
 
     /* The activations rounded last, and what they were: several products in a row share their input. */
@@ -35,9 +36,9 @@ struct kg_matrix {
     enum kg_type type;
     uint32_t rows, cols;
     const uint8_t *blocks; /* the tensor itself, when rows are all that is asked for; else NULL */
-    uint8_t *tiles;
-    size_t tile_bytes;
-    struct kg_memory memory;
+    void *tiles;
+    size_t tile_bytes, bytes;
+    struct kg_memory_chunk *chunk; /* that holds the tiles */
 };
 
 /* Pages in chunks that never move: page p is page p % chunk_pages of chunk p / chunk_pages. */

@@ -10,6 +10,11 @@ static uint32_t tiles_of(const struct kg_matrix *matrix)
     return (matrix->rows + KG_LANES - 1) / KG_LANES;
 }
 
+static uint8_t *tile_at(const struct kg_matrix *matrix, uint32_t tile)
+{
+    return (uint8_t *)matrix->tiles + tile * matrix->tile_bytes;
+}
+
 struct packing {
     struct kg_matrix *matrix;
     const void *blocks;
@@ -23,7 +28,7 @@ static void pack_piece(void *context, uint32_t piece, uint32_t thread)
     struct kg_matrix *m = packing->matrix;
     const uint32_t begin = piece * packing->tiles_in_piece, tiles = tiles_of(m);
     for (uint32_t tile = begin; tile < begin + packing->tiles_in_piece && tile < tiles; tile++)
-        kg_pack_tile(m->type, m->rows, m->cols, packing->blocks, tile, m->tiles + tile * m->tile_bytes);
+        kg_pack_tile(m->type, m->rows, m->cols, packing->blocks, tile, tile_at(m, tile));
 }
 
 enum kg_status kg_cpu_matrix_create(struct kg_device *device, enum kg_type type, uint32_t rows, uint32_t cols, const void *blocks,
@@ -44,12 +49,13 @@ enum kg_status kg_cpu_matrix_create(struct kg_device *device, enum kg_type type,
     }
     matrix->tile_bytes = kg_packed_tile_bytes(type, cols);
     const uint32_t tiles = tiles_of(matrix);
-    enum kg_status status = kg_memory_map(&matrix->memory, tiles * matrix->tile_bytes, &device->memory, "storing a matrix", err);
+    matrix->bytes = tiles * matrix->tile_bytes;
+    enum kg_status status = kg_memory_take(&device->weights, matrix->bytes, &matrix->tiles, &matrix->chunk, &device->memory,
+                                           "storing a matrix", err);
     if (status) {
         free(matrix);
         return status;
     }
-    matrix->tiles = matrix->memory.bits;
     struct packing packing = { matrix, blocks, (uint32_t)(((size_t)1 << 20) / matrix->tile_bytes + 1) };
     kg_cpu_pool_run(device->pool, pack_piece, &packing, (tiles + packing.tiles_in_piece - 1) / packing.tiles_in_piece);
     *out = matrix;
@@ -59,7 +65,7 @@ enum kg_status kg_cpu_matrix_create(struct kg_device *device, enum kg_type type,
 void kg_cpu_matrix_free(struct kg_device *device, struct kg_matrix *matrix)
 {
     if (matrix)
-        kg_memory_unmap(&matrix->memory, &device->memory);
+        kg_memory_give(&device->weights, matrix->chunk, matrix->bytes, &device->memory);
     free(matrix);
 }
 
@@ -82,7 +88,7 @@ static void embed_row(void *context, uint32_t piece, uint32_t thread)
         kg_type_layout(w->type, &elements, &bytes);
         kg_dequantise(w->type, w->blocks + (size_t)row * (w->cols / elements) * bytes, w->cols, numbers);
     } else {
-        kg_unpack_row(w->type, w->cols, w->tiles + row / KG_LANES * w->tile_bytes, row % KG_LANES, numbers);
+        kg_unpack_row(w->type, w->cols, tile_at(w, row / KG_LANES), row % KG_LANES, numbers);
     }
     float *out = e->out + (size_t)piece * w->cols;
     for (uint32_t c = 0; c < w->cols; c++)

@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
-#define HUGE ((size_t)2 << 20)
+#define HUGE  ((size_t)2 << 20)
+#define CHUNK ((size_t)64 << 20)
 
 enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *counter, const char *what, struct kg_error *err)
 {
@@ -35,4 +37,69 @@ void kg_memory_unmap(struct kg_memory *memory, size_t *counter)
         munmap(memory->mapping, memory->mapped);
     }
     *memory = (struct kg_memory){ 0 };
+}
+
+struct kg_memory_chunk {
+    struct kg_memory memory;
+    size_t used, held; /* bytes from the front; of these, by pieces that were not given back */
+};
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void drop_chunk(struct kg_memory_chunk *chunk)
+{
+    size_t counted = chunk->memory.bytes;
+    kg_memory_unmap(&chunk->memory, &counted);
+    free(chunk);
+}
+
+static enum kg_status add_chunk(struct kg_memory_stock *stock, size_t bytes, const char *what, struct kg_error *err)
+{
+    size_t counted = 0; /* what is taken from it counts, not the chunk */
+    struct kg_memory_chunk *chunk = calloc(1, sizeof *chunk);
+    if (!chunk)
+        return kg_fail_nomem(err, what);
+    enum kg_status status = kg_memory_map(&chunk->memory, bytes > CHUNK ? bytes : CHUNK, &counted, what, err);
+    if (status) {
+        free(chunk);
+        return status;
+    }
+    stock->filling = chunk;
+    return KG_OK;
+}
+
+enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, size_t *counter,
+                              const char *what, struct kg_error *err)
+{
+    const struct kg_memory_chunk *filling = stock->filling;
+    if (bytes > SIZE_MAX / 2)
+        return kg_fail_nomem(err, what);
+    if (!filling || rounded(bytes) > filling->memory.bytes - filling->used) {
+        enum kg_status status = add_chunk(stock, rounded(bytes), what, err);
+        if (status)
+            return status;
+    }
+    *chunk = stock->filling;
+    *out = (char *)(*chunk)->memory.bits + (*chunk)->used;
+    (*chunk)->used += rounded(bytes);
+    (*chunk)->held += rounded(bytes);
+    *counter += bytes;
+    return KG_OK;
+}
+
+void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, size_t *counter)
+{
+    if (!chunk)
+        return;
+    assert(chunk->held >= rounded(bytes) && *counter >= bytes);
+    *counter -= bytes;
+    chunk->held -= rounded(bytes);
+    if (chunk->held)
+        return;
+    if (stock->filling == chunk)
+        stock->filling = NULL;
+    drop_chunk(chunk);
 }

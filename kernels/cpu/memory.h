@@ -21,4 +21,16 @@ struct kg_memory {
 enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *counter, const char *what, struct kg_error *err);
 void kg_memory_unmap(struct kg_memory *memory, size_t *counter); /* leaves it empty; empty is fine */
 
+/* Memory for many pieces that come and mostly go together: chunks of huge pages, filled from the front, so that a
+ * small matrix is read as fast as a large one. Filled with zeros to start with: { 0 }. */
+struct kg_memory_chunk;
+struct kg_memory_stock {
+    struct kg_memory_chunk *filling;
+};
+
+/* A piece at a multiple of 64 bytes; its contents may be anything. *counter as above. */
+enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, size_t *counter,
+                              const char *what, struct kg_error *err);
+void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, size_t *counter);
+
 #endif

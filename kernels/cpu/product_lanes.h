@@ -131,7 +131,7 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
         for (uint32_t s = 0; s < steps; s++, at += n) {
             struct step w;
             load_step(type, record, s, lane, &k, &w);
-            if (n <= 2)
+            if (n <= 4)
                 prefetch_step(record, s, &layout, steps);
 #pragma GCC unroll 16
             for (uint32_t r = 0; r < n; r++)
@@ -198,7 +198,7 @@ INLINE void plain_rows(enum kg_type type, const struct kg_product *p, uint32_t t
     uint32_t c = 0;
     for (; c + 1 < p->cols; c += 2) {
         wide w0 = plain_load(type, weights, c, lane), w1 = plain_load(type, weights, c + 1, lane);
-        if (n <= 2)
+        if (n <= 4)
             _mm_prefetch((const char *)weights + (size_t)c * KG_LANES * (type == KG_F32 ? 4 : 2) + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 8
         for (uint32_t r = 0; r < n; r++) {
