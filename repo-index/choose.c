@@ -394,9 +394,10 @@ static enum kg_status choose(struct kg_index *index, const char *question, uint3
             status = kg_rank(index, c->catalog, &c->question.query, &rank, err);
         kg_store_rollback(index->store);
     }
-    if (status == KG_OK && !(c->choices = calloc(c->catalog->count + 1, sizeof *c->choices)))
+    c->choices = status == KG_OK ? calloc(c->catalog->count + 1, sizeof *c->choices) : NULL;
+    if (status == KG_OK && !c->choices)
         status = kg_fail_nomem(err, "choosing files");
-    if (status == KG_OK && c->catalog->count)
+    if (c->choices && c->catalog->count)
         decide(c, &rank, tokens, each, ctx);
     kg_rank_free(&rank);
     free(c->choices);

@@ -12,6 +12,7 @@ struct rule {
     uint32_t length;
     uint32_t literal; /* bytes before the first special character */
     bool negated, only_dirs, by_name;
+    bool is_ending; /* a star and nothing special behind it */
 };
 
 struct kg_ignore_rules {
@@ -190,6 +191,10 @@ static void parse_line(struct kg_ignore_rules *rules, char *line, size_t length)
     rule.length = (uint32_t)length;
     while (rule.literal < length && !strchr("*?[\\", line[rule.literal]))
         rule.literal++;
+    size_t plain = 1;
+    while (plain < length && !strchr("*?[\\", line[plain]))
+        plain++;
+    rule.is_ending = rule.by_name && line[0] == '*' && plain == length;
     rules->rules[rules->count++] = rule;
 }
 
@@ -232,6 +237,10 @@ void kg_ignore_free(struct kg_ignore_rules *rules)
  * the beginning. */
 static bool rule_matches(const struct rule *rule, const char *text)
 {
+    if (rule->is_ending) {
+        size_t n = strlen(text), ending = rule->length - 1;
+        return n >= ending && memcmp(text + n - ending, rule->pattern + 1, ending) == 0;
+    }
     if (strncmp(rule->pattern, text, rule->literal) != 0)
         return false;
     if (rule->literal == rule->length)

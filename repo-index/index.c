@@ -1,14 +1,43 @@
 #include "repo-index/index.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <git2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "repo-index/catalog.h"
+
+#define UNUSED_DAYS 90
+#define INDEX_NAME 67 /* bytes: 64 hexadecimal digits and .db */
+
+/* The cache keeps no index that nobody has opened for long; a process that still had one open would lose nothing. */
+static void sweep(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    const struct dirent *e;
+    time_t now = time(NULL);
+    while (stream && (e = readdir(stream)) != NULL) {
+        static const char *const endings[] = { "", "-wal", "-shm", ".turn" };
+        size_t n = strlen(e->d_name);
+        struct stat st;
+        if (n != INDEX_NAME || strcmp(e->d_name + n - 3, ".db") != 0 || fstatat(dirfd(stream), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            now - st.st_mtime < UNUSED_DAYS * 86400L)
+            continue;
+        for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+            char name[INDEX_NAME + 8];
+            snprintf(name, sizeof name, "%.67s%s", e->d_name, endings[i]);
+            unlinkat(dirfd(stream), name, 0);
+        }
+    }
+    if (stream)
+        closedir(stream);
+}
 
 static enum kg_status index_file(const char *root, const char *cache_dir, char out[KG_PATH_MAX], struct kg_error *err)
 {
@@ -26,6 +55,18 @@ static enum kg_status index_file(const char *root, const char *cache_dir, char o
     kg_digest_hex(&digest, name);
     if (n >= (int)sizeof dir || snprintf(out, KG_PATH_MAX, "%s/%s.db", dir, name) >= KG_PATH_MAX - 8)
         return kg_fail(err, KG_ERR_RANGE, "the path of the cache is too long; choose a shorter one with KEDGE_CACHE");
+    if (access(out, F_OK) != 0)
+        sweep(dir);
+    return KG_OK;
+}
+
+static enum kg_status open_turn(struct kg_index *index, const char *file, struct kg_error *err)
+{
+    char path[KG_PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.turn", file);
+    index->turn_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (index->turn_fd < 0)
+        return kg_fail(err, KG_ERR_IO, "cannot open %s: %s; mend its permissions, or choose another place with KEDGE_CACHE", path, strerror(errno));
     return KG_OK;
 }
 
@@ -35,13 +76,15 @@ enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_
     char file[KG_PATH_MAX];
     if (!index)
         return kg_fail_nomem(err, "opening the index of the repository");
-    git_libgit2_init();
-    index->root_fd = -1;
-    enum kg_status status = KG_OK;
-    if (!realpath(root, index->root) || (index->root_fd = open(index->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+    index->git = git_libgit2_init() > 0;
+    index->root_fd = index->turn_fd = -1;
+    enum kg_status status = index->git ? KG_OK : kg_fail_nomem(err, "starting libgit2");
+    if (status == KG_OK && (!realpath(root, index->root) || (index->root_fd = open(index->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0))
         status = kg_fail(err, errno == ENOENT || errno == ENOTDIR ? KG_ERR_NOT_FOUND : KG_ERR_IO, "cannot open directory %s: %s", root, strerror(errno));
     if (status == KG_OK)
         status = index_file(index->root, cache_dir, file, err);
+    if (status == KG_OK)
+        status = open_turn(index, file, err);
     if (status == KG_OK)
         status = kg_store_open(file, &index->store, err);
     if (status != KG_OK) {
@@ -58,10 +101,13 @@ void kg_index_close(struct kg_index *index)
         return;
     kg_catalog_free(index->catalog);
     kg_store_close(index->store);
+    if (index->turn_fd >= 0)
+        close(index->turn_fd);
     if (index->root_fd >= 0)
         close(index->root_fd);
+    if (index->git)
+        git_libgit2_shutdown();
     free(index);
-    git_libgit2_shutdown();
 }
 
 enum kg_status kg_index_mend(struct kg_index *index, struct kg_error *err)

@@ -10,6 +10,8 @@ struct kg_catalog;
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
     int root_fd;
+    bool git; /* libgit2 is initialised */
+    int turn_fd; /* locked (flock) by the one handle that refreshes */
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
 };

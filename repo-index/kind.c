@@ -52,9 +52,12 @@ static bool is_secret(const char *path, const char *name)
     };
     static const char *const code[] = { "*.c", "*.h", "*.cc", "*.cpp", "*.hpp", "*.go", "*.rs", "*.py", "*.js", "*.ts", "*.tsx", "*.jsx",
                                         "*.java", "*.kt", "*.rb", "*.php", "*.cs", "*.swift", "*.scala", "*.md", "*.rst", "*.html", NULL };
-    static const char *const below[] = { "*.docker/config.json", "*.aws/config", "*.kube/config", "*.ssh/*", "*.gnupg/*", NULL };
-    if (matches_any(below, path))
-        return !matches_any(open, name);
+    static const char *const places[] = { ".ssh/", ".gnupg/", ".aws/", ".kube/", ".docker/config.json", NULL };
+    for (size_t i = 0; places[i]; i++) {
+        const char *at = strstr(path, places[i]);
+        if (at && (at == path || at[-1] == '/'))
+            return !matches_any(open, name);
+    }
     return matches_any(names, name) && !matches_any(open, name) && !matches_any(code, name);
 }
 

@@ -5,13 +5,13 @@
 #include <string.h>
 
 #define BM25_K1 1.2
-#define BM25_B 0.5          /* long files of code are not verbose, only long: half of what texts get */
+#define BM25_B 0.3          /* long files of code are not verbose, only long: less than texts get */
 #define PART_WEIGHT 0.35    /* of a word that is only part of the identifier asked for */
 #define PAIR_WEIGHT 0.8
 #define PREFIX_WEIGHT 0.4   /* for longer words when the word itself is nowhere */
-#define DEFINED_WEIGHT 1.6
-#define DECLARED_WEIGHT 0.8
-#define NAME_WEIGHT 1.2     /* of a word in the file's name */
+#define DEFINED_WEIGHT 1.0
+#define DECLARED_WEIGHT 0.5
+#define NAME_WEIGHT 1.5     /* of a word in the file's name */
 #define DIRECTORY_WEIGHT 0.4
 
 struct adding {
@@ -286,13 +286,14 @@ enum kg_status kg_rank(struct kg_index *index, const struct kg_catalog *catalog,
 {
     struct ranking r = { .index = index, .catalog = catalog, .query = query, .err = err };
     *out = (struct kg_rank){ 0 };
-    enum kg_status status = allocate(&r, out) ? KG_OK : kg_fail_nomem(err, "searching the repository");
-    if (status == KG_OK) {
+    bool room = allocate(&r, out);
+    enum kg_status status = room ? KG_OK : kg_fail_nomem(err, "searching the repository");
+    if (room) {
         for (size_t i = 0; i < catalog->count; i++)
             r.lengths[catalog->files[i].doc] = catalog->mean_words > 0 ? catalog->files[i].words / catalog->mean_words : 1;
         status = rank_docs(&r);
     }
-    if (status == KG_OK) {
+    if (room && status == KG_OK) {
         for (size_t i = 0; i < catalog->count; i++) {
             uint32_t doc = catalog->files[i].doc;
             out->scores[i] = r.scores[doc];

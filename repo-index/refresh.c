@@ -1,5 +1,7 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "repo-index/arena.h"
@@ -7,6 +9,8 @@
 #include "repo-index/reader.h"
 
 #define COMMIT_SECONDS 1.0 /* readers see what was read so far; other writers wait no longer than this */
+
+#define STUCK_SECONDS 20.0
 
 struct refresh {
     struct kg_index *index;
@@ -184,6 +188,28 @@ static enum kg_status refresh_once(struct refresh *r)
     return status;
 }
 
+/* One refresh at a time: who comes second finds the work done. Waits as long as the other one gets on. */
+static enum kg_status take_turn(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
+{
+    double since = seconds();
+    uint64_t version = 0, now = 0;
+    while (flock(index->turn_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return kg_fail(err, KG_ERR_IO, "cannot lock the index of %s: %s", index->root, strerror(errno));
+        if (progress && progress(ctx, 0, 0))
+            return kg_fail(err, KG_ERR_CANCELLED, "stopped while another process reads the repository");
+        if (kg_store_version(index->store, &now, NULL) == KG_OK && now != version) {
+            version = now;
+            since = seconds();
+        }
+        if (seconds() - since > STUCK_SECONDS)
+            return kg_fail(err, KG_ERR_BUSY, "another process holds the index of %s and does not get on; end it, or try again", index->root);
+        struct timespec pause = { .tv_nsec = 5000000 };
+        nanosleep(&pause, NULL);
+    }
+    return KG_OK;
+}
+
 static void free_refresh(struct refresh *r)
 {
     kg_walk_free(&r->walk);
@@ -196,7 +222,11 @@ static void free_refresh(struct refresh *r)
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err)
 {
-    enum kg_status status = KG_OK;
+    enum kg_status status = take_turn(index, progress, ctx, err);
+    if (out)
+        *out = (struct kg_index_counts){ 0 };
+    if (status != KG_OK)
+        return status;
     for (int tries = 0; tries < 2; tries++) {
         struct refresh r = { .index = index, .progress = progress, .ctx = ctx, .err = err };
         status = refresh_once(&r);
@@ -208,5 +238,6 @@ enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ct
         if (tries == 0 && (status = kg_store_reset(index->store, err)) != KG_OK)
             break;
     }
+    flock(index->turn_fd, LOCK_UN);
     return status;
 }

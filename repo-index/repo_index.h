@@ -1,11 +1,16 @@
 /* A repository as the model should read it: the one header of this folder that others see.
  *
- * The worktree is walked with libgit2 (ignore rules, submodules); contents and paths are searchable with FTS5, with
- * identifiers split at case and underscores; files are chosen for a question within a token budget. The index is a
- * SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content digest, and can be
- * thrown away at any time. It knows nothing of models: token costs are estimated as bytes / KG_BYTES_PER_TOKEN.
+ * The worktree is walked as git lists it (ignore rules, tracked files by libgit2, submodules); contents and paths are
+ * searchable with FTS5, with identifiers split at case and underscores; files are chosen for a question within a token
+ * budget. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content
+ * digest, and can be thrown away at any time. It knows nothing of models: token costs are estimated as bytes /
+ * KG_BYTES_PER_TOKEN.
  *
- * Opaque handle, one thread at a time per handle; any number of handles and processes per repository.
+ * Repositories are hostile, whoever owns them: their configuration is never read, so nothing in it can run a program or
+ * widen what is read; the root is the directory that holds .git; links are not followed.
+ *
+ * Opaque handle, one thread at a time per handle; any number of handles and processes per repository. A question to a
+ * damaged index answers KG_ERR_CORRUPT once and leaves it empty; kg_index_refresh mends it by itself.
  */
 #ifndef KG_REPO_INDEX_H
 #define KG_REPO_INDEX_H
@@ -21,7 +26,8 @@
 
 struct kg_index;
 
-/* The root of the worktree that holds path (a directory); KG_ERR_NOT_FOUND outside any repository or in a bare one. */
+/* The root of the worktree that holds path (a directory), absolute and without links; KG_ERR_NOT_FOUND outside any
+ * repository or in a bare one. */
 enum kg_status kg_repo_root(const char *path, char out[KG_PATH_MAX], struct kg_error *err);
 
 /* cache_dir NULL = KG_PLACE_CACHE. Opens or makes the index; reads nothing of the worktree yet. */
@@ -33,12 +39,13 @@ struct kg_index_counts {
     uint64_t bytes;
     uint32_t fresh;     /* read by the last refresh; the others were known */
     uint32_t removed;   /* by the last refresh */
-    uint32_t ignored;   /* by ignore rules (directories count once) */
-    uint32_t binary, huge, generated, secret, unreadable, links; /* left out, by reason */
+    uint32_t ignored;   /* by ignore rules, git directories, repositories that are no submodules (directories count once) */
+    uint32_t binary, huge, generated, secret, unreadable, links; /* left out, by reason; vendored directories are generated */
     uint32_t submodules;
 };
 /* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
- * with KG_ERR_CANCELLED, what was read stays. */
+ * with KG_ERR_CANCELLED, what was read stays. While another handle or process refreshes, waits for its work (done and found
+ * 0); KG_ERR_BUSY when that one does not get on. Others see what was read so far about every second. */
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err);
 
@@ -58,14 +65,15 @@ struct kg_choice {
     const char *reason; /* "named in the question", "matches: sampler, logits" */
 };
 /* Whole files for a question, best first, whose estimated tokens sum to at most `tokens`. The same question over the same
- * files gives the same list. */
+ * files gives the same list. Paths are as the file system has them, for kg_index_read. */
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err);
 
-/* Paths whose characters match the pattern in order, best first: for @path completion. */
+/* Paths whose characters match the pattern in order, best first: for @path completion. An upper-case letter matches only
+ * itself; the empty pattern matches all. Paths are as the file system has them. */
 enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
 
 /* Reads a file of the worktree beneath the root: relative path, no links followed, no "..", no gitdir in any spelling, regular
- * files only. secret is set for names that look like credentials. The caller frees *out. */
+ * files only. secret is set for what looks like credentials by its name or first line. The caller frees *out. */
 enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err);
 
 #endif

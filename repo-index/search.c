@@ -12,7 +12,7 @@
 struct candidate {
     const struct kg_catalog_file *file;
     double score;
-    struct kg_best_line line;
+    struct kg_best_line *line; /* of those that were looked at */
 };
 
 static void parse_words(struct kg_query *query, const char *words)
@@ -50,30 +50,48 @@ static struct candidate *candidates_of(const struct kg_catalog *catalog, const s
     return all;
 }
 
-static void look_at_lines(struct kg_index *index, struct candidate *all, size_t count, const struct kg_query *query, const char *phrase)
+static void look_at_lines(struct kg_index *index, struct candidate *all, struct kg_best_line *lines, size_t count, const struct kg_query *query,
+                          const char *phrase)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < count && bytes < LOOK_BYTES; i++) {
+    for (size_t i = 0; i < count; i++) {
         char *text = NULL;
         size_t length = 0;
-        if (kg_read_beneath(index->root_fd, all[i].file->path, KG_INDEX_FILE_MAX, &text, &length, NULL) != KG_OK)
+        all[i].line = &lines[i];
+        if (bytes >= LOOK_BYTES || kg_read_beneath(index->root_fd, all[i].file->path, KG_INDEX_FILE_MAX, &text, &length, NULL) != KG_OK)
             continue;
-        kg_best_line_of(text, length, query, phrase, &all[i].line);
-        all[i].score += LINE_WEIGHT * all[i].line.score;
+        kg_best_line_of(text, length, query, phrase, &lines[i]);
+        all[i].score += LINE_WEIGHT * lines[i].score;
         bytes += length;
         free(text);
     }
 }
 
-static void report(const struct candidate *all, size_t count, uint32_t limit, int (*each)(void *ctx, const struct kg_index_match *), void *ctx)
+static void report(const struct candidate *all, size_t count, int (*each)(void *ctx, const struct kg_index_match *), void *ctx)
 {
-    for (size_t i = 0; i < count && i < limit; i++) {
+    for (size_t i = 0; i < count; i++) {
         char path[4 * KG_PATH_MAX];
         kg_printable(path, sizeof path, all[i].file->path, strlen(all[i].file->path));
-        struct kg_index_match match = { .path = path, .score = all[i].score, .line = all[i].line.line, .text = all[i].line.text };
+        struct kg_index_match match = { .path = path, .score = all[i].score, .line = all[i].line->line, .text = all[i].line->text };
         if (each(ctx, &match))
             return;
     }
+}
+
+static enum kg_status report_best(struct kg_index *index, struct candidate *all, size_t count, uint32_t limit, const struct kg_query *query,
+                                  const char *words, int (*each)(void *ctx, const struct kg_index_match *), void *ctx, struct kg_error *err)
+{
+    size_t looked = limit > LOOK_AT_LEAST ? limit : LOOK_AT_LEAST;
+    looked = looked < count ? looked : count;
+    struct kg_best_line *lines = calloc(looked + 1, sizeof *lines);
+    if (!lines)
+        return kg_fail_nomem(err, "searching the repository");
+    look_at_lines(index, all, lines, looked, query, words);
+    if (looked)
+        qsort(all, looked, sizeof *all, better);
+    report(all, limit < looked ? limit : looked, each, ctx);
+    free(lines);
+    return KG_OK;
 }
 
 static enum kg_status search(struct kg_index *index, const char *words, uint32_t limit, int (*each)(void *ctx, const struct kg_index_match *),
@@ -92,17 +110,12 @@ static enum kg_status search(struct kg_index *index, const char *words, uint32_t
     if (status == KG_OK)
         status = kg_rank(index, catalog, &query, &rank, err);
     kg_store_rollback(index->store);
-    if (status == KG_OK && !(all = candidates_of(catalog, &rank, &count)))
+    all = status == KG_OK ? candidates_of(catalog, &rank, &count) : NULL;
+    if (status == KG_OK && !all)
         status = kg_fail_nomem(err, "searching the repository");
     kg_rank_free(&rank);
-    if (status == KG_OK) {
-        size_t looked = limit > LOOK_AT_LEAST ? limit : LOOK_AT_LEAST;
-        looked = looked < count ? looked : count;
-        look_at_lines(index, all, looked, &query, words);
-        if (looked)
-            qsort(all, looked, sizeof *all, better);
-        report(all, count, limit, each, ctx);
-    }
+    if (all)
+        status = report_best(index, all, count, limit, &query, words, each, ctx, err);
     free(all);
     return status;
 }

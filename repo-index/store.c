@@ -39,7 +39,8 @@ static const char schema[] =
     "CREATE TABLE file(path BLOB PRIMARY KEY, kind INTEGER NOT NULL, doc INTEGER NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,"
     " ctime INTEGER) WITHOUT ROWID;"
     "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, words INTEGER NOT NULL, lines INTEGER NOT NULL);"
-    "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');";
+    "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
+    "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
 static enum kg_status failed(struct kg_store *store, int code, struct kg_error *err)
 {
@@ -129,6 +130,7 @@ static enum kg_status claim_file(const char *path, struct kg_error *err)
                        strerror(errno));
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || ((st.st_mode & 077U) && fchmod(fd, 0600) != 0))
         status = kg_fail(err, KG_ERR_IO, "%s is not a file of ours; remove it, or choose another place with KEDGE_CACHE", path);
+    futimens(fd, NULL); /* used now */
     close(fd);
     return status;
 }
@@ -146,7 +148,8 @@ static enum kg_status connect_file(struct kg_store *store, struct kg_error *err)
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     if (!kg_store_add_tokenizer(store->db))
         return kg_fail(err, KG_ERR_UNSUPPORTED, "this SQLite has no FTS5; install one that has");
-    return run(store, "PRAGMA secure_delete = OFF; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY", err);
+    return run(store, "PRAGMA secure_delete = OFF; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
+                      "PRAGMA journal_size_limit = 16777216", err);
 }
 
 static enum kg_status make_schema(struct kg_store *store, struct kg_error *err)

@@ -121,12 +121,14 @@ static struct kg_ignore_rules *personal_rules(void)
     char path[KG_PATH_MAX] = "";
     git_config *config = NULL;
     git_buf named = { 0 };
+    const char *xdg = getenv("XDG_CONFIG_HOME");
+    const char *home = getenv("HOME");
     if (git_config_open_default(&config) == 0 && git_config_get_path(&named, config, "core.excludesfile") == 0)
         snprintf(path, sizeof path, "%s", named.ptr);
-    else if (getenv("XDG_CONFIG_HOME") && getenv("XDG_CONFIG_HOME")[0])
-        snprintf(path, sizeof path, "%s/git/ignore", getenv("XDG_CONFIG_HOME"));
-    else if (getenv("HOME"))
-        snprintf(path, sizeof path, "%s/.config/git/ignore", getenv("HOME"));
+    else if (xdg && xdg[0])
+        snprintf(path, sizeof path, "%s/git/ignore", xdg);
+    else if (home)
+        snprintf(path, sizeof path, "%s/.config/git/ignore", home);
     git_buf_dispose(&named);
     git_config_free(config);
     return path[0] ? rules_of_file(path) : NULL;

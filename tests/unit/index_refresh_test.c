@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -181,6 +182,41 @@ static void what_is_left_out_is_counted(void **state)
     assert_int_equal(counts.huge, 1);
 }
 
+/* Files that are written, moved, replaced by links and removed while they are read. */
+static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    index_repo_sh(&repo, "mkdir a b && for i in $(seq 60); do echo \"still $i\" > a/$i.txt; done");
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        char command[700];
+        snprintf(command, sizeof command,
+                 "cd %s && i=0; while [ $i -lt 400 ]; do n=$((i %% 60 + 1)); echo \"moving $i\" >> a/$n.txt; mv a/$n.txt b/ 2>/dev/null; mv b/$n.txt a/; "
+                 "rm -f b/x; ln -s ../../home b/x; rm b/x; mkdir b/x; echo y > b/x/y.txt; rm -r b/x; i=$((i+1)); done; echo final words > a/last.txt",
+                 repo.root);
+        _exit(system(command) != 0);
+    }
+    int code;
+    while (waitpid(child, &code, WNOHANG) == 0)
+        index_repo_refresh(index);
+    assert_int_equal(code, 0);
+    struct kg_index_counts counts = index_repo_refresh(index);
+    assert_int_equal(counts.files, 61);
+    struct index_found found;
+    index_repo_search(index, "final words", &found);
+    assert_string_equal(found.paths[0], "a/last.txt");
+    index_repo_search(index, "399", &found);
+    assert_true(index_found_has(&found, "a/40.txt"));
+    kg_index_close(index);
+    /* the same as one built from nothing */
+    snprintf(repo.cache, sizeof repo.cache, "%.140s/other", repo.base);
+    struct kg_index_counts anew = index_repo_counts(&repo);
+    assert_int_equal(anew.files, counts.files);
+    assert_int_equal(anew.bytes, counts.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(only_what_changed_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_search_names_the_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_stay_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_worktree_in_motion_is_read_right_in_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_left_out_is_counted, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

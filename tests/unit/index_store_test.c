@@ -10,8 +10,10 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -216,6 +218,79 @@ static void processes_share_the_file(void **state)
     expect_whole(200);
 }
 
+static void *refresh_thread(void *argument)
+{
+    uint32_t *fresh = argument;
+    struct kg_index *index = NULL;
+    struct kg_index_counts counts = { 0 };
+    if (kg_index_open(repo.root, repo.cache, &index, NULL) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, NULL) != KG_OK || counts.files != 200)
+        *fresh = 10000;
+    else
+        *fresh = counts.fresh;
+    kg_index_close(index);
+    return NULL;
+}
+
+static void who_comes_second_finds_the_work_done(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    uint32_t fresh[THREADS], sum = 0;
+    write_files(0, 200, "alpha");
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, refresh_thread, &fresh[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        sum += fresh[i];
+    }
+    assert_int_equal(sum, 200);
+}
+
+static int always_stop(void *ctx, uint32_t done, uint32_t found)
+{
+    (void)ctx;
+    return done + found < 1000000;
+}
+
+static void waiting_for_a_turn_can_be_stopped(void **state)
+{
+    (void)state;
+    char path[520];
+    struct kg_error err;
+    struct kg_index *index = index_repo_open(&repo);
+    index_path(path);
+    strcat(path, ".turn");
+    int other = open(path, O_RDWR);
+    assert_true(other >= 0);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    assert_int_equal(kg_index_refresh(index, always_stop, NULL, NULL, &err), KG_ERR_CANCELLED);
+    close(other);
+    assert_int_equal(kg_index_refresh(index, NULL, NULL, NULL, &err), KG_OK);
+    kg_index_close(index);
+}
+
+static void old_indexes_are_swept_away(void **state)
+{
+    (void)state;
+    struct kg_index_counts counts;
+    char path[512], other[700];
+    write_files(0, 3, "alpha");
+    counts = index_repo_counts(&repo);
+    assert_int_equal(counts.fresh, 3);
+    index_path(path);
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = time(NULL) - 100 * 86400L } };
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    index_repo_sh(&repo, "mkdir ../second && touch ../cache/index/unrelated && touch -d '1 year ago' ../cache/index/unrelated");
+    snprintf(other, sizeof other, "%s/second", repo.base);
+    struct kg_index *index;
+    assert_int_equal(kg_index_open(other, repo.cache, &index, NULL), KG_OK);
+    kg_index_close(index);
+    assert_int_equal(access(path, F_OK), -1);
+    index_repo_sh(&repo, "test -e ../cache/index/unrelated");
+    assert_int_equal(index_repo_counts(&repo).fresh, 3);
+}
+
 static void a_kill_leaves_an_index_that_opens(void **state)
 {
     (void)state;
@@ -373,6 +448,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_file_is_built_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_read_before_a_stop_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(processes_share_the_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_comes_second_finds_the_work_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(waiting_for_a_turn_can_be_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(old_indexes_are_swept_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_kill_leaves_an_index_that_opens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_texts_are_forgotten_at_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_branch_switched_to_and_fro_is_counted_right, set_up, tear_down),
