@@ -223,6 +223,26 @@ static void matmul_of_odd_widths(void **state)
     }
 }
 
+/* The largest sums of products that 8 bits can give, of either sign: nothing saturates. */
+static void matmul_of_extreme_codes(void **state)
+{
+    static const uint8_t codes[] = { 0x00, 0xff, 0x80, 0x7f, 0x08, 0xf0 };
+    for (size_t t = 0; t < QUANTISE_TYPES; t++) {
+        for (size_t p = 0; p < sizeof codes; p++) {
+            struct weights w = make_weights(quantise_types[t], 33, 512, QUANTISE_PLAIN, t + 10 * p);
+            quantise_set_codes(w.type, codes[p], (size_t)w.rows * w.cols, w.blocks);
+            for (size_t i = 0; i < (size_t)CONFORMANCE_ROWS * w.cols; i++) {
+                size_t row = i / w.cols;
+                w.x[i] = (row & 1 ? -1.0F : 1.0F) * (row % 7 == 3 && i & 1 ? -1.0F : 1.0F) * (float)(row + 1);
+            }
+            float want[CONFORMANCE_ROWS * 33], got[CONFORMANCE_ROWS * 33];
+            check_operation(*state, &matmul, &w, CONFORMANCE_ROWS, w.rows, -1, kg_type_name(w.type), want, got);
+            judge_elements(&w, want, got, kg_type_name(w.type));
+            free_weights(&w);
+        }
+    }
+}
+
 /* Rows of zeros, of one outlier, of very large and of very small numbers: each stands for itself. */
 static void matmul_of_uneven_activations(void **state)
 {
@@ -330,6 +350,7 @@ int main(void)
         cmocka_unit_test(matmul_of_every_type_and_shape),
         cmocka_unit_test(matmul_of_any_scales),
         cmocka_unit_test(matmul_of_odd_widths),
+        cmocka_unit_test(matmul_of_extreme_codes),
         cmocka_unit_test(matmul_of_uneven_activations),
         cmocka_unit_test(matmul_of_subnormal_activations),
         cmocka_unit_test(matmul_of_a_full_batch),

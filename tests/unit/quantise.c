@@ -215,3 +215,15 @@ void quantise_at_random(enum kg_type type, enum quantise_scales scales, uint64_t
             store_f16(block + 2, random_scale(scales, seed));
     }
 }
+
+void quantise_set_codes(enum kg_type type, uint8_t byte, size_t n, void *blocks)
+{
+    uint32_t elements = 1, bytes = 0;
+    if (!kg_type_layout(type, &elements, &bytes) || elements == 1)
+        return;
+    size_t from = type == KG_Q6_K ? 0 : type == KG_Q4_K || type == KG_Q5_K ? 16 : type == KG_Q4_1 || type == KG_Q5_1 ? 4 : 2;
+    size_t to = type == KG_Q6_K ? 192 : bytes;
+    uint8_t *block = blocks;
+    for (size_t i = 0; i < n; i += elements, block += bytes)
+        memset(block + from, byte, to - from);
+}

@@ -28,4 +28,7 @@ enum quantise_scales {
 };
 void quantise_at_random(enum kg_type type, enum quantise_scales scales, uint64_t *seed, size_t n, void *blocks);
 
+/* Sets every byte of codes, leaving scales as they are; nothing for types without codes. */
+void quantise_set_codes(enum kg_type type, uint8_t byte, size_t n, void *blocks);
+
 #endif
