@@ -12,6 +12,8 @@
  * 1 <= rows <= KG_ROWS_MAX. Arguments that violate a stated range are programming errors (assert), since
  * everything hostile was checked when the model file was read.
  *
+ * A broken model shows: a result that depends on a NaN, or is a product with an infinity, is not finite.
+ *
  * Invariance (DESIGN.md section 6): row r of every result depends on row r of the inputs and on what that
  * row sees only; not on how many rows are computed with it, on threads, or on how work was cut.
  *

@@ -280,8 +280,9 @@ static void quantise(struct kg_activations *out, const float *x, uint32_t row)
         const float inverse = some ? 127 / largest : 0, scale = some ? largest / 127 : 0;
         int32_t sum0 = v_store_s8(q, v_mul(a, v_set(inverse)));
         int32_t sum1 = v_store_s8(q + 16, v_mul(b, v_set(inverse)));
-        out->scales[at] = scale;
-        out->sums[at] = v_sum(v_add(a, b));
+        const float sum = v_sum(v_add(a, b));
+        out->scales[at] = isnan(sum) || isinf(largest) ? NAN : scale; /* codes cannot say that a number is none */
+        out->sums[at] = sum;
         out->half_sums[2 * at] = sum0;
         out->half_sums[2 * at + 1] = sum1;
     }

@@ -267,6 +267,26 @@ static void matmul_of_uneven_activations(void **state)
     }
 }
 
+/* What is no number stays none, in its row only: a broken model must show, not write. */
+static void matmul_of_what_is_no_number(void **state)
+{
+    static const float odd[] = { NAN, INFINITY, -INFINITY, -NAN };
+    for (size_t t = 0; t < QUANTISE_TYPES; t++) {
+        struct weights w = make_weights(quantise_types[t], 33, 512, QUANTISE_PLAIN, t + 3);
+        float clean[CONFORMANCE_ROWS * 33], got[CONFORMANCE_ROWS * 33];
+        check_operation(*state, &matmul, &w, CONFORMANCE_ROWS, w.rows, -1, kg_type_name(w.type), NULL, clean);
+        for (size_t r = 1; r < CONFORMANCE_ROWS; r += 3)
+            w.x[r * w.cols + 37 * r % w.cols] = odd[r % 4];
+        check_operation(*state, &matmul, &w, CONFORMANCE_ROWS, w.rows, -1, kg_type_name(w.type), NULL, got);
+        for (size_t i = 0; i < (size_t)CONFORMANCE_ROWS * w.rows; i++) {
+            bool broken = i / w.rows % 3 == 1;
+            if (broken ? isfinite(got[i]) : memcmp(&got[i], &clean[i], sizeof *got) != 0)
+                fail_msg("matmul, %s: row %zu, element %zu is %g", kg_type_name(w.type), i / w.rows, i % w.rows, (double)got[i]);
+        }
+        free_weights(&w);
+    }
+}
+
 /* Numbers so small that a scale or its reciprocal leaves the range of f32 give a result as small, not NaN. */
 static void matmul_of_subnormal_activations(void **state)
 {
@@ -353,6 +373,7 @@ int main(void)
         cmocka_unit_test(matmul_of_extreme_codes),
         cmocka_unit_test(matmul_of_uneven_activations),
         cmocka_unit_test(matmul_of_subnormal_activations),
+        cmocka_unit_test(matmul_of_what_is_no_number),
         cmocka_unit_test(matmul_of_a_full_batch),
         cmocka_unit_test(embed_of_every_type),
     };

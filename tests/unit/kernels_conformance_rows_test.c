@@ -186,6 +186,31 @@ static void silu_of_extreme_gates(void **state)
     free_inputs(&in);
 }
 
+/* A NaN anywhere in a row shows in all of its norm, and in its own gate or sum. */
+static void what_is_no_number_shows(void **state)
+{
+    for (size_t c = 0; c < WIDTHS; c++) {
+        struct inputs in = make_inputs(3, widths[c], 1);
+        uint32_t at = in.cols * 2 / 3;
+        float *got = test_alloc((size_t)3 * in.cols, sizeof *got);
+        in.a[in.cols + at] = NAN;
+        struct rig rig = rig_open(*state, 2);
+        run_rmsnorm(&rig, &in, 0, 3, got);
+        for (uint32_t i = 0; i < 3 * in.cols; i++)
+            assert_int_equal(isfinite(got[i]) != 0, i / in.cols != 1);
+        run_silu_mul(&rig, &in, 0, 3, got);
+        for (uint32_t i = 0; i < 3 * in.cols; i++)
+            assert_int_equal(isfinite(got[i]) != 0, i != in.cols + at);
+        in.in_place = true;
+        run_add(&rig, &in, 0, 3, got);
+        for (uint32_t i = 0; i < 3 * in.cols; i++)
+            assert_int_equal(isfinite(got[i]) != 0, i != in.cols + at);
+        rig_close(&rig);
+        free(got);
+        free_inputs(&in);
+    }
+}
+
 static void rows_are_copied(void **state)
 {
     struct rig rig = rig_open(*state, 1);
@@ -388,6 +413,7 @@ int main(void)
         cmocka_unit_test(rmsnorm_of_all_heads_of_a_batch),
         cmocka_unit_test(silu_and_add_of_every_width),
         cmocka_unit_test(silu_of_extreme_gates),
+        cmocka_unit_test(what_is_no_number_shows),
         cmocka_unit_test(rows_are_copied),
         cmocka_unit_test(the_best_are_found),
     };

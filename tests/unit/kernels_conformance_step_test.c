@@ -234,6 +234,100 @@ static void steps_of_any_size_give_the_same_bits(void **state)
     }
 }
 
+/* A device may keep what it made of a buffer, as long as the buffer holds the same. */
+#define N 256
+
+struct hold {
+    struct rig rig;
+    struct kg_matrix *w[QUANTISE_TYPES];
+    struct kg_buffer *x, *other, *out, *ids;
+};
+
+static struct hold make_hold(const struct variant *variant)
+{
+    struct hold h = { .rig = rig_open(variant, 2) };
+    static float numbers[4 * N];
+    static uint8_t blocks[N * N * 4];
+    uint64_t seed = 21;
+    for (size_t t = 0; t < QUANTISE_TYPES; t++) {
+        quantise_at_random(quantise_types[t], QUANTISE_PLAIN, &seed, (size_t)N * N, blocks);
+        assert_int_equal(h.rig.b->matrix_create(h.rig.d, quantise_types[t], N, N, blocks, KG_USE_MATMUL | KG_USE_ROWS, &h.w[t], NULL), KG_OK);
+    }
+    seeded_normals(&seed, 1, numbers, (size_t)4 * N);
+    h.x = rig_upload(&h.rig, numbers, sizeof numbers);
+    h.other = rig_upload(&h.rig, numbers, sizeof numbers);
+    h.out = rig_upload(&h.rig, numbers, sizeof numbers);
+    h.ids = rig_upload(&h.rig, (int32_t[]){ 3, 1, 200, 77 }, 4 * sizeof(int32_t));
+    return h;
+}
+
+static void free_hold(struct hold *h)
+{
+    for (size_t t = 0; t < QUANTISE_TYPES; t++)
+        h->rig.b->matrix_free(h->rig.d, h->w[t]);
+    rig_free(&h->rig, h->x);
+    rig_free(&h->rig, h->other);
+    rig_free(&h->rig, h->out);
+    rig_free(&h->rig, h->ids);
+    rig_close(&h->rig);
+}
+
+/* Every way to change x, one after the other. */
+static bool change(struct hold *h, unsigned way)
+{
+    const struct kg_backend *b = h->rig.b;
+    struct kg_device *d = h->rig.d;
+    static float numbers[4 * N];
+    uint64_t seed = way;
+    seeded_normals(&seed, 1, numbers, (size_t)4 * N);
+    switch (way) {
+    case 0: b->write(d, h->x, 40, numbers, 44); return true;
+    case 1: b->embed(d, h->x, h->w[3], h->ids, 30, 4); return true;
+    case 2: b->rmsnorm(d, h->x, h->x, h->other, 1e-6F, 4, N); return true;
+    case 3: b->matmul(d, h->x, h->w[0], h->other, NULL, 4); return true;
+    case 4: b->add(d, h->x, h->other, 5); return true;
+    case 5: b->silu_mul(d, h->x, h->x, h->other, 300); return true;
+    case 6: b->copy_row(d, h->x, 0, h->other, 2, N); return true;
+    case 7: b->matmul(d, h->x, h->w[8], h->other, NULL, 4); return true;
+    case 8: /* another buffer, perhaps where the last one was */
+        rig_free(&h->rig, h->x);
+        h->x = rig_upload(&h->rig, numbers, sizeof numbers);
+        return true;
+    case 9: b->top(d, h->ids, h->x, h->other, 0, N, 4); return true;
+    default: return false;
+    }
+}
+
+/* The product with what x holds, as a device that knows nothing of it computes it. */
+static void check_product(const struct variant *variant, const struct hold *h, size_t type, uint32_t rows, unsigned way)
+{
+    static float x[4 * N], got[4 * N], want[4 * N];
+    const struct kg_backend *b = h->rig.b;
+    b->matmul(h->rig.d, h->out, h->w[type], h->x, NULL, rows);
+    assert_int_equal(b->read(h->rig.d, h->out, 0, got, rows * N * sizeof *got, NULL), KG_OK);
+    assert_int_equal(b->read(h->rig.d, h->x, 0, x, sizeof x, NULL), KG_OK);
+    struct hold fresh = make_hold(variant);
+    b->write(fresh.rig.d, fresh.x, 0, x, sizeof x);
+    b->matmul(fresh.rig.d, fresh.out, fresh.w[type], fresh.x, NULL, rows);
+    assert_int_equal(b->read(fresh.rig.d, fresh.out, 0, want, rows * N * sizeof *want, NULL), KG_OK);
+    free_hold(&fresh);
+    if (memcmp(got, want, rows * N * sizeof *got) != 0)
+        fail_msg("%s, %u rows: not the product with what the buffer holds after change %u", kg_type_name(quantise_types[type]), rows, way);
+}
+
+static void products_are_of_what_a_buffer_holds_now(void **state)
+{
+    struct hold h = make_hold(*state);
+    uint64_t seed = 6;
+    unsigned way = 0;
+    do {
+        for (size_t i = 0; i < (conformance_long() ? 20 : 3); i++)
+            check_product(*state, &h, seeded_below(&seed, QUANTISE_TYPES), 1 + seeded_below(&seed, 4), way);
+        check_product(*state, &h, 3 + way % 8, 4, way);
+    } while (change(&h, way++) && (check_product(*state, &h, 3 + (way - 1) % 8, 4, way - 1), true));
+    free_hold(&h);
+}
+
 struct errand {
     struct layer *layer;
     struct trace *trace;
@@ -271,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_of_any_size_give_the_same_bits),
+        cmocka_unit_test(products_are_of_what_a_buffer_holds_now),
         cmocka_unit_test(devices_work_side_by_side_in_other_threads),
     };
     return conformance_main(tests, sizeof tests / sizeof *tests);
