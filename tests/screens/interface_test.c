@@ -302,11 +302,19 @@ static void commands_work(void **state)
     ask(d, "/resume older talk");
     driver_wait_for(d, "It was older.^[[31337m");
     driver_wait_for(d, "stopped here");
+    ask(d, "/add run.c");
+    driver_wait_for(d, "read run.c, 29 tokens");
     ask(d, "/clear");
     driver_wait_for(d, "The one before is kept");
+    driver_wait_for(d, "1 file in context, 29 tokens; /files lists them");
+    ask(d, "anything");
+    driver_wait_for(d, "You asked: anything");
+    ask(d, "/save kept again");
+    driver_wait_for(d, "this conversation is kept as kept again");
     ask(d, "/quit");
     assert_int_equal(driver_wait_exit(d), 0);
     assert_restored(d);
+    assert_true(driver_shows(d, "Go on with it: kedge --session 'kept again'"));
     driver_free(d);
 }
 

@@ -98,6 +98,9 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
     case KG_EVENT_SESSION:
         take_session(ui, event->text);
         break;
+    case KG_EVENT_NAMED:
+        snprintf(ui->session, sizeof ui->session, "%s", event->text);
+        break;
     case KG_EVENT_ENTRY:
         take_entry(ui, event);
         break;

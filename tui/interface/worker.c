@@ -62,17 +62,27 @@ static void tell_counts(struct kg_worker *worker)
 
 static void tell_conversation(struct kg_worker *worker)
 {
+    char text[128], count[KG_FIGURE];
+    uint64_t tokens = 0;
+    unsigned files = 0;
     kg_tell(worker->events, KG_EVENT_SESSION, kg_session_name(worker->session));
     size_t parts = kg_session_parts(worker->session);
     for (size_t i = 0; i < parts; i++) {
         struct kg_part part = kg_session_part(worker->session, i);
-        if (part.kind == KG_PART_FILE)
+        if (part.kind == KG_PART_FILE) {
+            files += !part.dropped;
+            tokens += part.dropped ? 0 : part.tokens;
             continue;
+        }
         enum kg_entry_kind entry = part.kind == KG_PART_TURN ? KG_ENTRY_QUESTION : KG_ENTRY_ANSWER;
         if (part.text && part.length > 0)
             kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
         if (part.partial)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
+    }
+    if (files) {
+        snprintf(text, sizeof text, "%u file%s in context, %s tokens; /files lists them", files, files == 1 ? "" : "s", kg_figure_count(count, tokens));
+        kg_tell_entry(worker->events, KG_ENTRY_READING, text, strlen(text), NULL);
     }
     kg_worker_tell_files(worker);
     tell_counts(worker);
@@ -272,6 +282,7 @@ static void save(struct kg_worker *worker, const char *name)
         tell_error(worker, err.text);
         return;
     }
+    kg_tell(worker->events, KG_EVENT_NAMED, kg_session_name(worker->session));
     snprintf(text, sizeof text, "this conversation is kept as %s", kg_session_name(worker->session));
     kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
 }
