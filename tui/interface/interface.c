@@ -18,6 +18,7 @@
 #include "tui/screen/restore.h"
 
 #define FRAME_S (1.0 / 60)
+#define ECHO_S 0.004 /* what a key changes is shown sooner */
 #define READ_AT_ONCE 65536
 
 double kg_interface_seconds(void)
@@ -115,7 +116,7 @@ static void draw(struct kg_interface *ui)
     ui->status.seconds = now - ui->doing_since;
     kg_view_draw(&ui->view, ui->screen);
     kg_terminal_show(ui->terminal, ui->screen);
-    ui->dirty = false;
+    ui->dirty = ui->typed = false;
 }
 
 static void take_typed(struct kg_interface *ui)
@@ -142,7 +143,7 @@ static int patience(const struct kg_interface *ui, double last_frame)
 {
     double wait = -1;
     if (ui->dirty) {
-        wait = FRAME_S - (kg_interface_seconds() - last_frame);
+        wait = (ui->typed ? ECHO_S : FRAME_S) - (kg_interface_seconds() - last_frame);
         wait = wait < 0 ? 0 : wait;
     } else if (ui->status.doing != KG_DOING_NOTHING || ui->status.hint) {
         wait = 0.5;
@@ -177,7 +178,7 @@ static void loop(struct kg_interface *ui)
             ui->dirty = true;
         if (ui->status.hint && now > ui->hint_until)
             ui->dirty = true;
-        if (ui->dirty && kg_interface_seconds() - last_frame >= FRAME_S) {
+        if (ui->dirty && kg_interface_seconds() - last_frame >= (ui->typed ? ECHO_S : FRAME_S)) {
             last_frame = kg_interface_seconds();
             draw(ui);
         }

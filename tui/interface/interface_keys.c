@@ -263,7 +263,7 @@ static void page(struct kg_interface *ui, int direction)
 void kg_interface_key(void *ctx, const struct kg_key *key)
 {
     struct kg_interface *ui = ctx;
-    ui->dirty = true;
+    ui->dirty = ui->typed = true;
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
     switch (key->code) {

@@ -46,6 +46,7 @@ struct kg_interface {
     double doing_since, answer_since, hint_until;
     unsigned pieces;   /* of the answer that streams */
     bool dirty, quit;
+    bool typed;        /* dirty by a key */
     bool first_hint;   /* Ctrl-C was pressed a moment ago: the next one quits */
 };
 
