@@ -143,9 +143,7 @@ void kg_kv_file_damaged(struct kg_kv_store *store)
 {
     struct kg_error err = { .text = "" };
     kg_kv_file_close(store);
-    for (size_t i = 0; i < store->use_count; i++)
-        kg_kv_lock_drop(store->lock, store->uses[i].id);
-    store->use_count = 0;
+    kg_kv_forget_uses(store);
     enum kg_status status = kg_kv_lock_enter(store->lock, 1000, &err);
     if (status == KG_OK) {
         if (kg_kv_lock_alone(store->lock)) {
@@ -233,20 +231,15 @@ enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key
     return status;
 }
 
-enum kg_status kg_kv_buffers(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err)
+enum kg_status kg_kv_page_buffer(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err)
 {
     if (store->page_room >= layout->page_bytes)
         return KG_OK;
-    uint8_t *page = sqlite3_malloc64(layout->page_bytes), *part = sqlite3_malloc64(KG_KV_ROW_MAX);
-    if (!page || !part) {
-        sqlite3_free(page);
-        sqlite3_free(part);
+    uint8_t *page = sqlite3_malloc64(layout->page_bytes);
+    if (!page)
         return kg_fail_nomem(err, "using the cache");
-    }
     sqlite3_free(store->page);
-    sqlite3_free(store->part);
     store->page = page;
-    store->part = part;
     store->page_room = layout->page_bytes;
     return KG_OK;
 }
@@ -254,13 +247,33 @@ enum kg_status kg_kv_buffers(struct kg_kv_store *store, const struct kg_kv_layou
 void kg_kv_note(struct kg_kv_store *store, enum kg_kv_notice kind, const char *text, ...)
 {
     va_list args;
-    if (store->seen[kind])
-        return;
-    va_start(args, text);
-    kg_failv(&store->notices[kind], KG_OK, text, args);
-    va_end(args);
-    store->pending[kind] = true;
-    store->seen[kind] = kind != KG_KV_ASIDE && kind != KG_KV_DAMAGED;
+    pthread_mutex_lock(&store->state);
+    if (!store->seen[kind]) {
+        va_start(args, text);
+        kg_failv(&store->notices[kind], KG_OK, text, args);
+        va_end(args);
+        store->pending[kind] = true;
+        store->seen[kind] = kind != KG_KV_ASIDE && kind != KG_KV_DAMAGED;
+    }
+    pthread_mutex_unlock(&store->state);
+}
+
+/* How long nothing is saved after a disk was full or failed. */
+#define PAUSE_S 60
+
+void kg_kv_pause(struct kg_kv_store *store)
+{
+    pthread_mutex_lock(&store->state);
+    store->paused_until = kg_kv_monotonic() + PAUSE_S;
+    pthread_mutex_unlock(&store->state);
+}
+
+bool kg_kv_accepts(struct kg_kv_store *store)
+{
+    pthread_mutex_lock(&store->state);
+    bool accepts = kg_kv_monotonic() >= store->paused_until;
+    pthread_mutex_unlock(&store->state);
+    return accepts;
 }
 
 enum kg_status kg_kv_excuse(struct kg_kv_store *store, enum kg_status status, const struct kg_error *why, struct kg_error *err)
@@ -279,11 +292,11 @@ enum kg_status kg_kv_excuse(struct kg_kv_store *store, enum kg_status status, co
         kg_kv_note(store, KG_KV_BUSY, "another kedge is using the cache; what was read just now was not taken from it or saved");
         break;
     case KG_ERR_FULL:
-        store->paused_until = kg_kv_monotonic() + 60;
+        kg_kv_pause(store);
         kg_kv_note(store, KG_KV_DISK_FULL, "the disk of %s is full; what is read now is not saved until there is room", store->path);
         break;
     default:
-        store->paused_until = kg_kv_monotonic() + 60;
+        kg_kv_pause(store);
         kg_kv_note(store, KG_KV_FAILED, "the cache does not work now: %s", why->text);
     }
     return KG_OK;

@@ -1,7 +1,9 @@
-/* The open kv.db, as the parts of the store see it: connection, statements, blocks in use, notices. */
+/* The open kv.db, as the parts of the store see it: connection, statements, blocks in use, notices. What takes a store
+ * and returns a status is called with `file` held. */
 #ifndef KG_ENGINE_KV_FILE_H
 #define KG_ENGINE_KV_FILE_H
 
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 
@@ -43,31 +45,46 @@ enum kg_kv_sql {
 
 /* A block that this process loaded or saved. */
 struct kg_kv_use {
-    int64_t id;
     struct kg_digest key;
+    int64_t id;    /* 0: not in the file yet */
     uint32_t hits; /* not yet written */
-    bool leased;
+    bool leased;   /* a session uses it */
+    /* The first so many tokens are in the file or on their way there, if they are these. */
+    uint32_t handed;
+    struct kg_digest handed_ids;
 };
 
 enum kg_kv_notice { KG_KV_ASIDE, KG_KV_DAMAGED, KG_KV_DISK_FULL, KG_KV_BUSY, KG_KV_BUDGET, KG_KV_FAILED, KG_KV_NOTICES };
 
 #define KG_KV_PATH (KG_PATH_MAX + 33)
 
+/* Two locks. `file` is held by whoever uses the connection: a caller, or the writer for one transaction; `state` by
+ * whoever looks at what stands behind it below, for moments, and is never held while waiting for `file`. */
 struct kg_kv_store {
     char directory[KG_PATH_MAX], path[KG_KV_PATH];
     uint64_t budget;
-    int lock;    /* kv.lock */
+    int lock; /* kv.lock */
+
+    pthread_mutex_t file;
     sqlite3 *db; /* NULL: the file became unusable; everything is a miss and nothing is saved */
     uint64_t db_page;
     sqlite3_stmt *statements[KG_KV_SQL_COUNT];
+    uint8_t *page; /* host memory for one page */
+    size_t page_room;
+
+    pthread_mutex_t state;
+    pthread_cond_t changed;
     struct kg_kv_use *uses;
     size_t use_count, use_room;
     struct kg_error notices[KG_KV_NOTICES];
     bool pending[KG_KV_NOTICES], seen[KG_KV_NOTICES];
     char shown[KG_ERROR_TEXT];
     int64_t paused_until; /* of CLOCK_MONOTONIC, in seconds; nothing is written before */
-    uint8_t *page, *part; /* host memory for one page and one part */
-    size_t page_room;
+    struct kg_kv_job *jobs, **last_job, *writing; /* waiting, and in the writer's hands */
+    size_t queued_bytes;
+    unsigned callers; /* waiting for `file`: the writer lets them pass */
+    bool started, ending;
+    pthread_t writer;
 };
 
 /* Opens or replaces kv.db; inside the gate of kv.lock. */
@@ -101,10 +118,20 @@ struct kg_kv_found {
 };
 enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key, struct kg_kv_found *out, struct kg_error *err);
 
-/* Notes that a session of this process uses a block. */
-enum kg_status kg_kv_use(struct kg_kv_store *store, int64_t id, const struct kg_digest *key, bool hit, struct kg_error *err);
-bool kg_kv_in_use(const struct kg_kv_store *store, int64_t id);
-/* Writes the hits; inside a transaction, and again if that is rolled back. */
+/* `file` held for as long as a caller of the store works. */
+void kg_kv_enter(struct kg_kv_store *store);
+void kg_kv_leave(struct kg_kv_store *store);
+
+/* Notes that a session of this process uses a block, and leases it once it has a number. id 0: not in the file yet. */
+enum kg_status kg_kv_use(struct kg_kv_store *store, const struct kg_digest *key, int64_t id, bool hit, struct kg_error *err);
+/* Which tokens of it need not be handed to the writer again. */
+void kg_kv_set_handed(struct kg_kv_store *store, const struct kg_digest *key, uint32_t tokens, const struct kg_digest *ids);
+uint32_t kg_kv_handed(struct kg_kv_store *store, const struct kg_block *block);
+/* The writer stored it under this number; keeps the lease if a session still uses it. */
+void kg_kv_stored(struct kg_kv_store *store, const struct kg_digest *key, int64_t id);
+bool kg_kv_in_use(struct kg_kv_store *store, int64_t id);
+void kg_kv_forget_uses(struct kg_kv_store *store);
+/* Writes the hits inside a transaction; written when it is committed. */
 enum kg_status kg_kv_write_hits(struct kg_kv_store *store, struct kg_error *err);
 void kg_kv_hits_written(struct kg_kv_store *store);
 
@@ -115,12 +142,15 @@ enum kg_status kg_kv_make_room(struct kg_kv_store *store, uint64_t bytes, bool *
 /* Returns all but `kept` free bytes of the file to the file system, in small steps. */
 enum kg_status kg_kv_give_back(struct kg_kv_store *store, uint64_t kept, struct kg_error *err);
 
-/* Buffers for one page of this layout. */
-enum kg_status kg_kv_buffers(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err);
+/* Room for one page of this layout. */
+enum kg_status kg_kv_page_buffer(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err);
 
+/* Whether anything may be saved now. */
+bool kg_kv_accepts(struct kg_kv_store *store);
+void kg_kv_pause(struct kg_kv_store *store);
 /* What the person should see, once per kind. */
 void kg_kv_note(struct kg_kv_store *store, enum kg_kv_notice kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Turns the failure of a cache into a notice: only KG_ERR_NOMEM is left as a failure. */
+/* Turns the failure of a cache into a notice: only KG_ERR_NOMEM is left as a failure. `file` is held. */
 enum kg_status kg_kv_excuse(struct kg_kv_store *store, enum kg_status status, const struct kg_error *why, struct kg_error *err);
 
 uint64_t kg_kv_now(void);       /* seconds since 1970 */

@@ -1,7 +1,7 @@
 /* From rows to a block: nothing reaches the block's pages before its checksum and its token ids agree. */
 #include <string.h>
 
-#include "engine/cache/kv_file.h"
+#include "engine/cache/kv_job.h"
 
 struct loading {
     struct kg_kv_store *store;
@@ -74,26 +74,24 @@ static enum kg_status gather(struct loading *l, sqlite3_stmt *rows, uint32_t pag
     return KG_OK;
 }
 
+/* From the first page on, even where the block has its own: keys and values follow from all ids before them. */
 static enum kg_status load_pages(struct loading *l, sqlite3_stmt *rows, struct kg_error *err)
 {
-    uint32_t page = kg_block_ready(l->block) / KG_PAGE;
+    uint32_t common = KG_PAGE;
     enum kg_status status = KG_OK;
-    sqlite3_bind_int64(rows, 1, KG_KV_ROW_ID(l->found.id, page, 0));
+    sqlite3_bind_int64(rows, 1, KG_KV_ROW_ID(l->found.id, 0, 0));
     sqlite3_bind_int64(rows, 2, KG_KV_ROW_ID(l->found.id + 1, 0, 0) - 1);
-    while (status == KG_OK && kg_block_ready(l->block) < l->wanted) {
-        uint32_t first = page * KG_PAGE, common = 0;
+    for (uint32_t page = 0; status == KG_OK && common == KG_PAGE && page * KG_PAGE < l->wanted; page++) {
         const void *bytes = NULL;
         status = gather(l, rows, page, &bytes, &common, err);
-        if (status != KG_OK || first + common <= kg_block_ready(l->block))
-            break;
-        status = kg_block_reserve(l->block, first + common, err);
-        if (status != KG_OK)
-            break;
-        kg_block_import(l->block, page, bytes);
-        kg_block_set_ready(l->block, first + common);
-        if (common < KG_PAGE)
-            break;
-        page++;
+        uint32_t upto = page * KG_PAGE + common;
+        if (status != KG_OK || common == 0 || upto <= kg_block_ready(l->block))
+            continue;
+        status = kg_block_reserve(l->block, upto, err);
+        if (status == KG_OK) {
+            kg_block_import(l->block, page, bytes);
+            kg_block_set_ready(l->block, upto);
+        }
     }
     return status;
 }
@@ -105,37 +103,61 @@ static enum kg_status load(struct loading *l, struct kg_error *err)
     if (status != KG_OK || l->found.id == 0)
         return status;
     l->wanted = l->found.ready < kg_block_tokens(l->block) ? l->found.ready : kg_block_tokens(l->block);
-    if (kg_block_ready(l->block) >= l->wanted)
-        return kg_kv_use(l->store, l->found.id, kg_block_key(l->block), false, err);
     uint32_t before = kg_block_ready(l->block);
-    status = kg_kv_buffers(l->store, &l->layout, err);
-    sqlite3_stmt *rows = status == KG_OK ? kg_kv_statement(l->store, KG_KV_ROWS) : NULL;
-    if (status == KG_OK && !rows)
-        status = kg_db_fail(l->store->db, sqlite3_errcode(l->store->db), "reading the cache", err);
-    if (status == KG_OK)
-        status = load_pages(l, rows, err);
-    sqlite3_reset(rows);
-    /* pages that it read are the block's, whatever came behind them */
-    enum kg_status used = kg_kv_use(l->store, l->found.id, kg_block_key(l->block), kg_block_ready(l->block) > before,
+    if (before < l->wanted) {
+        status = kg_kv_page_buffer(l->store, &l->layout, err);
+        sqlite3_stmt *rows = status == KG_OK ? kg_kv_statement(l->store, KG_KV_ROWS) : NULL;
+        if (status == KG_OK && !rows)
+            status = kg_db_fail(l->store->db, sqlite3_errcode(l->store->db), "reading the cache", err);
+        if (status == KG_OK)
+            status = load_pages(l, rows, err);
+        sqlite3_reset(rows);
+    }
+    /* pages that were read are the block's, whatever came behind them */
+    enum kg_status used = kg_kv_use(l->store, kg_block_key(l->block), l->found.id, kg_block_ready(l->block) > before,
                                     status == KG_OK ? err : NULL);
     return status == KG_OK ? used : status;
 }
 
-enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err)
+/* What was loaded need not be saved again, and what was not there must be. */
+static void note_loaded(const struct loading *l)
 {
+    uint32_t ready = kg_block_ready(l->block);
+    struct kg_digest ids = kg_digest_of(kg_block_ids(l->block), ready * sizeof(int32_t));
+    kg_kv_set_handed(l->store, kg_block_key(l->block), ready, &ids);
+}
+
+static enum kg_status load_or_excuse(struct loading *l, struct kg_error *err)
+{
+    struct kg_kv_store *store = l->store;
     struct kg_error why = { .text = "" };
-    struct loading l = { .store = store, .block = block, .layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block))) };
-    *ready = kg_block_ready(block);
-    if (!store->db || kg_block_tokens(block) == 0)
+    uint32_t before = kg_block_ready(l->block);
+    if (!store->db)
         return KG_OK;
     enum kg_status status = kg_db_exec(store->db, "BEGIN", &why);
     if (status == KG_OK)
-        status = load(&l, &why);
+        status = load(l, &why);
     kg_db_rollback(store->db);
-    *ready = kg_block_ready(block);
-    if (status == KG_OK && l.damaged) {
-        kg_kv_note(store, KG_KV_DAMAGED, "the cached reading of '%s' was damaged; it was removed and is read again", l.found.title);
-        status = kg_kv_remove_block(store, l.found.id, false, &why);
+    if (before == 0)
+        note_loaded(l);
+    if (status == KG_OK && l->damaged) {
+        kg_kv_note(store, KG_KV_DAMAGED, "the cached reading of '%s' was damaged; it was removed and is read again", l->found.title);
+        kg_kv_set_handed(store, kg_block_key(l->block), 0, NULL);
+        status = kg_kv_remove_block(store, l->found.id, false, &why);
     }
     return kg_kv_excuse(store, status, &why, err);
+}
+
+enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err)
+{
+    struct loading l = { .store = store, .block = block, .layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block))) };
+    enum kg_status status = KG_OK;
+    if (kg_block_tokens(block)) {
+        kg_kv_drain(store, kg_block_key(block));
+        kg_kv_enter(store);
+        status = load_or_excuse(&l, err);
+        kg_kv_leave(store);
+    }
+    *ready = kg_block_ready(block);
+    return status;
 }

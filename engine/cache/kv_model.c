@@ -87,13 +87,31 @@ static bool is_settled(const struct identity *identity)
     return ns - last > INT64_C(2000000000);
 }
 
+static bool recall_locked(struct kg_kv_store *store, const struct identity *identity, struct kg_digest *out)
+{
+    kg_kv_enter(store);
+    bool known = recall(store, identity, out);
+    kg_kv_leave(store);
+    return known;
+}
+
+static enum kg_status remember_locked(struct kg_kv_store *store, const struct identity *identity, const struct kg_digest *digest,
+                                      struct kg_error *err)
+{
+    struct kg_error why = { .text = "" };
+    kg_kv_enter(store);
+    enum kg_status status = store->db ? remember(store, identity, digest, &why) : KG_OK;
+    status = kg_kv_excuse(store, status, &why, err);
+    kg_kv_leave(store);
+    return status;
+}
+
 enum kg_status kg_kv_store_model_digest(struct kg_kv_store *store, const char *path, struct kg_digest *out,
                                         int (*progress)(void *ctx, uint64_t done), void *ctx, struct kg_error *err)
 {
     struct identity before, after;
-    struct kg_error why = { .text = "" };
     enum kg_status status = identify(path, &before, err);
-    if (status != KG_OK || recall(store, &before, out))
+    if (status != KG_OK || recall_locked(store, &before, out))
         return status;
     bool settled = is_settled(&before);
     status = kg_digest_file(path, out, progress, ctx, err);
@@ -103,7 +121,5 @@ enum kg_status kg_kv_store_model_digest(struct kg_kv_store *store, const char *p
         return status;
     if (memcmp(&before, &after, sizeof before) != 0)
         return kg_fail(err, KG_ERR_CHANGED, "%s changed while it was checked; try again when it is complete", path);
-    if (!settled || !store->db)
-        return KG_OK;
-    return kg_kv_excuse(store, remember(store, &before, out, &why), &why, err);
+    return settled ? remember_locked(store, &before, out, err) : KG_OK;
 }

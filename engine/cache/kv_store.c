@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "engine/cache/kv_file.h"
+#include "engine/cache/kv_job.h"
 #include "engine/cache/kv_lock.h"
 
 #define DEFAULT_BUDGET ((uint64_t)8 << 30)
@@ -53,6 +53,10 @@ enum kg_status kg_kv_store_open(const char *directory, uint64_t budget, struct k
     if (!store)
         return kg_fail_nomem(err, "opening the cache");
     store->lock = -1;
+    store->last_job = &store->jobs;
+    pthread_mutex_init(&store->file, NULL);
+    pthread_mutex_init(&store->state, NULL);
+    pthread_cond_init(&store->changed, NULL);
     enum kg_status status = open_in(store, directory, err);
     if (status != KG_OK) {
         kg_kv_store_close(store);
@@ -81,38 +85,57 @@ void kg_kv_store_close(struct kg_kv_store *store)
 {
     if (!store)
         return;
+    kg_kv_writer_end(store);
     write_last_hits(store);
     kg_kv_file_close(store);
     if (store->lock >= 0)
         close(store->lock);
     sqlite3_free(store->uses);
     sqlite3_free(store->page);
-    sqlite3_free(store->part);
+    pthread_cond_destroy(&store->changed);
+    pthread_mutex_destroy(&store->state);
+    pthread_mutex_destroy(&store->file);
     free(store);
 }
 
 const char *kg_kv_store_notice(struct kg_kv_store *store)
 {
-    for (int i = 0; i < KG_KV_NOTICES; i++)
+    bool found = false;
+    pthread_mutex_lock(&store->state);
+    for (int i = 0; i < KG_KV_NOTICES && !found; i++)
         if (store->pending[i]) {
             store->pending[i] = false;
             snprintf(store->shown, sizeof store->shown, "%s", store->notices[i].text);
-            return store->shown;
+            found = true;
         }
-    return NULL;
+    pthread_mutex_unlock(&store->state);
+    return found ? store->shown : NULL;
+}
+
+void kg_kv_store_flush(struct kg_kv_store *store)
+{
+    kg_kv_drain(store, NULL);
+}
+
+/* Alone with the file, and everything that was saved in it. KG_ERR_CORRUPT when there is none: nothing to leave then. */
+static enum kg_status enter_settled(struct kg_kv_store *store, struct kg_error *err)
+{
+    kg_kv_drain(store, NULL);
+    kg_kv_enter(store);
+    if (store->db)
+        return KG_OK;
+    kg_kv_leave(store);
+    return kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one and try again", store->path);
 }
 
 uint64_t kg_kv_store_bytes(struct kg_kv_store *store)
 {
     uint64_t pages = 0;
-    if (!store->db || kg_kv_count(store, KG_KV_PAGES, &pages, NULL) != KG_OK)
+    if (enter_settled(store, NULL) != KG_OK)
         return 0;
-    return pages * store->db_page;
-}
-
-static enum kg_status unusable(const struct kg_kv_store *store, struct kg_error *err)
-{
-    return kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one and try again", store->path);
+    enum kg_status status = kg_kv_count(store, KG_KV_PAGES, &pages, NULL);
+    kg_kv_leave(store);
+    return status == KG_OK ? pages * store->db_page : 0;
 }
 
 /* An entry with its own texts. */
@@ -189,9 +212,11 @@ enum kg_status kg_kv_store_list(struct kg_kv_store *store, int (*each)(void *ctx
 {
     struct listed *all = NULL;
     size_t count = 0;
-    if (!store->db)
-        return unusable(store, err);
-    enum kg_status status = collect(store, &all, &count, err);
+    enum kg_status status = enter_settled(store, err);
+    if (status != KG_OK)
+        return status;
+    status = collect(store, &all, &count, err);
+    kg_kv_leave(store);
     for (size_t i = 0; i < count && status == KG_OK; i++) {
         all[i].entry.model = all[i].model;
         all[i].entry.kind = all[i].kind;
@@ -203,22 +228,38 @@ enum kg_status kg_kv_store_list(struct kg_kv_store *store, int (*each)(void *ctx
     return status;
 }
 
-enum kg_status kg_kv_store_remove(struct kg_kv_store *store, int64_t id, struct kg_error *err)
+/* What was removed is no longer handed to the writer in this process's view. */
+static enum kg_status remove_listed(struct kg_kv_store *store, const struct listed *block, struct kg_error *err)
+{
+    kg_kv_set_handed(store, &block->key, 0, NULL);
+    return kg_kv_remove_block(store, block->entry.id, true, err);
+}
+
+/* The block of that number, or all for 0. */
+static enum kg_status remove_each(struct kg_kv_store *store, int64_t id, struct kg_error *err)
 {
     struct listed *all = NULL;
-    size_t count = 0;
-    bool known = false;
-    if (!store->db)
-        return unusable(store, err);
+    size_t count = 0, removed = 0;
     enum kg_status status = collect(store, &all, &count, err);
-    for (size_t i = 0; i < count; i++)
-        known = known || all[i].entry.id == id;
+    for (size_t i = 0; i < count && status == KG_OK; i++)
+        if (id == 0 || all[i].entry.id == id) {
+            status = remove_listed(store, &all[i], err);
+            removed++;
+        }
     sqlite3_free(all);
-    if (status == KG_OK && !known)
+    if (status == KG_OK && id && !removed)
         return kg_fail(err, KG_ERR_NOT_FOUND, "the cache has no block %lld; 'kedge cache ls' lists them", (long long)id);
-    if (status == KG_OK)
-        status = kg_kv_remove_block(store, id, true, err);
     return status == KG_OK ? kg_kv_give_back(store, 0, err) : status;
+}
+
+enum kg_status kg_kv_store_remove(struct kg_kv_store *store, int64_t id, struct kg_error *err)
+{
+    enum kg_status status = id > 0 ? enter_settled(store, err) : kg_fail(err, KG_ERR_NOT_FOUND, "the cache has no block %lld", (long long)id);
+    if (status != KG_OK)
+        return status;
+    status = remove_each(store, id, err);
+    kg_kv_leave(store);
+    return status;
 }
 
 /* Zeroes a file and removes it; one that is not there is fine. */
@@ -259,34 +300,24 @@ static enum kg_status wipe_all(struct kg_kv_store *store, struct kg_error *err)
     return status;
 }
 
-static enum kg_status remove_each(struct kg_kv_store *store, struct kg_error *err)
-{
-    struct listed *all = NULL;
-    size_t count = 0;
-    if (!store->db)
-        return unusable(store, err);
-    enum kg_status status = collect(store, &all, &count, err);
-    for (size_t i = 0; i < count && status == KG_OK; i++)
-        status = kg_kv_remove_block(store, all[i].entry.id, true, err);
-    sqlite3_free(all);
-    return status == KG_OK ? kg_kv_give_back(store, 0, err) : status;
-}
-
 enum kg_status kg_kv_store_remove_all(struct kg_kv_store *store, struct kg_error *err)
 {
+    kg_kv_drain(store, NULL);
+    kg_kv_enter(store);
     enum kg_status status = kg_kv_lock_enter(store->lock, 10000, err);
-    if (status != KG_OK)
-        return status;
-    if (kg_kv_lock_alone(store->lock)) {
+    if (status == KG_OK && kg_kv_lock_alone(store->lock)) {
         kg_kv_file_close(store);
+        kg_kv_forget_uses(store);
         status = wipe_all(store, err);
         if (status == KG_OK)
             status = kg_kv_file_open(store, err);
         kg_kv_lock_share(store->lock);
-    } else {
-        status = remove_each(store, err);
+    } else if (status == KG_OK) {
+        status = store->db ? remove_each(store, 0, err)
+                           : kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one first", store->path);
     }
     kg_kv_lock_leave_gate(store->lock);
+    kg_kv_leave(store);
     return status;
 }
 
@@ -344,6 +375,7 @@ static enum kg_status verify_each(struct kg_kv_store *store, const struct listed
         *checked += status == KG_OK;
         if (status == KG_OK && !good) {
             ++*bad;
+            kg_kv_set_handed(store, &all[i].key, 0, NULL);
             status = kg_kv_remove_block(store, all[i].entry.id, false, err);
         }
     }
@@ -352,28 +384,32 @@ static enum kg_status verify_each(struct kg_kv_store *store, const struct listed
     return status == KG_OK ? kg_kv_give_back(store, 0, err) : status;
 }
 
-enum kg_status kg_kv_store_verify(struct kg_kv_store *store, uint64_t *checked, uint64_t *bad, struct kg_error *err)
+static enum kg_status verify(struct kg_kv_store *store, uint64_t *checked, uint64_t *bad, struct kg_error *err)
 {
     struct listed *all = NULL;
-    struct kg_error why = { .text = "" };
     size_t count = 0;
-    *checked = *bad = 0;
-    if (!store->db)
-        return unusable(store, err);
-    enum kg_status status = collect(store, &all, &count, &why);
+    enum kg_status status = collect(store, &all, &count, err);
     if (status == KG_OK)
-        status = check_structure(store, &why);
+        status = check_structure(store, err);
     if (status == KG_OK)
-        status = verify_each(store, all, count, checked, bad, &why);
+        status = verify_each(store, all, count, checked, bad, err);
     sqlite3_free(all);
-    if (status == KG_ERR_CORRUPT) {
-        /* the file's own structure is broken: every block goes with it */
-        *bad += count - *checked > 0 ? count - *checked : 0;
-        *checked = count;
-        kg_kv_file_damaged(store);
-        return KG_OK;
-    }
-    if (status != KG_OK && err)
-        *err = why;
+    if (status != KG_ERR_CORRUPT)
+        return status;
+    /* the file's own structure is broken: every block goes with it */
+    *bad += count - *checked;
+    *checked = count;
+    kg_kv_file_damaged(store);
+    return KG_OK;
+}
+
+enum kg_status kg_kv_store_verify(struct kg_kv_store *store, uint64_t *checked, uint64_t *bad, struct kg_error *err)
+{
+    *checked = *bad = 0;
+    enum kg_status status = enter_settled(store, err);
+    if (status != KG_OK)
+        return status;
+    status = verify(store, checked, bad, err);
+    kg_kv_leave(store);
     return status;
 }

@@ -2,7 +2,8 @@
  *
  * A payload that does not match its checksum, its identity or its token ids is a miss; it is never imported. A block
  * that is stored in part (the process died while reading it) is a valid prefix: its first `ready` tokens are.
- * Several processes may use one file. Functions may be called from any thread, one at a time per store.
+ * Several processes may use one file. Functions may be called from any thread, one at a time per store (kg_kv_store_save
+ * on the thread that uses the device).
  */
 #ifndef KG_ENGINE_KV_STORE_H
 #define KG_ENGINE_KV_STORE_H
@@ -34,9 +35,12 @@ struct kg_kv_label {
  * Fills the block from the store as far as the stored prefix reaches and its token ids agree; *ready says how far it is
  * filled now (0: nothing known). */
 enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err);
-/* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial
- * last page is stored too and replaced when it has grown. */
+/* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial last
+ * page is stored too and replaced when it has grown. On return the pages are copied out of the device; a thread of the
+ * store writes them, with at most 32 MiB waiting, so that reading does not wait for the disk. What follows sees them. */
 enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block *block, const struct kg_kv_label *label, struct kg_error *err);
+/* Waits until what was saved is in the file (or given up with a notice); closing the store does the same. */
+void kg_kv_store_flush(struct kg_kv_store *store);
 /* A block that was loaded or saved is not evicted, by this process or another, until the store is closed or this is
  * called: no session uses it any more. */
 void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key);

@@ -1,17 +1,20 @@
 #include "tests/faults/failing_memory.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static sqlite3_mem_methods beneath;
-static bool active, only_once;
-static uint64_t count, fail_at;
+static atomic_bool active;
+static bool only_once;
+static atomic_uint_fast64_t count;
+static uint64_t fail_at;
 
 static bool fails(void)
 {
     if (!active)
         return false;
-    uint64_t n = count++;
+    uint64_t n = atomic_fetch_add(&count, 1);
     return only_once ? n == fail_at : n >= fail_at;
 }
 
@@ -38,10 +41,10 @@ void failing_memory_install(void)
 
 void failing_memory_begin(uint64_t at, bool once)
 {
-    active = true;
     only_once = once;
-    count = 0;
     fail_at = at;
+    count = 0;
+    active = true;
 }
 
 uint64_t failing_memory_count(void)

@@ -42,6 +42,7 @@ static void save_all(struct world *w, struct kg_kv_store *store)
             fail_msg("%s", err.text);
         kg_block_release(block);
     }
+    kg_kv_store_flush(store);
 }
 
 static int set_up(void **state)

@@ -83,6 +83,12 @@ static uint32_t loaded(struct world *w, struct kg_kv_store *store, uint32_t n)
     return ready;
 }
 
+static void settle(struct world *w)
+{
+    if (w->store)
+        kg_kv_store_flush(w->store);
+}
+
 /* Whether it is there, without using it. */
 static bool there(struct world *w, uint32_t n)
 {
@@ -90,6 +96,7 @@ static bool there(struct world *w, uint32_t n)
     sqlite3 *db = NULL;
     sqlite3_stmt *find = NULL;
     kv_block_key(n, &key);
+    settle(w);
     assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "SELECT ready FROM block WHERE key = ?1", -1, &find, NULL), SQLITE_OK);
     sqlite3_bind_blob(find, 1, key.bytes, 32, SQLITE_STATIC);
@@ -107,6 +114,7 @@ static void age(struct world *w, uint32_t n, int64_t seconds)
     sqlite3 *db = NULL;
     sqlite3_stmt *update = NULL;
     kv_block_key(n, &key);
+    settle(w);
     assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "UPDATE block SET used = used - ?2 WHERE key = ?1", -1, &update, NULL), SQLITE_OK);
     sqlite3_bind_blob(update, 1, key.bytes, 32, SQLITE_STATIC);
@@ -119,6 +127,7 @@ static void age(struct world *w, uint32_t n, int64_t seconds)
 static uint64_t file_bytes(struct world *w)
 {
     struct stat st;
+    settle(w);
     assert_int_equal(stat(w->path, &st), 0);
     return (uint64_t)st.st_size;
 }
@@ -163,6 +172,7 @@ static void the_least_valuable_goes_first(void **state)
         assert_int_equal(loaded(w, w->store, 6), 512);
     release(w->store, 6);
     kg_kv_store_close(w->store);
+    w->store = NULL;
     age(w, 6, 20 * 86400);
     w->store = open_store(w, 12 * MB);
     uint32_t next = 20;
@@ -246,6 +256,7 @@ static void a_budget_full_of_open_sessions_is_a_notice(void **state)
     assert_true(file_bytes(w) <= 12 * MB);
     assert_true(there(w, 0));
     assert_false(there(w, 19));
+    settle(w);
     const char *notice = kg_kv_store_notice(w->store);
     assert_non_null(notice);
     assert_non_null(strstr(notice, "budget"));

@@ -53,18 +53,35 @@ void kv_block_key(uint32_t n, struct kg_digest *key)
     *key = kg_digest_of(&n, sizeof n);
 }
 
-struct kg_block *kv_block_variant(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t fork, uint32_t variant)
+static struct kg_block *make_block(struct kg_pool *pool, uint32_t n, int32_t *ids, uint32_t tokens)
 {
     struct kg_digest key;
     struct kg_block *block = NULL;
-    int32_t *ids = malloc((tokens + 1) * sizeof *ids);
-    must(ids != NULL);
     kv_block_key(n, &key);
-    for (uint32_t i = 0; i < tokens; i++)
-        ids[i] = (int32_t)((n * 7919 + i * 31 + (i < fork ? 0 : variant)) % 100000);
     must(kg_block_create(pool, KG_BLOCK_FILE, &key, 5, ids, tokens, &block, NULL) == KG_OK);
     free(ids);
     return block;
+}
+
+static int32_t *make_ids(uint32_t n, uint32_t tokens, uint32_t fork, uint32_t variant)
+{
+    int32_t *ids = malloc((tokens + 1) * sizeof *ids);
+    must(ids != NULL);
+    for (uint32_t i = 0; i < tokens; i++)
+        ids[i] = (int32_t)((n * 7919 + i * 31 + (i < fork ? 0 : variant)) % 100000);
+    return ids;
+}
+
+struct kg_block *kv_block_variant(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t fork, uint32_t variant)
+{
+    return make_block(pool, n, make_ids(n, tokens, fork, variant), tokens);
+}
+
+struct kg_block *kv_block_with(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t at, int32_t id)
+{
+    int32_t *ids = make_ids(n, tokens, tokens, 0);
+    ids[at] = id;
+    return make_block(pool, n, ids, tokens);
 }
 
 struct kg_block *kv_block(struct kg_pool *pool, uint32_t n, uint32_t tokens)

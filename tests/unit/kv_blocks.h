@@ -16,6 +16,8 @@ struct kg_pool *kv_pool(uint32_t layers, uint32_t kv_heads, uint32_t head_size);
  * when they were made with different `variant`s. */
 struct kg_block *kv_block(struct kg_pool *pool, uint32_t n, uint32_t tokens);
 struct kg_block *kv_block_variant(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t fork, uint32_t variant);
+/* As kv_block, but token `at` is another one. */
+struct kg_block *kv_block_with(struct kg_pool *pool, uint32_t n, uint32_t tokens, uint32_t at, int32_t id);
 void kv_block_key(uint32_t n, struct kg_digest *key);
 /* Fills tokens up to `ready` as if the model had read them. */
 void kv_block_fill(struct kg_block *block, uint32_t ready);
