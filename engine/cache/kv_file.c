@@ -258,13 +258,14 @@ void kg_kv_note(struct kg_kv_store *store, enum kg_kv_notice kind, const char *t
     pthread_mutex_unlock(&store->state);
 }
 
-/* How long nothing is saved after a disk was full or failed. */
+/* How long nothing is saved after a disk was full or failed, or the budget was filled by what is in use. */
 #define PAUSE_S 60
 
-void kg_kv_pause(struct kg_kv_store *store)
+void kg_kv_pause(struct kg_kv_store *store, bool for_room)
 {
     pthread_mutex_lock(&store->state);
     store->paused_until = kg_kv_monotonic() + PAUSE_S;
+    store->paused_for_room = for_room;
     pthread_mutex_unlock(&store->state);
 }
 
@@ -292,11 +293,11 @@ enum kg_status kg_kv_excuse(struct kg_kv_store *store, enum kg_status status, co
         kg_kv_note(store, KG_KV_BUSY, "another kedge is using the cache; what was read just now was not taken from it or saved");
         break;
     case KG_ERR_FULL:
-        kg_kv_pause(store);
+        kg_kv_pause(store, false);
         kg_kv_note(store, KG_KV_DISK_FULL, "the disk of %s is full; what is read now is not saved until there is room", store->path);
         break;
     default:
-        kg_kv_pause(store);
+        kg_kv_pause(store, false);
         kg_kv_note(store, KG_KV_FAILED, "the cache does not work now: %s", why->text);
     }
     return KG_OK;

@@ -79,7 +79,8 @@ struct kg_kv_store {
     struct kg_error notices[KG_KV_NOTICES];
     bool pending[KG_KV_NOTICES], seen[KG_KV_NOTICES];
     char shown[KG_ERROR_TEXT];
-    int64_t paused_until; /* of CLOCK_MONOTONIC, in seconds; nothing is written before */
+    int64_t paused_until; /* of CLOCK_MONOTONIC, in seconds; nothing is written before ... */
+    bool paused_for_room; /* ... or before a block is released */
     struct kg_kv_job *jobs, **last_job, *writing; /* waiting, and in the writer's hands */
     size_t queued_bytes;
     unsigned callers; /* waiting for `file`: the writer lets them pass */
@@ -147,7 +148,7 @@ enum kg_status kg_kv_page_buffer(struct kg_kv_store *store, const struct kg_kv_l
 
 /* Whether anything may be saved now. */
 bool kg_kv_accepts(struct kg_kv_store *store);
-void kg_kv_pause(struct kg_kv_store *store);
+void kg_kv_pause(struct kg_kv_store *store, bool for_room);
 /* What the person should see, once per kind. */
 void kg_kv_note(struct kg_kv_store *store, enum kg_kv_notice kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Turns the failure of a cache into a notice: only KG_ERR_NOMEM is left as a failure. `file` is held. */

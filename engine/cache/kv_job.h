@@ -5,8 +5,9 @@
 
 #include "engine/cache/kv_file.h"
 
-/* Payload bytes of a job, and of a transaction: with the pages around them it stays below 16 MiB. */
-#define KG_KV_JOB_MAX ((size_t)14 << 20)
+/* Payload bytes of a job, and of a transaction: with the pages around them it stays below 16 MiB, and a budget is never
+ * asked for so much room at once that it has none. */
+size_t kg_kv_job_max(const struct kg_kv_store *store);
 
 struct kg_kv_job {
     struct kg_kv_job *next;

@@ -6,6 +6,13 @@
 /* Host memory that may wait for the disk. */
 #define QUEUE_MAX ((size_t)32 << 20)
 
+#define TRANSACTION_MAX ((size_t)14 << 20)
+
+size_t kg_kv_job_max(const struct kg_kv_store *store)
+{
+    return store->budget / 8 < TRANSACTION_MAX ? (size_t)(store->budget / 8) : TRANSACTION_MAX;
+}
+
 void kg_kv_job_free(struct kg_kv_job *job)
 {
     if (!job)
@@ -36,7 +43,7 @@ void kg_kv_leave(struct kg_kv_store *store)
 static struct kg_kv_job *take_jobs(struct kg_kv_store *store)
 {
     struct kg_kv_job *first = store->jobs, **end = &store->jobs;
-    for (size_t bytes = 0; *end && (bytes == 0 || bytes + (*end)->bytes <= KG_KV_JOB_MAX); end = &(*end)->next)
+    for (size_t bytes = 0; *end && (bytes == 0 || bytes + (*end)->bytes <= kg_kv_job_max(store)); end = &(*end)->next)
         bytes += (*end)->bytes;
     if (end == &store->jobs)
         return NULL;

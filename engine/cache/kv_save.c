@@ -66,9 +66,9 @@ static enum kg_status make_job(const struct kg_block *block, const struct kg_kv_
 }
 
 /* Where a job that starts at `from` ends: at the end of a page, unless it holds the last token. */
-static uint32_t job_end(const struct kg_kv_layout *layout, uint32_t from, uint32_t ready)
+static uint32_t job_end(const struct kg_kv_store *store, const struct kg_kv_layout *layout, uint32_t from, uint32_t ready)
 {
-    size_t pages = KG_KV_JOB_MAX / layout->page_bytes;
+    size_t pages = kg_kv_job_max(store) / layout->page_bytes;
     uint64_t end = (from / KG_PAGE + (uint64_t)(pages ? pages : 1)) * KG_PAGE;
     return end < ready ? (uint32_t)end : ready;
 }
@@ -82,7 +82,7 @@ enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block
         return KG_OK;
     enum kg_status status = kg_kv_use(store, kg_block_key(block), 0, false, err);
     for (uint32_t from = kg_kv_handed(store, block); status == KG_OK && from < ready;) {
-        uint32_t upto = job_end(&layout, from, ready);
+        uint32_t upto = job_end(store, &layout, from, ready);
         struct kg_kv_job *job = NULL;
         status = make_job(block, label, &layout, from, upto, &job, err);
         if (status != KG_OK)

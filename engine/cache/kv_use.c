@@ -168,5 +168,7 @@ void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key)
         kg_kv_lock_drop(store->lock, use->id);
     if (use)
         use->leased = false;
+    if (store->paused_for_room)
+        store->paused_until = 0;
     pthread_mutex_unlock(&store->state);
 }

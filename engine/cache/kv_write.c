@@ -192,7 +192,7 @@ enum kg_status kg_kv_write_jobs(struct kg_kv_store *store, struct kg_kv_job *job
     }
     kg_kv_give_up_jobs(store, jobs);
     if (status == KG_OK) {
-        kg_kv_pause(store);
+        kg_kv_pause(store, true);
         kg_kv_note(store, KG_KV_BUDGET, "the cache's budget of %llu MB is filled by what is open; raise it to keep more",
                    (unsigned long long)(store->budget / 1000000));
     } else if (kg_kv_excuse(store, status, &why, NULL) != KG_OK) {

@@ -261,11 +261,24 @@ static void a_budget_full_of_open_sessions_is_a_notice(void **state)
     assert_non_null(notice);
     assert_non_null(strstr(notice, "budget"));
     assert_null(kg_kv_store_notice(w->store));
+    /* when a session lets go of something, the next one has room */
+    keep_in(w, w->store, 30, 512);
+    assert_false(there(w, 30));
+    release(w->store, 0);
+    release(w->store, 1);
+    keep_in(w, w->store, 31, 512);
+    assert_true(there(w, 31));
     /* a block that does not fit is stored as far as it does */
     kg_kv_store_close(w->store);
     w->store = open_store(w, 12 * MB);
-    keep_in(w, w->store, 100, 32000);
+    keep_in(w, w->store, 100, 8000);
     assert_true(file_bytes(w) <= 12 * MB);
+    struct kg_block *block = kv_block(w->pool, 100, 8000);
+    uint32_t ready = 0;
+    assert_int_equal(kg_kv_store_load(w->store, block, &ready, NULL), KG_OK);
+    assert_true(ready > 2000 && ready < 8000);
+    assert_true(kv_block_is_right(block));
+    kg_block_release(block);
 }
 
 static void the_default_budget_is_a_share_of_the_disk(void **state)
