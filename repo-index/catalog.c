@@ -70,7 +70,7 @@ static int take_text(void *ctx, const struct kg_store_text *text)
     }
     const char *slash = strrchr(path, '/');
     struct kg_catalog_file *file = &c->files[c->count];
-    *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .bytes = text->bytes,
+    *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .path_length = (uint32_t)length, .bytes = text->bytes,
                                       .characters = kg_characters_of(path), .words = text->words, .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
     add_words(l, path, file->name);
     size_t before_name = c->path_word_count;

@@ -7,6 +7,7 @@
 struct kg_catalog_file {
     const char *path;
     const char *name; /* last component of path */
+    uint32_t path_length;
     uint64_t bytes;
     uint64_t characters; /* kg_characters_of the path */
     uint32_t doc;        /* index into docs */

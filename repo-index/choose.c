@@ -9,6 +9,7 @@
 
 #define NAMED 1e6          /* of a file that the question names; the order of mention counts down from it */
 #define AMBIGUOUS 3        /* files one mention may mean and still name them */
+#define PREFERRED 1.0      /* more for each file that a mention of many fits, in weights of the rarest word */
 #define DIRECTORY_FACTOR 2.5
 #define PARTNER_SHARE 0.4  /* of the score of foo.c for foo.h beside it */
 #define WORTH 0.18         /* of the best score: what is below is left out even when there is room */
@@ -18,9 +19,9 @@
 struct choice {
     const struct kg_catalog_file *file;
     double score;
-    uint32_t line;                 /* named with one */
+    uint32_t line; /* named with one */
     bool named;
-    const char *general;           /* a reason that no word gives */
+    const char *general; /* a reason that no word gives */
     const struct kg_catalog_file *beside;
     uint32_t groups, defined;
 };
@@ -31,17 +32,30 @@ struct choosing {
     struct choice *choices; /* of every file, in the catalog's order until sorted */
 };
 
-static bool ends_with_path(const char *path, const char *tail)
+typedef bool fits_fn(const struct kg_catalog_file *file, const char *tail, size_t length);
+
+static bool ends_with_path(const struct kg_catalog_file *file, const char *tail, size_t length)
 {
-    size_t n = strlen(path), m = strlen(tail);
-    return m <= n && strcmp(path + n - m, tail) == 0 && (m == n || path[n - m - 1] == '/');
+    if (length > file->path_length)
+        return false;
+    const char *end = file->path + file->path_length - length;
+    return memcmp(end, tail, length) == 0 && (end == file->path || end[-1] == '/');
+}
+
+static bool ends_with_path_any_case(const struct kg_catalog_file *file, const char *tail, size_t length)
+{
+    if (length > file->path_length)
+        return false;
+    const char *end = file->path + file->path_length - length;
+    return (end == file->path || end[-1] == '/') && strcasecmp(end, tail) == 0;
 }
 
 /* Whether path without its extension ends with tail whose dots are slashes: pkg.mod.name for src/pkg/mod/name.py. */
-static bool ends_with_dotted(const char *path, const char *tail, size_t m)
+static bool ends_with_dotted(const struct kg_catalog_file *file, const char *tail, size_t m)
 {
-    const char *dot = strrchr(path, '.');
-    size_t n = dot && !strchr(dot, '/') ? (size_t)(dot - path) : strlen(path);
+    const char *path = file->path;
+    const char *dot = strrchr(file->name, '.');
+    size_t n = dot ? (size_t)(dot - path) : file->path_length;
     if (m > n || (m < n && path[n - m - 1] != '/'))
         return false;
     for (size_t i = 0; i < m; i++)
@@ -58,26 +72,28 @@ static void name_file(struct choosing *c, size_t at, const struct kg_mention *me
     choice->score = choice->score > score ? choice->score : score;
 }
 
-/* Applies score to the files that fit; false when there are none or too many. */
-static bool name_matching(struct choosing *c, const struct kg_mention *mention, bool (*fits)(const char *path, const char *tail), double score)
+/* The weight of a word that hardly any file holds: what scores are measured by, whatever the number of files. */
+static double rarest(const struct choosing *c)
 {
-    size_t found[AMBIGUOUS];
-    size_t count = 0;
-    for (size_t i = 0; i < c->catalog->count; i++)
-        if (fits(c->catalog->files[i].path, mention->path)) {
-            if (count == AMBIGUOUS)
-                return false;
-            found[count++] = i;
-        }
-    for (size_t i = 0; i < count; i++)
-        name_file(c, found[i], mention, score);
-    return count > 0;
+    return log(1.0 + (double)c->catalog->doc_count);
 }
 
-static bool ends_with_path_any_case(const char *path, const char *tail)
+/* Names the files that fit, or when they are many, prefers them; false when there are none. */
+static bool name_matching(struct choosing *c, const struct kg_mention *mention, fits_fn *fits, double score)
 {
-    size_t n = strlen(path), m = strlen(tail);
-    return m <= n && strcasecmp(path + n - m, tail) == 0 && (m == n || path[n - m - 1] == '/');
+    size_t count = 0;
+    size_t length = strlen(mention->path);
+    for (size_t i = 0; i < c->catalog->count; i++)
+        count += fits(&c->catalog->files[i], mention->path, length);
+    for (size_t i = 0; count && i < c->catalog->count; i++) {
+        if (!fits(&c->catalog->files[i], mention->path, length))
+            continue;
+        if (count <= AMBIGUOUS)
+            name_file(c, i, mention, score);
+        else
+            c->choices[i].score += PREFERRED * rarest(c);
+    }
+    return count > 0;
 }
 
 /* com.example.Thing.method: the longest front that is a file. */
@@ -86,7 +102,7 @@ static bool name_dotted(struct choosing *c, const struct kg_mention *mention, do
     size_t length = strlen(mention->path);
     while (memchr(mention->path, '.', length)) {
         for (size_t i = 0; i < c->catalog->count; i++)
-            if (ends_with_dotted(c->catalog->files[i].path, mention->path, length)) {
+            if (ends_with_dotted(&c->catalog->files[i], mention->path, length)) {
                 name_file(c, i, mention, score);
                 return true;
             }
@@ -102,7 +118,7 @@ static void favour_directory(struct choosing *c, const char *path)
     size_t n = strlen(path);
     for (size_t i = 0; i < c->catalog->count; i++)
         if (strncmp(c->catalog->files[i].path, path, n) == 0 && c->catalog->files[i].path[n] == '/')
-            c->choices[i].score = c->choices[i].score * DIRECTORY_FACTOR + 0.5;
+            c->choices[i].score = c->choices[i].score * DIRECTORY_FACTOR + 0.1 * rarest(c);
 }
 
 /* An absolute path of another machine, or the a/ and b/ of a diff: the longest tail that is a file. */
@@ -373,7 +389,7 @@ static void decide(struct choosing *c, const struct kg_rank *rank, uint32_t toke
     add_general(c, best_score(c));
     double worth = WORTH * best_score(c);
     if (names_files(c))
-        worth = fmax(worth, WORTH_BESIDE * log(1.0 + (double)c->catalog->doc_count));
+        worth = fmax(worth, WORTH_BESIDE * rarest(c));
     favour_partners(c, worth);
     qsort(c->choices, c->catalog->count, sizeof *c->choices, better);
     report(c, tokens, worth, each, ctx);

@@ -107,8 +107,13 @@ static enum kg_definition found(const char *name, const char *behind, enum kg_de
     return what;
 }
 
-/* The name behind def, fn, func ... ; a Go receiver is passed over. */
-static enum kg_definition after_keyword(const char *at, const char *end, const char **name, size_t *length)
+static bool is_word(const char *at, const char *behind, const char *word)
+{
+    return (size_t)(behind - at) == strlen(word) && memcmp(at, word, (size_t)(behind - at)) == 0;
+}
+
+/* The name behind def, fn, func ... ; a Go receiver is passed over. What follows tells code from a sentence. */
+static enum kg_definition after_keyword(const char *at, const char *end, bool type, const char **name, size_t *length)
 {
     while (at < end && (*at == '*' || *at == '!' || *at == ' ' || *at == '\t'))
         at++;
@@ -116,7 +121,14 @@ static enum kg_definition after_keyword(const char *at, const char *end, const c
         at = behind_blanks(behind_brackets(at, end), end);
     if (end - at > 5 && memcmp(at, "self.", 5) == 0)
         at += 5;
-    return found(at, at < end && begins_word(*at) ? behind_word(at, end) : at, KG_DEFINES, name, length);
+    const char *behind = at < end && begins_word(*at) ? behind_word(at, end) : at;
+    const char *next = behind_blanks(behind, end);
+    bool code = next == end ? !type : strchr("(<{:;[=!?", *next) != NULL;
+    if (type && next < end && begins_word(*next)) {
+        const char *word_end = behind_word(next, end);
+        code = is_word(next, word_end, "struct") || is_word(next, word_end, "interface") || is_word(next, word_end, "func") || is_word(next, word_end, "map");
+    }
+    return code ? found(at, behind, KG_DEFINES, name, length) : KG_DEFINES_NOTHING;
 }
 
 /* The name behind struct, class ... unless they only begin a type. */
@@ -172,7 +184,9 @@ static enum kg_definition by_shape(const char *first, const char *end, bool inde
         if (at < end && *at == '(') {
             bool opens = end[-1] == '{';
             bool closes = end[-1] == ';';
-            if ((count < 2 && !opens) || (indented && !access && !opens) || (count < 2 && memchr(at, ';', (size_t)(end - at))))
+            /* sentences hold brackets too, but seldom end like code */
+            if ((count < 2 && !opens) || (indented && !access && !opens) || (count < 2 && memchr(at, ';', (size_t)(end - at))) ||
+                !strchr("{}),;", end[-1]))
                 return KG_DEFINES_NOTHING;
             return found(word, behind_word(word, end), closes ? KG_DECLARES : KG_DEFINES, name, length);
         }
@@ -203,7 +217,7 @@ static enum kg_definition by_words(const char *line, const char *end, bool inden
             return KG_DEFINES_NOTHING;
         case ROLE_KEYWORD:
             if (behind < end && (*behind == ' ' || *behind == '\t' || *behind == '*' || *behind == '!'))
-                return after_keyword(behind, end, name, length);
+                return after_keyword(behind, end, is_word(at, behind, "type"), name, length);
             break;
         case ROLE_TAG:
             what = after_tag(behind, end, name, length);

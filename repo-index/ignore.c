@@ -158,7 +158,7 @@ bool kg_glob_match(const char *pattern, size_t pattern_length, const char *text,
     }
 }
 
-static void parse_line(struct kg_ignore_rules *rules, char *line, size_t length)
+static bool parse_line(struct kg_ignore_rules *rules, char *line, size_t length)
 {
     /* trailing spaces do not count unless quoted with a backslash */
     size_t kept = 0;
@@ -185,8 +185,10 @@ static void parse_line(struct kg_ignore_rules *rules, char *line, size_t length)
         line++;
         length--;
     }
-    if (length == 0 || !kg_grow(&rules->rules, rules->count, &rules->capacity, sizeof *rules->rules))
-        return;
+    if (length == 0)
+        return true;
+    if (!kg_grow(&rules->rules, rules->count, &rules->capacity, sizeof *rules->rules))
+        return false;
     rule.pattern = line;
     rule.length = (uint32_t)length;
     while (rule.literal < length && !strchr("*?[\\", line[rule.literal]))
@@ -196,6 +198,7 @@ static void parse_line(struct kg_ignore_rules *rules, char *line, size_t length)
         plain++;
     rule.is_ending = rule.by_name && line[0] == '*' && plain == length;
     rules->rules[rules->count++] = rule;
+    return true;
 }
 
 struct kg_ignore_rules *kg_ignore_parse(const char *text, size_t length)
@@ -218,8 +221,10 @@ struct kg_ignore_rules *kg_ignore_parse(const char *text, size_t length)
         if (feed && n && line[n - 1] == '\r')
             n--;
         n = strnlen(line, n);
-        if (n && line[0] != '#')
-            parse_line(rules, line, n);
+        if (n && line[0] != '#' && !parse_line(rules, line, n)) {
+            kg_ignore_free(rules);
+            return NULL;
+        }
     }
     return rules;
 }

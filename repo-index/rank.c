@@ -11,6 +11,7 @@
 #define PREFIX_WEIGHT 0.4   /* for longer words when the word itself is nowhere */
 #define DEFINED_WEIGHT 1.0
 #define DECLARED_WEIGHT 0.5
+#define ALONE_FACTOR 1.8    /* of the two above when one identifier is all that is asked for */
 #define NAME_WEIGHT 1.5     /* of a word in the file's name */
 #define DIRECTORY_WEIGHT 0.4
 
@@ -175,6 +176,7 @@ static enum kg_status rank_definitions(struct ranking *r, unsigned at, char mark
     struct kg_query_group *group = &r->query->groups[at];
     enum kg_status status = look_up(r, group->folded, group->folded_length, mark, 1);
     double rare = rarity(r->touched_count, r->catalog->doc_count);
+    weight *= r->query->group_count == 1 ? ALONE_FACTOR : 1;
     for (size_t i = 0; i < r->touched_count; i++) {
         r->scores[r->touched[i]] += weight * group->weight * rare;
         r->groups[r->touched[i]] |= 1U << at;

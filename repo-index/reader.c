@@ -44,19 +44,20 @@ static int64_t coarse_now(void)
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
 }
 
-/* A file written within the current tick of that clock could be written once more and keep its times: wait for the next
- * tick. True when no later change can go unseen. */
+/* A file written within the current tick of that clock could be written once more and keep its ctime, which nobody can
+ * set: wait for the next tick. True when no later change can go unseen. */
 static bool settle(const struct kg_file_stat *stat)
 {
-    int64_t latest = stat->mtime > stat->ctime ? stat->mtime : stat->ctime;
-    bool whole_seconds = stat->mtime % SECOND == 0 && stat->ctime % SECOND == 0;
-    if (whole_seconds)
-        return latest < coarse_now() - 2 * SECOND;
-    for (int i = 0; i < 20 && coarse_now() <= latest; i++) {
+    int64_t now = coarse_now();
+    if (stat->ctime % SECOND == 0 && stat->ctime <= now) /* perhaps a file system that counts no finer */
+        return stat->ctime < now - 2 * SECOND;
+    if (stat->ctime > now + SECOND) /* a clock that was set back since: later changes look earlier */
+        return true;
+    for (int i = 0; i < 20 && coarse_now() <= stat->ctime; i++) {
         struct timespec millisecond = { .tv_nsec = 1000000 };
         nanosleep(&millisecond, NULL);
     }
-    return coarse_now() > latest;
+    return coarse_now() > stat->ctime;
 }
 
 /* Bytes read, or -1; one more than KG_INDEX_FILE_MAX when there are more than that. */

@@ -49,7 +49,7 @@ struct entry {
     unsigned char type;
 };
 
-struct kg_walk_store {
+struct kg_walk_memory {
     struct kg_arena paths;
 };
 
@@ -69,6 +69,7 @@ struct walker {
     struct repo *repos;
     struct kg_ignore_rules *personal;
     size_t seen;
+    bool out_of_memory; /* rules may be missing */
     struct kg_error *err;
 };
 
@@ -90,8 +91,9 @@ static enum kg_status no_memory(struct walker *w)
 
 static const struct scope *new_scope(struct walker *w, const struct scope *outer, struct kg_ignore_rules *rules, size_t base, bool owns)
 {
-    struct scope *scope = rules ? kg_arena_take(&w->out->store->paths, sizeof *scope) : NULL;
+    struct scope *scope = rules ? kg_arena_take(&w->out->memory->paths, sizeof *scope) : NULL;
     if (!scope) {
+        w->out_of_memory |= rules != NULL;
         if (owns)
             kg_ignore_free(rules);
         return outer;
@@ -104,19 +106,19 @@ static const struct scope *new_scope(struct walker *w, const struct scope *outer
     return scope;
 }
 
-static struct kg_ignore_rules *rules_of_file(const char *path)
+static struct kg_ignore_rules *rules_of_file(struct walker *w, const char *path)
 {
     char *text = NULL;
     size_t length = 0;
-    if (kg_read_file(path, RULES_MAX, &text, &length, NULL) != KG_OK)
-        return NULL;
-    struct kg_ignore_rules *rules = kg_ignore_parse(text, length);
+    enum kg_status status = kg_read_file(path, RULES_MAX, &text, &length, NULL);
+    struct kg_ignore_rules *rules = status == KG_OK ? kg_ignore_parse(text, length) : NULL;
+    w->out_of_memory |= status == KG_ERR_NOMEM || (status == KG_OK && !rules);
     free(text);
     return rules;
 }
 
 /* core.excludesFile of the person's own configuration, else the default that gitignore(5) names. */
-static struct kg_ignore_rules *personal_rules(void)
+static struct kg_ignore_rules *personal_rules(struct walker *w)
 {
     char path[KG_PATH_MAX] = "";
     git_config *config = NULL;
@@ -131,7 +133,7 @@ static struct kg_ignore_rules *personal_rules(void)
         snprintf(path, sizeof path, "%s/.config/git/ignore", home);
     git_buf_dispose(&named);
     git_config_free(config);
-    return path[0] ? rules_of_file(path) : NULL;
+    return path[0] ? rules_of_file(w, path) : NULL;
 }
 
 static git_index *open_tracked(const char *gitdir)
@@ -147,7 +149,7 @@ static git_index *open_tracked(const char *gitdir)
 
 static const struct repo *new_repo(struct walker *w, const struct kg_gitdir *gitdir, size_t base)
 {
-    struct repo *repo = kg_arena_take(&w->out->store->paths, sizeof *repo);
+    struct repo *repo = kg_arena_take(&w->out->memory->paths, sizeof *repo);
     if (!repo)
         return NULL;
     *repo = (struct repo){ .base = base, .next_owned = w->repos };
@@ -158,7 +160,7 @@ static const struct repo *new_repo(struct walker *w, const struct kg_gitdir *git
         repo->gitdir = *gitdir;
         repo->tracked = open_tracked(gitdir->own);
         snprintf(exclude, sizeof exclude, "%s/info/exclude", gitdir->common);
-        repo->scope = new_scope(w, repo->scope, rules_of_file(exclude), base, true);
+        repo->scope = new_scope(w, repo->scope, rules_of_file(w, exclude), base, true);
     }
     return repo;
 }
@@ -184,7 +186,7 @@ static bool submodule_gitdir(struct walker *w, const struct pending *dir, struct
     return (*absorbed && strcmp(out->own, out->common) == 0) || strcmp(out->own, own) == 0;
 }
 
-/* 1 tracked file, 2 gitlink, 3 directory with tracked files, 0 none of them */
+/* What the git index says of a path: a file, a submodule, a directory that holds files it knows. */
 enum tracked { UNTRACKED, TRACKED_FILE, TRACKED_LINK, TRACKED_BELOW };
 static enum tracked tracked_as(const struct repo *repo, const char *path, bool is_dir)
 {
@@ -224,7 +226,7 @@ static enum kg_status take_dir(struct walker *w, const struct pending *in, const
         w->out->counts.generated++;
         return KG_OK;
     }
-    char *kept = kg_arena_copy(&w->out->store->paths, path, strlen(path));
+    char *kept = kg_arena_copy(&w->out->memory->paths, path, strlen(path));
     if (!kept || !kg_grow(&w->todo, w->todo_count, &w->todo_capacity, sizeof *w->todo))
         return no_memory(w);
     w->todo[w->todo_count++] = (struct pending){ .path = kept, .scope = scope, .repo = in->repo,
@@ -253,7 +255,7 @@ static enum kg_status take_file(struct walker *w, const struct pending *in, cons
     else if ((uint64_t)st->st_size > KG_INDEX_FILE_MAX)
         counts->huge++;
     else {
-        char *kept = kg_arena_copy(&w->out->store->paths, path, strlen(path));
+        char *kept = kg_arena_copy(&w->out->memory->paths, path, strlen(path));
         if (!kept || !kg_grow(&w->out->files, w->out->count, &w->file_capacity, sizeof *w->out->files))
             return no_memory(w);
         w->out->files[w->out->count++] = (struct kg_walk_file){ .path = kept, .stat = kg_file_stat_of(st) };
@@ -302,19 +304,20 @@ static bool lists(const struct walker *w, const char *name)
     return false;
 }
 
-static struct kg_ignore_rules *rules_in(int dir_fd, const char *name)
+static struct kg_ignore_rules *rules_in(struct walker *w, int dir_fd, const char *name)
 {
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat st;
     if (fd < 0)
         return NULL;
     struct kg_ignore_rules *rules = NULL;
-    char *text = NULL;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= RULES_MAX && (text = malloc((size_t)st.st_size + 1)) != NULL) {
-        ssize_t n = read(fd, text, (size_t)st.st_size);
-        rules = kg_ignore_parse(text, n > 0 ? (size_t)n : 0);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= RULES_MAX) {
+        char *text = malloc((size_t)st.st_size + 1);
+        ssize_t n = text ? read(fd, text, (size_t)st.st_size) : 0;
+        rules = text ? kg_ignore_parse(text, n > 0 ? (size_t)n : 0) : NULL;
+        w->out_of_memory |= !rules;
+        free(text);
     }
-    free(text);
     close(fd);
     return rules;
 }
@@ -340,6 +343,7 @@ static bool enter(struct walker *w, struct pending *dir)
             return false;
         }
         dir->repo = new_repo(w, own ? &gitdir : NULL, strlen(dir->path) + 1);
+        w->out_of_memory |= !dir->repo;
         dir->scope = dir->repo ? dir->repo->scope : NULL;
         w->out->counts.submodules++;
     } else if (lists(w, "HEAD") && lists(w, "objects") && lists(w, "refs")) {
@@ -367,7 +371,7 @@ static enum kg_status walk_dir(struct walker *w, struct pending *dir)
     if (status == KG_OK && enter(w, dir)) {
         const struct scope *scope = dir->scope;
         if (lists(w, ".gitignore"))
-            scope = new_scope(w, scope, rules_in(fd, ".gitignore"), dir->path[0] ? strlen(dir->path) + 1 : 0, true);
+            scope = new_scope(w, scope, rules_in(w, fd, ".gitignore"), dir->path[0] ? strlen(dir->path) + 1 : 0, true);
         for (size_t i = 0; i < w->entry_count && status == KG_OK; i++) {
             if (++w->seen % 256 == 0 && w->progress && w->progress(w->ctx, 0, (uint32_t)w->out->count))
                 status = kg_fail(w->err, KG_ERR_CANCELLED, "stopped while listing the files of %s", w->root);
@@ -376,7 +380,7 @@ static enum kg_status walk_dir(struct walker *w, struct pending *dir)
         }
     }
     closedir(stream);
-    return status;
+    return status == KG_OK && w->out_of_memory ? no_memory(w) : status;
 }
 
 static int by_path(const void *a, const void *b)
@@ -401,10 +405,10 @@ enum kg_status kg_walk_run(const char *root, int root_fd, int (*progress)(void *
 {
     struct walker w = { .root = root, .root_fd = root_fd, .progress = progress, .ctx = ctx, .out = out, .err = err };
     struct kg_gitdir gitdir;
-    *out = (struct kg_walk){ .store = calloc(1, sizeof *out->store) };
-    if (!out->store)
+    *out = (struct kg_walk){ .memory = calloc(1, sizeof *out->memory) };
+    if (!out->memory)
         return no_memory(&w);
-    w.personal = personal_rules();
+    w.personal = personal_rules(&w);
     const struct repo *repo = new_repo(&w, kg_gitdir_of(root, &gitdir) ? &gitdir : NULL, 0);
     enum kg_status status = repo && kg_grow(&w.todo, 0, &w.todo_capacity, sizeof *w.todo) ? KG_OK : no_memory(&w);
     if (status == KG_OK)
@@ -424,8 +428,8 @@ enum kg_status kg_walk_run(const char *root, int root_fd, int (*progress)(void *
 void kg_walk_free(struct kg_walk *walk)
 {
     free(walk->files);
-    if (walk->store)
-        kg_arena_free(&walk->store->paths);
-    free(walk->store);
+    if (walk->memory)
+        kg_arena_free(&walk->memory->paths);
+    free(walk->memory);
     *walk = (struct kg_walk){ 0 };
 }

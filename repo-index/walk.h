@@ -26,7 +26,7 @@ struct kg_walk {
     struct kg_walk_file *files; /* in the order of strcmp */
     size_t count;
     struct kg_index_counts counts; /* what was left out */
-    struct kg_walk_store *store;   /* owns the paths */
+    struct kg_walk_memory *memory; /* owns the paths */
 };
 
 /* root is absolute and resolved, root_fd the same directory. progress as in kg_index_refresh. On failure *out is empty;

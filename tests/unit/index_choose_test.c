@@ -125,6 +125,14 @@ static void a_named_file_comes_first(void **state)
     }
     const struct chosen *both = choose("join in util.py", 10000);
     assert_true(has(both, "a/util.py") && has(both, "b/util.py"));
+    /* a name of many: the words of the question decide between them */
+    index_repo_sh(&repo, "for i in c d e f; do mkdir $i; echo \"def join_$i$i(): pass\" > $i/util.py; done");
+    index_repo_refresh(opened);
+    const struct chosen *many = choose("what does join_ee in util.py do?", 10000);
+    assert_string_equal(many->paths[0], "e/util.py");
+    assert_true(has(many, "a/util.py") && has(many, "f/util.py"));
+    many = choose("which files are in the directory src/recording?", 10000);
+    assert_true(has(many, "src/recording/reader.py") && has(many, "src/recording/writer.py"));
 }
 
 static void words_find_the_file_that_defines(void **state)

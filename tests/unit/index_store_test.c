@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -319,6 +320,33 @@ static void a_kill_leaves_an_index_that_opens(void **state)
     expect_whole(300);
 }
 
+static void a_full_disk_is_an_error_and_nothing_more(void **state)
+{
+    (void)state;
+    write_files(0, 300, "alpha");
+    for (rlim_t room = 4096; room < 400000; room = room * 3 / 2) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct kg_index *index = NULL;
+            struct kg_error err = { 0 };
+            struct rlimit limit = { room, room };
+            signal(SIGXFSZ, SIG_IGN);
+            if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+                _exit(1);
+            enum kg_status status = kg_index_open(repo.root, repo.cache, &index, &err);
+            if (status == KG_OK)
+                status = kg_index_refresh(index, NULL, NULL, NULL, &err);
+            kg_index_close(index);
+            _exit(status == KG_OK || status == KG_ERR_FULL || status == KG_ERR_IO ? 0 : 2);
+        }
+        int code;
+        assert_int_equal(waitpid(child, &code, 0), child);
+        assert_int_equal(code, 0);
+    }
+    expect_whole(300);
+}
+
 struct doc_set {
     int64_t ids[4000];
     size_t count;
@@ -452,6 +480,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(waiting_for_a_turn_can_be_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_indexes_are_swept_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_kill_leaves_an_index_that_opens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_an_error_and_nothing_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_texts_are_forgotten_at_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_branch_switched_to_and_fro_is_counted_right, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ten_thousand_files, set_up, tear_down),

@@ -139,6 +139,13 @@ static void lines_tell_what_they_define(void **state)
         { "(defun my-fun (x)", "my", KG_DEFINES },
         { "CREATE TABLE users (", "users", KG_DEFINES },
         { "CFLAGS := -O2", "CFLAGS", KG_DEFINES },
+        { "The library provides functions (see below) to read.", NULL, KG_DEFINES_NOTHING },
+        { "type of thing", NULL, KG_DEFINES_NOTHING },
+        { "function returns nothing", NULL, KG_DEFINES_NOTHING },
+        { "class of problems", NULL, KG_DEFINES_NOTHING },
+        { "type Celsius = float", "Celsius", KG_DEFINES },
+        { "sub new {", "new", KG_DEFINES },
+        { "int square(int x) { return x * x; }", "square", KG_DEFINES },
         { "# Heading of a document", NULL, KG_DEFINES_NOTHING },
         { "", NULL, KG_DEFINES_NOTHING },
     };
