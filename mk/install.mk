@@ -16,7 +16,7 @@ REPO ?= .
 MODEL ?=
 .PHONY: run
 run: packages
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory all
 	@$(O)/kedge model get $(if $(MODEL),"$(MODEL)") >/dev/null
 	@exec $(O)/kedge -C "$(REPO)" $(if $(MODEL),-m "$(MODEL)")
 
