@@ -351,6 +351,14 @@ static enum kg_status check_rows(struct kg_kv_store *store, const struct listed 
     return status;
 }
 
+/* SQLite's check tells of a page that it could not read in the same words as of one that is wrong. */
+static bool is_about_reading(const char *text)
+{
+    static const char code[] = "error code=";
+    const char *at = strstr(text, code);
+    return strstr(text, "failed to get page") || (at && (strtol(at + sizeof code - 1, NULL, 10) & 0xff) != SQLITE_CORRUPT);
+}
+
 static enum kg_status check_structure(struct kg_kv_store *store, struct kg_error *err)
 {
     sqlite3_stmt *check = NULL;
@@ -358,9 +366,11 @@ static enum kg_status check_structure(struct kg_kv_store *store, struct kg_error
     if (rc == SQLITE_OK)
         rc = sqlite3_step(check);
     const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(check, 0) : NULL;
-    enum kg_status status = text && strcmp(text, "ok") == 0 ? KG_OK
-                            : text                          ? kg_fail(err, KG_ERR_CORRUPT, "%s: %s", store->path, text)
-                                                            : kg_db_fail(store->db, rc, "checking the cache", err);
+    enum kg_status status = KG_OK;
+    if (!text)
+        status = kg_db_fail(store->db, rc == SQLITE_ROW ? SQLITE_NOMEM : rc, "checking the cache", err);
+    else if (strcmp(text, "ok") != 0)
+        status = kg_fail(err, is_about_reading(text) ? KG_ERR_IO : KG_ERR_CORRUPT, "%s: %s", store->path, text);
     sqlite3_finalize(check);
     return status;
 }
