@@ -274,15 +274,20 @@ static void quantise(struct kg_activations *out, const float *x, uint32_t row)
             return;
         }
         vec a = v_load(x), b = v_load(x + 16);
-        float largest = v_highest(v_max(v_abs(a), v_abs(b)));
+        const float largest = v_highest(v_max(v_abs(a), v_abs(b))), sum = v_sum(v_add(a, b));
+        out->sums[at] = sum;
+        if (isnan(sum) || isinf(largest)) { /* codes cannot say that a number is none: the scale does */
+            memset(q, 0, KG_STEP);
+            out->scales[at] = NAN;
+            out->half_sums[2 * at] = out->half_sums[2 * at + 1] = 0;
+            continue;
+        }
         /* Smaller numbers than that count as zero: the reciprocal would be infinite. */
         const bool some = !(largest < 1e-36F);
-        const float inverse = some ? 127 / largest : 0, scale = some ? largest / 127 : 0;
+        const float inverse = some ? 127 / largest : 0;
         int32_t sum0 = v_store_s8(q, v_mul(a, v_set(inverse)));
         int32_t sum1 = v_store_s8(q + 16, v_mul(b, v_set(inverse)));
-        const float sum = v_sum(v_add(a, b));
-        out->scales[at] = isnan(sum) || isinf(largest) ? NAN : scale; /* codes cannot say that a number is none */
-        out->sums[at] = sum;
+        out->scales[at] = some ? largest / 127 : 0;
         out->half_sums[2 * at] = sum0;
         out->half_sums[2 * at + 1] = sum1;
     }
