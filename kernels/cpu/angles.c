@@ -11,8 +11,10 @@
 
 static bool same_rope(const struct kg_rope *a, const struct kg_rope *b)
 {
-    return a->pairs == b->pairs && memcmp(&a->scale, &b->scale, sizeof a->scale) == 0 &&
-           memcmp(a->frequency, b->frequency, a->pairs * sizeof *a->frequency) == 0;
+    bool same = a->pairs == b->pairs && a->scale == b->scale;
+    for (uint32_t j = 0; same && j < a->pairs; j++)
+        same = a->frequency[j] == b->frequency[j];
+    return same;
 }
 
 void kg_angles_clear(struct kg_angles *angles, size_t *memory)

@@ -34,15 +34,19 @@ bool kg_cpu_scratch(struct kg_device *device, struct kg_memory *memory, size_t b
     return false;
 }
 
+/* What the compiler was told to use in *_avx2.c and *_avx512.c. */
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+    const bool has[] = { __builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"), __builtin_cpu_supports("f16c"),
+                         __builtin_cpu_supports("bmi2") };
+    return memchr(has, false, sizeof has) == NULL;
 }
 
 static bool has_avx512(void)
 {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    const bool has[] = { has_avx2(), __builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512bw"),
+                         __builtin_cpu_supports("avx512vl"), __builtin_cpu_supports("avx512dq"), __builtin_cpu_supports("avx512vnni") };
+    return memchr(has, false, sizeof has) == NULL;
 }
 
 /* KEDGE_ISA=avx2|avx512 in the environment stands in for options->instructions where that is NULL: it forces the

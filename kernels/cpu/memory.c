@@ -56,36 +56,37 @@ static void drop_chunk(struct kg_memory_chunk *chunk)
     free(chunk);
 }
 
-static enum kg_status add_chunk(struct kg_memory_stock *stock, size_t bytes, const char *what, struct kg_error *err)
+/* NULL with *err filled. */
+static struct kg_memory_chunk *new_chunk(size_t bytes, const char *what, struct kg_error *err)
 {
     size_t counted = 0; /* what is taken from it counts, not the chunk */
     struct kg_memory_chunk *chunk = calloc(1, sizeof *chunk);
-    if (!chunk)
-        return kg_fail_nomem(err, what);
-    enum kg_status status = kg_memory_map(&chunk->memory, bytes > CHUNK ? bytes : CHUNK, &counted, what, err);
-    if (status) {
-        free(chunk);
-        return status;
+    if (!chunk) {
+        kg_fail_nomem(err, what);
+        return NULL;
     }
-    stock->filling = chunk;
-    return KG_OK;
+    if (kg_memory_map(&chunk->memory, bytes > CHUNK ? bytes : CHUNK, &counted, what, err) == KG_OK)
+        return chunk;
+    free(chunk);
+    return NULL;
 }
 
 enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, size_t *counter,
                               const char *what, struct kg_error *err)
 {
-    const struct kg_memory_chunk *filling = stock->filling;
+    struct kg_memory_chunk *from = stock->filling;
     if (bytes > SIZE_MAX / 2)
         return kg_fail_nomem(err, what);
-    if (!filling || rounded(bytes) > filling->memory.bytes - filling->used) {
-        enum kg_status status = add_chunk(stock, rounded(bytes), what, err);
-        if (status)
-            return status;
+    if (!from || rounded(bytes) > from->memory.bytes - from->used) {
+        from = new_chunk(rounded(bytes), what, err);
+        if (!from)
+            return KG_ERR_NOMEM;
+        stock->filling = from;
     }
-    *chunk = stock->filling;
-    *out = (char *)(*chunk)->memory.bits + (*chunk)->used;
-    (*chunk)->used += rounded(bytes);
-    (*chunk)->held += rounded(bytes);
+    *out = (char *)from->memory.bits + from->used;
+    from->used += rounded(bytes);
+    from->held += rounded(bytes);
+    *chunk = from;
     *counter += bytes;
     return KG_OK;
 }

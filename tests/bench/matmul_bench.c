@@ -105,8 +105,8 @@ int main(int argc, char **argv)
 {
     struct kg_device *device = NULL;
     struct kg_error err;
-    const struct kg_device_options options = { .threads = argc > 1 ? (uint32_t)atoi(argv[1]) : 1 };
-    const uint32_t cols = argc > 2 ? (uint32_t)atoi(argv[2]) : 1536;
+    const struct kg_device_options options = { .threads = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1 };
+    const uint32_t cols = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1536;
     if (cols == 0 || cols % 256) {
         fprintf(stderr, "matmul_bench: columns must be a multiple of 256\n");
         return 2;
