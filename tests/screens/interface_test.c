@@ -19,7 +19,7 @@
 static int run_interface(const char *directory, const char *model)
 {
     struct kg_error err;
-    struct kg_interface_options options = { .repository = "/repo",
+    struct kg_interface_options options = { .repository = strcmp(model, "nowhere") ? "/repo" : NULL,
                                             .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
                                             .sampling = { .penalty = 1 },
                                             .choose_files = true };
@@ -260,6 +260,20 @@ static void reading_shows_its_progress_and_stops(void **state)
     driver_wait_for(d, "You asked: what is in @slow.c?");
     ask(d, "see @nowhere");
     driver_wait_for(d, "cannot open nowhere");
+    quit(d);
+}
+
+static void it_works_outside_of_repositories(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("nowhere", "xterm-256color", NULL, 24, 80);
+    driver_wait_for(d, "in no repository");
+    driver_wait_for(d, "ready");
+    ask(d, "see @LICENSE.");
+    driver_wait_for(d, "read LICENSE, ");
+    driver_wait_for(d, "You asked: see @LICENSE.");
+    ask(d, "/add no/such/file");
+    driver_wait_for(d, "cannot open no/such/file");
     quit(d);
 }
 
@@ -620,6 +634,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(scrolled_up_it_stands_still),
         SCREEN_TEST(what_is_typed_meanwhile_waits),
         SCREEN_TEST(reading_shows_its_progress_and_stops),
+        SCREEN_TEST(it_works_outside_of_repositories),
         SCREEN_TEST(commands_work),
         SCREEN_TEST(input_is_edited),
         SCREEN_TEST(a_large_paste_is_taken_at_once),

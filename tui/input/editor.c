@@ -101,16 +101,13 @@ static void forget_oldest(struct kg_editor *editor)
     memmove(editor->changes, editor->changes + 1, --editor->change_count * sizeof *editor->changes);
 }
 
-static void record(struct kg_editor *editor, size_t at, char *removed, size_t removed_length, size_t added_length)
+static void record(struct kg_editor *editor, struct change change)
 {
     if (editor->change_count == UNDO_MOST)
         forget_oldest(editor);
-    editor->changes[editor->change_count++] = (struct change){ .at = at,
-                                                               .cursor = editor->cursor,
-                                                               .removed = removed,
-                                                               .removed_length = removed_length,
-                                                               .added_length = added_length };
-    editor->change_bytes += removed_length;
+    change.cursor = editor->cursor;
+    editor->changes[editor->change_count++] = change;
+    editor->change_bytes += change.removed_length;
     while (editor->change_bytes > UNDO_BYTES && editor->change_count > 1)
         forget_oldest(editor);
 }
@@ -125,7 +122,7 @@ bool kg_editor_replace(struct kg_editor *editor, size_t from, size_t to, const c
         free(removed);
         return false;
     }
-    record(editor, from, removed, to - from, length);
+    record(editor, (struct change){ .at = from, .removed = removed, .removed_length = to - from, .added_length = length });
     editor->cursor = from + length;
     editor->last = LAST_OTHER;
     editor->goal = -1;

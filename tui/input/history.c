@@ -27,13 +27,13 @@ struct kg_history {
     struct line draft;
 };
 
-static void keep(struct kg_history *history, char *text, size_t length)
+static void keep(struct kg_history *history, struct line line)
 {
     if (history->count == KG_HISTORY_MOST) {
         free(history->lines[0].text);
         memmove(history->lines, history->lines + 1, --history->count * sizeof history->lines[0]);
     }
-    history->lines[history->count++] = (struct line){ .text = text, .length = length };
+    history->lines[history->count++] = line;
 }
 
 static int hex(char c)
@@ -121,7 +121,7 @@ static enum kg_status load(struct kg_history *history, struct kg_error *err)
             size_t n = end ? (size_t)(end - bytes) - at : length - at, decoded;
             char *text = n > 0 && n <= 4 * KG_HISTORY_ENTRY ? decode(bytes + at, n, &decoded) : NULL;
             if (text)
-                keep(history, text, decoded);
+                keep(history, (struct line){ .text = text, .length = decoded });
             at += n + 1;
         }
         free(bytes);
@@ -200,7 +200,7 @@ enum kg_status kg_history_add(struct kg_history *history, const char *text, size
         return kg_fail_nomem(err, "remembering a question");
     memcpy(copy, text, length);
     copy[length] = '\0';
-    keep(history, copy, length);
+    keep(history, (struct line){ .text = copy, .length = length });
     history->at = history->count;
     return history->path[0] && length <= KG_HISTORY_ENTRY ? write_line(history, text, length, err) : KG_OK;
 }

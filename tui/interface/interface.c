@@ -191,8 +191,11 @@ static void greet(struct kg_interface *ui)
     const char *repository = ui->options->repository, *home = getenv("HOME");
     size_t n = home ? strlen(home) : 0;
     bool below_home = repository && n > 1 && strncmp(repository, home, n) == 0 && repository[n] == '/';
-    snprintf(text, sizeof text, "kedge %s in %s%s\nAsk about this code. @path reads a file, / shows commands.", KG_VERSION, below_home ? "~" : "",
-             !repository ? "no repository" : below_home ? repository + n : repository);
+    if (repository)
+        snprintf(text, sizeof text, "kedge %s in %s%s\nAsk about this code. @path reads a file, / shows commands.", KG_VERSION, below_home ? "~" : "",
+                 below_home ? repository + n : repository);
+    else
+        snprintf(text, sizeof text, "kedge %s, in no repository\nAsk something. @path reads a file, / shows commands.", KG_VERSION);
     kg_transcript_add(ui->transcript, KG_ENTRY_COUNTS, text, strlen(text));
 }
 

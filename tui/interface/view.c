@@ -136,8 +136,9 @@ static void draw_candidates(const struct kg_view *view, struct kg_screen *screen
         widest = width > widest ? width : widest;
     }
     for (int i = 0; i < shown; i++) {
-        const char *help, *text = kg_completion_text(view->completion, (size_t)(first + i), &help);
-        unsigned style = first + i == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
+        int index = first + i;
+        const char *help, *text = kg_completion_text(view->completion, (size_t)index, &help);
+        unsigned style = index == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
         int row = below - shown + i, column = PROMPT_COLUMNS;
         kg_screen_fill(screen, row, 0, screen->columns, style);
         kg_screen_put_cut(screen, row, column, screen->columns - 1, text, strlen(text), style);

@@ -44,10 +44,8 @@ static int gives_up(void *ctx)
 
 enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err)
 {
-    if (worker->index)
+    if (worker->index || !worker->options->repository)
         return KG_OK;
-    if (!worker->options->repository)
-        return kg_fail(err, KG_ERR_NOT_FOUND, "this is no repository; start kedge inside one, or with -C");
     return kg_index_open(worker->options->repository, worker->options->engine.cache_dir, &worker->index, err);
 }
 
@@ -234,7 +232,7 @@ static void add(struct kg_worker *worker, const char *path)
         tell_error(worker, err.text);
         return;
     }
-    kg_worker_add_file(worker, path, &err);
+    kg_worker_add_file(worker, path + (path[0] == '@'), &err);
     kg_worker_tell_files(worker);
 }
 

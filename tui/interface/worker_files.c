@@ -65,13 +65,21 @@ static bool find_part(const struct kg_worker *worker, const char *path, struct k
     return false;
 }
 
+static enum kg_status read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err)
+{
+    if (worker->index)
+        return kg_index_read(worker->index, path, KG_FILE_MAX, text, length, secret, err);
+    *secret = false;
+    return kg_read_file(path, KG_FILE_MAX, text, length, err);
+}
+
 static enum kg_status read_in(struct kg_worker *worker, const char *path, struct kg_error *err)
 {
     char *text;
     size_t length;
     bool secret;
     double start = kg_worker_seconds();
-    enum kg_status status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &length, &secret, err);
+    enum kg_status status = read_text(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
@@ -110,10 +118,10 @@ static enum kg_status add_mention(struct kg_worker *worker, const char *word, si
         return KG_OK;
     memcpy(path, word, length);
     path[length] = '\0';
-    enum kg_status status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &bytes, &secret, &first);
+    enum kg_status status = read_text(worker, path, &text, &bytes, &secret, &first);
     while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", path[length - 1])) {
         path[--length] = '\0';
-        status = kg_index_read(worker->index, path, KG_FILE_MAX, &text, &bytes, &secret, err);
+        status = read_text(worker, path, &text, &bytes, &secret, err);
     }
     if (status != KG_OK) {
         tell(worker, KG_ENTRY_ERROR, first.text);

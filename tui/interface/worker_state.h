@@ -35,7 +35,7 @@ struct kg_worker {
 
     /* of the worker's thread only */
     struct kg_session *session;
-    struct kg_index *index; /* NULL: no repository, or not opened yet */
+    struct kg_index *index; /* NULL: no repository (files are then those of the working directory), or not opened yet */
     double told_at;         /* when progress was told last */
     enum kg_doing told;
     char speed_path[KG_PATH_MAX];
@@ -46,7 +46,7 @@ struct kg_worker {
 
 double kg_worker_seconds(void);
 
-/* Opens the index if there is a repository; KG_ERR_NOT_FOUND when there is none. */
+/* Opens the index of the repository, if there is one and it is not open yet. */
 enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
 
 /* Files into and out of the conversation (worker_files.c). Each tells what it did; an error is told as well, and returned
