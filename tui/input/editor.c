@@ -69,7 +69,7 @@ size_t kg_editor_cursor(const struct kg_editor *editor)
     return editor->cursor;
 }
 
-void kg_editor_place(struct kg_editor *editor, size_t offset)
+static void place_cursor(struct kg_editor *editor, size_t offset)
 {
     editor->cursor = offset > editor->length ? editor->length : offset;
     editor->last = LAST_OTHER;
@@ -168,7 +168,7 @@ void kg_editor_undo(struct kg_editor *editor)
     struct change *change = &editor->changes[editor->change_count - 1];
     if (!splice(editor, change->at, change->at + change->added_length, change->removed, change->removed_length))
         return;
-    kg_editor_place(editor, change->cursor);
+    place_cursor(editor, change->cursor);
     editor->change_bytes -= change->removed_length;
     free(change->removed);
     editor->change_count--;
@@ -230,7 +230,7 @@ static size_t line_end(const struct kg_editor *editor, size_t at)
     return newline ? (size_t)(newline - editor->text) : editor->length;
 }
 
-size_t kg_editor_target(const struct kg_editor *editor, enum kg_motion motion)
+static size_t target_of(const struct kg_editor *editor, enum kg_motion motion)
 {
     switch (motion) {
     case KG_MOVE_LEFT:
@@ -254,7 +254,7 @@ size_t kg_editor_target(const struct kg_editor *editor, enum kg_motion motion)
 
 void kg_editor_move(struct kg_editor *editor, enum kg_motion motion)
 {
-    kg_editor_place(editor, kg_editor_target(editor, motion));
+    place_cursor(editor, target_of(editor, motion));
 }
 
 static void add_killed(struct kg_editor *editor, size_t from, size_t to, bool in_front)
@@ -285,7 +285,7 @@ static void erase(struct kg_editor *editor, size_t target, bool kill)
 
 void kg_editor_erase(struct kg_editor *editor, enum kg_motion motion, bool kill)
 {
-    erase(editor, kg_editor_target(editor, motion), kill);
+    erase(editor, target_of(editor, motion), kill);
 }
 
 void kg_editor_kill_line(struct kg_editor *editor)
@@ -356,7 +356,7 @@ bool kg_editor_move_row(struct kg_editor *editor, int direction, int width)
             return false;
         kg_wrap_row(editor->text, editor->length, row.next, width, true, &target);
     }
-    kg_editor_place(editor, offset_at(editor, &target, goal));
+    place_cursor(editor, offset_at(editor, &target, goal));
     editor->goal = goal;
     return true;
 }

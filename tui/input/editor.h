@@ -15,7 +15,6 @@ void kg_editor_free(struct kg_editor *editor);
 /* NUL-terminated behind its length; valid until the next change. */
 const char *kg_editor_text(const struct kg_editor *editor, size_t *length);
 size_t kg_editor_cursor(const struct kg_editor *editor);
-void kg_editor_place(struct kg_editor *editor, size_t offset);
 
 /* Every change can be undone; false: out of memory, nothing changed. Typing is undone by the word. */
 bool kg_editor_insert(struct kg_editor *editor, const char *text, size_t length);
@@ -35,8 +34,6 @@ enum kg_motion {
     KG_MOVE_START,
     KG_MOVE_END
 };
-/* Where the cursor would be. */
-size_t kg_editor_target(const struct kg_editor *editor, enum kg_motion motion);
 void kg_editor_move(struct kg_editor *editor, enum kg_motion motion);
 /* Removes what lies between the cursor and where the motion goes. kill: it can be yanked; kills in a row add up. */
 void kg_editor_erase(struct kg_editor *editor, enum kg_motion motion, bool kill);

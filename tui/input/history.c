@@ -191,7 +191,7 @@ static enum kg_status write_line(const struct kg_history *history, const char *t
 
 enum kg_status kg_history_add(struct kg_history *history, const char *text, size_t length, struct kg_error *err)
 {
-    kg_history_stop(history);
+    history->at = history->count;
     const struct line *last = history->count ? &history->lines[history->count - 1] : NULL;
     if (length == 0 || (last && last->length == length && memcmp(last->text, text, length) == 0))
         return KG_OK;
@@ -222,9 +222,4 @@ const char *kg_history_walk(struct kg_history *history, int direction, const cha
     const struct line *line = history->at == history->count ? &history->draft : &history->lines[history->at];
     *length = line->length;
     return line->text;
-}
-
-void kg_history_stop(struct kg_history *history)
-{
-    history->at = history->count;
 }

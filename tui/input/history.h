@@ -25,7 +25,5 @@ enum kg_status kg_history_add(struct kg_history *history, const char *text, size
 /* One older (-1) or newer (1). The walk starts at the draft, which is kept and comes back behind the newest entry.
  * NULL: there is none in that direction. Valid until the next call. */
 const char *kg_history_walk(struct kg_history *history, int direction, const char *draft, size_t draft_length, size_t *length);
-/* The next walk starts anew. */
-void kg_history_stop(struct kg_history *history);
 
 #endif

@@ -106,7 +106,11 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
     static const struct {
         const char *name;
         enum kg_task_kind kind;
-    } tasks[] = { { "/add", KG_TASK_ADD }, { "/drop", KG_TASK_DROP }, { "/clear", KG_TASK_CLEAR }, { "/resume", KG_TASK_RESUME }, { "/save", KG_TASK_SAVE } };
+    } tasks[] = { { "/add", KG_TASK_ADD },
+                  { "/drop", KG_TASK_DROP },
+                  { "/clear", KG_TASK_CLEAR },
+                  { "/resume", KG_TASK_RESUME },
+                  { "/save", KG_TASK_SAVE } };
     char text[256];
     if (*command->argument && !*argument) {
         snprintf(text, sizeof text, "%s needs a %s: %s", command->name, command->argument, command->help);

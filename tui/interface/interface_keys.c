@@ -6,7 +6,8 @@
 
 #define HINT_S 2.0
 
-void kg_interface_hint(struct kg_interface *ui, const char *text)
+/* In place of what goes on, for a moment; text is static. */
+static void hint(struct kg_interface *ui, const char *text)
 {
     ui->status.hint = text;
     ui->hint_until = kg_interface_seconds() + HINT_S;
@@ -45,7 +46,7 @@ void kg_interface_complete(struct kg_interface *ui)
 static void stop(struct kg_interface *ui)
 {
     kg_worker_stop(ui->worker, ui->running);
-    kg_interface_hint(ui, "stopping");
+    hint(ui, "stopping");
 }
 
 static void send_input(struct kg_interface *ui)
@@ -103,7 +104,7 @@ static void interrupt(struct kg_interface *ui)
     if (length > 0)
         kg_editor_set(ui->editor, "", 0);
     ui->first_hint = true;
-    kg_interface_hint(ui, "Ctrl-C again quits");
+    hint(ui, "Ctrl-C again quits");
 }
 
 static void end_of_file(struct kg_interface *ui)

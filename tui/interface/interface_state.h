@@ -62,8 +62,6 @@ void kg_interface_next(struct kg_interface *ui);
 /* Keys (interface_keys.c). */
 void kg_interface_key(void *ui, const struct kg_key *key);
 void kg_interface_complete(struct kg_interface *ui);
-/* A line of the person's attention for a few seconds, in the status line; text is static. */
-void kg_interface_hint(struct kg_interface *ui, const char *text);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

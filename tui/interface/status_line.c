@@ -20,7 +20,8 @@ static void describe_tokens(char *out, size_t capacity, const char *verb, const 
     char done[KG_FIGURE], total[KG_FIGURE];
     int n = snprintf(out, capacity, "%s%s%s", verb, *status->what ? " " : "", status->what);
     if (status->total > 0 && n > 0 && (size_t)n < capacity)
-        snprintf(out + n, capacity - (size_t)n, " %s of %s tokens", kg_figure_count(done, status->done < status->total ? status->done : status->total),
+        snprintf(out + n, capacity - (size_t)n, " %s of %s tokens",
+                 kg_figure_count(done, status->done < status->total ? status->done : status->total),
                  kg_figure_count(total, status->total));
 }
 

@@ -79,7 +79,8 @@ static void tell_conversation(struct kg_worker *worker)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
     }
     if (files) {
-        snprintf(text, sizeof text, "%u file%s in context, %s tokens; /files lists them", files, files == 1 ? "" : "s", kg_figure_count(count, tokens));
+        snprintf(text, sizeof text, "%u file%s in context, %s tokens; /files lists them", files, files == 1 ? "" : "s",
+                 kg_figure_count(count, tokens));
         kg_tell_entry(worker->events, KG_ENTRY_READING, text, strlen(text), NULL);
     }
     kg_worker_tell_files(worker);
@@ -181,7 +182,8 @@ static void tell_work(struct kg_worker *worker, enum kg_end end)
     static const char *const ends[] = { [KG_END_MODEL] = "", [KG_END_LENGTH] = "; ended at the length asked for", [KG_END_STOPPED] = "; stopped",
                                         [KG_END_FULL] = "; the context is full: /drop files or /clear the conversation" };
     struct kg_counts c;
-    char reused[KG_FIGURE], prompt[KG_FIGURE], bytes[KG_FIGURE], restored[KG_FIGURE], computed[KG_FIGURE], prefill[KG_FIGURE], wrote[KG_FIGURE], rate[KG_FIGURE];
+    char reused[KG_FIGURE], prompt[KG_FIGURE], bytes[KG_FIGURE], restored[KG_FIGURE];
+    char computed[KG_FIGURE], prefill[KG_FIGURE], wrote[KG_FIGURE], rate[KG_FIGURE];
     char text[512], saved[100] = "", read[100] = "", written[100] = "";
     kg_session_counts(worker->session, &c);
     double restore_s = worker->opening_s > c.prefill_s ? worker->opening_s - c.prefill_s : 0;

@@ -224,12 +224,27 @@ int kg_terminal_input(const struct kg_terminal *terminal)
     return fileno(terminal->in);
 }
 
+/* Bytes of the locale's character set as UTF-8; out has room for four times as many. */
+static size_t to_utf8(const char *bytes, size_t length, char *out)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < length; i++) {
+        wint_t wide = btowc((unsigned char)bytes[i]);
+        used += kg_utf8_encode(wide == WEOF ? 0xfffd : (uint32_t)wide, out + used);
+    }
+    return used;
+}
+
 long kg_terminal_read(struct kg_terminal *terminal, char *out, size_t capacity)
 {
+    char bytes[4096];
+    size_t most = sizeof bytes < capacity / 4 ? sizeof bytes : capacity / 4;
     ssize_t n;
     do
-        n = read(fileno(terminal->in), out, capacity);
+        n = terminal->utf8 ? read(fileno(terminal->in), out, capacity) : read(fileno(terminal->in), bytes, most);
     while (n < 0 && errno == EINTR);
+    if (n > 0 && !terminal->utf8)
+        return (long)to_utf8(bytes, (size_t)n, out);
     return n > 0 ? n : n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
@@ -301,7 +316,7 @@ static uint32_t plain(uint32_t code)
     static const struct {
         uint32_t code;
         char plain;
-    } known[] = { { 0x2026, '~' }, { 0x2502, '|' }, { 0x203a, '>' }, { 0xb7, '-' }, { 0x2022, '*' }, { 0x2500, '-' }, { 0x2193, 'v' }, { 0x25cc, 'o' } };
+    } known[] = { { 0x2026, '~' }, { 0x203a, '>' }, { 0xb7, '-' }, { 0x2022, '*' }, { 0x2500, '-' }, { 0x2193, 'v' }, { 0x25cc, 'o' } };
     char bytes[MB_LEN_MAX];
     mbstate_t state = { 0 };
     if (code < 0x80 || wcrtomb(bytes, (wchar_t)code, &state) != (size_t)-1)

@@ -18,7 +18,7 @@ enum kg_status kg_terminal_open(struct kg_terminal **out, struct kg_error *err);
 void kg_terminal_close(struct kg_terminal *terminal); /* NULL is fine */
 
 int kg_terminal_input(const struct kg_terminal *terminal); /* to poll for reading */
-/* Bytes that were typed, at most capacity; -1: the terminal is gone. Waits when there are none. */
+/* Bytes that were typed, as UTF-8, at most capacity (4 or more); -1: the terminal is gone. Waits when there are none. */
 long kg_terminal_read(struct kg_terminal *terminal, char *out, size_t capacity);
 /* Teaches the sequences that terminfo knows of this terminal. */
 void kg_terminal_teach(const struct kg_terminal *terminal, struct kg_keys *keys);
