@@ -157,8 +157,9 @@ static enum kg_status same_schema(sqlite3 *db, const struct kg_db_format *format
 {
     sqlite3_stmt *statement = NULL;
     size_t n = 0;
-    int rc = sqlite3_prepare_v2(db, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY rowid",
-                                -1, &statement, NULL);
+    static const char query[] = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+                                " ORDER BY rowid";
+    int rc = sqlite3_prepare_v2(db, query, -1, &statement, NULL);
     *same = true;
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         const char *sql = (const char *)sqlite3_column_text(statement, 0);

@@ -94,7 +94,8 @@ enum kg_status kg_kv_give_back(struct kg_kv_store *store, uint64_t kept, struct 
 }
 
 /* Blocks of least value that no open session uses, until together they hold `bytes`; as many as fit into ids. */
-static enum kg_status pick_victims(struct kg_kv_store *store, uint64_t bytes, int64_t *ids, size_t room, size_t *count, struct kg_error *err)
+static enum kg_status pick_victims(struct kg_kv_store *store, uint64_t bytes, int64_t *ids, size_t room, size_t *count,
+                                   struct kg_error *err)
 {
     sqlite3_stmt *blocks = kg_kv_statement(store, KG_KV_BLOCKS);
     int rc = blocks ? SQLITE_ROW : sqlite3_errcode(store->db);

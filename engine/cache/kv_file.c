@@ -125,7 +125,8 @@ enum kg_status kg_kv_file_open(struct kg_kv_store *store, struct kg_error *err)
         return status;
     const char *what = kg_db_state_text(state);
     if (!kg_kv_lock_alone(store->lock))
-        return kg_fail(err, KG_ERR_BUSY, "%s is %s and another kedge uses it; nothing is cached until that one ends", store->path, what);
+        return kg_fail(err, KG_ERR_BUSY, "%s is %s and another kedge uses it; nothing is cached until that one ends", store->path,
+                       what);
     status = set_aside(store, err);
     if (status == KG_OK)
         status = try_open(store, &state, err);
@@ -157,8 +158,8 @@ void kg_kv_file_damaged(struct kg_kv_store *store)
         kg_kv_lock_leave_gate(store->lock);
     }
     if (status == KG_OK)
-        kg_kv_note(store, KG_KV_ASIDE, "%s was damaged; it is kept as kv.db.aside (delete it when you like) and a new cache was begun",
-                   store->path);
+        kg_kv_note(store, KG_KV_ASIDE,
+                   "%s was damaged; it is kept as kv.db.aside (delete it when you like) and a new cache was begun", store->path);
     else
         kg_kv_note(store, KG_KV_ASIDE, "%s is damaged and could not be replaced (%s); nothing is cached until kedge starts again",
                    store->path, err.text);

@@ -13,7 +13,8 @@ struct loading {
 };
 
 /* The row that the statement stands on, if it is row (page, part) with so many tokens and its checksum agrees. */
-static bool take_row(const struct loading *l, sqlite3_stmt *rows, uint32_t page, uint32_t part, uint32_t tokens, struct kg_kv_row *row)
+static bool take_row(const struct loading *l, sqlite3_stmt *rows, uint32_t page, uint32_t part, uint32_t tokens,
+                     struct kg_kv_row *row)
 {
     *row = (struct kg_kv_row){
         .key = kg_block_key(l->block)->bytes,

@@ -83,8 +83,8 @@ static bool is_settled(const struct identity *identity)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    int64_t ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec, last = identity->ctime > identity->mtime ? identity->ctime : identity->mtime;
-    return ns - last > INT64_C(2000000000);
+    int64_t last = identity->ctime > identity->mtime ? identity->ctime : identity->mtime;
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec - last > INT64_C(2000000000);
 }
 
 static bool recall_locked(struct kg_kv_store *store, const struct identity *identity, struct kg_digest *out)
@@ -109,7 +109,7 @@ static enum kg_status remember_locked(struct kg_kv_store *store, const struct id
 enum kg_status kg_kv_store_model_digest(struct kg_kv_store *store, const char *path, struct kg_digest *out,
                                         int (*progress)(void *ctx, uint64_t done), void *ctx, struct kg_error *err)
 {
-    struct identity before, after;
+    struct identity before = { 0 }, after = { 0 };
     enum kg_status status = identify(path, &before, err);
     if (status != KG_OK || recall_locked(store, &before, out))
         return status;

@@ -33,36 +33,45 @@ static enum kg_status copy_pages(const struct kg_block *block, struct kg_kv_job 
     return status;
 }
 
-/* Tokens `from` to `upto` of the block, from the start of their page. */
+/* With room for tokens first_page * KG_PAGE to upto - 1; NULL for want of memory. */
+static struct kg_kv_job *new_job(const struct kg_block *block, const struct kg_kv_layout *layout, uint32_t first_page, uint32_t upto)
+{
+    struct kg_kv_job *job = sqlite3_malloc64(sizeof *job);
+    if (!job)
+        return NULL;
+    *job = (struct kg_kv_job){ .key = *kg_block_key(block), .layout = *layout, .tokens = kg_block_tokens(block),
+                               .first_page = first_page, .upto = upto,
+                               .bytes = (upto - first_page * KG_PAGE) * layout->token_bytes };
+    job->ids = sqlite3_malloc64(upto * sizeof *job->ids);
+    job->payload = sqlite3_malloc64(job->bytes);
+    if (job->ids && job->payload)
+        return job;
+    kg_kv_job_free(job);
+    return NULL;
+}
+
+/* Tokens `from` to `upto` - 1 of the block, from the start of their page. */
 static enum kg_status make_job(const struct kg_block *block, const struct kg_kv_label *label, const struct kg_kv_layout *layout,
                                uint32_t from, uint32_t upto, struct kg_kv_job **out, struct kg_error *err)
 {
-    uint32_t first = from / KG_PAGE * KG_PAGE;
-    struct kg_kv_job *job = sqlite3_malloc64(sizeof *job);
+    struct kg_kv_job *job = new_job(block, layout, from / KG_PAGE, upto);
     uint8_t *spare = sqlite3_malloc64(layout->page_bytes);
-    if (job) {
-        *job = (struct kg_kv_job){ .key = *kg_block_key(block), .layout = *layout, .tokens = kg_block_tokens(block),
-                                   .first_page = from / KG_PAGE, .upto = upto, .bytes = (upto - first) * layout->token_bytes };
-        copy_label(job->model, sizeof job->model, label->model);
-        copy_label(job->kind, sizeof job->kind, label->kind);
-        copy_label(job->title, sizeof job->title, label->title);
-        job->ids = sqlite3_malloc64(upto * sizeof *job->ids);
-        job->payload = sqlite3_malloc64(job->bytes);
-    }
-    enum kg_status status = KG_OK;
-    if (!job || !spare || !job->ids || !job->payload)
-        status = kg_fail_nomem(err, "saving to the cache");
-    if (status == KG_OK) {
-        memcpy(job->ids, kg_block_ids(block), upto * sizeof *job->ids);
-        status = copy_pages(block, job, spare, err);
-    }
-    sqlite3_free(spare);
-    if (status != KG_OK) {
+    if (!job || !spare) {
         kg_kv_job_free(job);
-        return status;
+        sqlite3_free(spare);
+        return kg_fail_nomem(err, "saving to the cache");
     }
-    *out = job;
-    return KG_OK;
+    copy_label(job->model, sizeof job->model, label->model);
+    copy_label(job->kind, sizeof job->kind, label->kind);
+    copy_label(job->title, sizeof job->title, label->title);
+    memcpy(job->ids, kg_block_ids(block), upto * sizeof *job->ids);
+    enum kg_status status = copy_pages(block, job, spare, err);
+    sqlite3_free(spare);
+    if (status == KG_OK)
+        *out = job;
+    else
+        kg_kv_job_free(job);
+    return status;
 }
 
 /* Where a job that starts at `from` ends: at the end of a page, unless it holds the last token. */
@@ -85,7 +94,7 @@ enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block
         uint32_t upto = job_end(store, &layout, from, ready);
         struct kg_kv_job *job = NULL;
         status = make_job(block, label, &layout, from, upto, &job, err);
-        if (status != KG_OK)
+        if (!job)
             break;
         struct kg_digest ids = kg_digest_of(job->ids, upto * sizeof *job->ids);
         kg_kv_set_handed(store, kg_block_key(block), upto, &ids);

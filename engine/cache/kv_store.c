@@ -117,6 +117,11 @@ void kg_kv_store_flush(struct kg_kv_store *store)
     kg_kv_drain(store, NULL);
 }
 
+static enum kg_status unusable(const struct kg_kv_store *store, struct kg_error *err)
+{
+    return kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one and try again", store->path);
+}
+
 /* Alone with the file, and everything that was saved in it. KG_ERR_CORRUPT when there is none: nothing to leave then. */
 static enum kg_status enter_settled(struct kg_kv_store *store, struct kg_error *err)
 {
@@ -125,7 +130,7 @@ static enum kg_status enter_settled(struct kg_kv_store *store, struct kg_error *
     if (store->db)
         return KG_OK;
     kg_kv_leave(store);
-    return kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one and try again", store->path);
+    return unusable(store, err);
 }
 
 uint64_t kg_kv_store_bytes(struct kg_kv_store *store)
@@ -235,29 +240,29 @@ static enum kg_status remove_listed(struct kg_kv_store *store, const struct list
     return kg_kv_remove_block(store, block->entry.id, true, err);
 }
 
-/* The block of that number, or all for 0. */
-static enum kg_status remove_each(struct kg_kv_store *store, int64_t id, struct kg_error *err)
+/* All of them, or the block of that number. */
+static enum kg_status remove_each(struct kg_kv_store *store, const int64_t *id, struct kg_error *err)
 {
     struct listed *all = NULL;
     size_t count = 0, removed = 0;
     enum kg_status status = collect(store, &all, &count, err);
     for (size_t i = 0; i < count && status == KG_OK; i++)
-        if (id == 0 || all[i].entry.id == id) {
+        if (!id || all[i].entry.id == *id) {
             status = remove_listed(store, &all[i], err);
             removed++;
         }
     sqlite3_free(all);
     if (status == KG_OK && id && !removed)
-        return kg_fail(err, KG_ERR_NOT_FOUND, "the cache has no block %lld; 'kedge cache ls' lists them", (long long)id);
+        return kg_fail(err, KG_ERR_NOT_FOUND, "the cache has no block %lld; 'kedge cache ls' lists them", (long long)*id);
     return status == KG_OK ? kg_kv_give_back(store, 0, err) : status;
 }
 
 enum kg_status kg_kv_store_remove(struct kg_kv_store *store, int64_t id, struct kg_error *err)
 {
-    enum kg_status status = id > 0 ? enter_settled(store, err) : kg_fail(err, KG_ERR_NOT_FOUND, "the cache has no block %lld", (long long)id);
+    enum kg_status status = enter_settled(store, err);
     if (status != KG_OK)
         return status;
-    status = remove_each(store, id, err);
+    status = remove_each(store, &id, err);
     kg_kv_leave(store);
     return status;
 }
@@ -313,8 +318,7 @@ enum kg_status kg_kv_store_remove_all(struct kg_kv_store *store, struct kg_error
             status = kg_kv_file_open(store, err);
         kg_kv_lock_share(store->lock);
     } else if (status == KG_OK) {
-        status = store->db ? remove_each(store, 0, err)
-                           : kg_fail(err, KG_ERR_CORRUPT, "%s is damaged and in use by another kedge; end that one first", store->path);
+        status = store->db ? remove_each(store, NULL, err) : unusable(store, err);
     }
     kg_kv_lock_leave_gate(store->lock);
     kg_kv_leave(store);
@@ -346,7 +350,8 @@ static enum kg_status check_rows(struct kg_kv_store *store, const struct listed 
     }
     if (rc == SQLITE_DONE)
         *good = *good && part == 0 && (uint64_t)page * KG_PAGE >= ready && ready > 0;
-    enum kg_status status = rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : kg_db_fail(store->db, rc, "checking the cache", err);
+    bool read = rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE;
+    enum kg_status status = read ? KG_OK : kg_db_fail(store->db, rc, "checking the cache", err);
     sqlite3_reset(rows);
     return status;
 }
@@ -375,8 +380,8 @@ static enum kg_status check_structure(struct kg_kv_store *store, struct kg_error
     return status;
 }
 
-static enum kg_status verify_each(struct kg_kv_store *store, const struct listed *all, size_t count, uint64_t *checked, uint64_t *bad,
-                                  struct kg_error *err)
+static enum kg_status verify_each(struct kg_kv_store *store, const struct listed *all, size_t count, uint64_t *checked,
+                                  uint64_t *bad, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < count && status == KG_OK; i++) {

@@ -14,6 +14,7 @@ static enum kg_status compare_rows(struct kg_kv_store *store, const struct kg_kv
     sqlite3_stmt *row = kg_kv_statement(store, KG_KV_IDS);
     if (!row)
         return kg_db_fail(store->db, sqlite3_errcode(store->db), "reading the cache", err);
+    const size_t unit = sizeof *job->ids;
     uint32_t limit = s->found.ready < job->upto ? s->found.ready : job->upto;
     int rc = SQLITE_ROW;
     for (bool same = true; same && s->common < limit;) {
@@ -22,8 +23,9 @@ static enum kg_status compare_rows(struct kg_kv_store *store, const struct kg_kv
         if (rc != SQLITE_ROW)
             break;
         const uint8_t *ids = sqlite3_column_blob(row, 1);
-        uint32_t n = (uint32_t)sqlite3_column_bytes(row, 1) / sizeof *job->ids, first = s->common, i = 0;
-        while (ids && i < n && i < KG_PAGE && first + i < limit && memcmp(ids + i * sizeof *job->ids, &job->ids[first + i], sizeof *job->ids) == 0)
+        uint32_t n = (uint32_t)sqlite3_column_bytes(row, 1) / unit, first = s->common, i = 0;
+        n = n < limit - first ? n : limit - first;
+        while (ids && i < n && i < KG_PAGE && memcmp(ids + i * unit, &job->ids[first + i], unit) == 0)
             i++;
         same = i == KG_PAGE;
         s->common = first + i;
@@ -90,7 +92,8 @@ static enum kg_status put_row(struct kg_kv_store *store, const struct kg_kv_row 
 }
 
 /* All rows of the job from page `from` on. */
-static enum kg_status put_rows(struct kg_kv_store *store, const struct kg_kv_job *job, uint32_t from, int64_t id, struct kg_error *err)
+static enum kg_status put_rows(struct kg_kv_store *store, const struct kg_kv_job *job, uint32_t from, int64_t id,
+                               struct kg_error *err)
 {
     const uint8_t *payload = job->payload;
     enum kg_status status = KG_OK;
@@ -117,7 +120,7 @@ static enum kg_status describe(struct kg_kv_store *store, const struct kg_kv_job
         sqlite3_bind_int64(grow, 2, job->tokens);
         sqlite3_bind_int64(grow, 3, job->upto);
         sqlite3_bind_blob(grow, 4, digest.bytes, sizeof digest.bytes, SQLITE_STATIC);
-        sqlite3_bind_int64(grow, 5, (sqlite3_int64)(job->upto * (job->layout.token_bytes + sizeof *job->ids)));
+        sqlite3_bind_int64(grow, 5, (sqlite3_int64)job->upto * (sqlite3_int64)(job->layout.token_bytes + sizeof *job->ids));
         sqlite3_bind_int64(grow, 6, job->layout.parts);
     }
     return kg_kv_run(store, grow, err);

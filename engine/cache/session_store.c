@@ -210,7 +210,8 @@ enum kg_status kg_session_store_create(struct kg_session_store *store, const cha
     if (status == KG_OK && kg_session_store_find(store, repository, name, out, NULL) == KG_OK)
         status = taken(name, err);
     if (status == KG_OK) {
-        sqlite3_stmt *insert = prepare(store, "INSERT INTO session(repository, name, model, created, used) VALUES(?1, ?2, ?3, ?4, ?4)");
+        sqlite3_stmt *insert = prepare(store, "INSERT INTO session(repository, name, model, created, used)"
+                                              " VALUES(?1, ?2, ?3, ?4, ?4)");
         if (insert) {
             sqlite3_bind_text(insert, 1, repository, -1, SQLITE_STATIC);
             sqlite3_bind_text(insert, 2, name, -1, SQLITE_STATIC);
@@ -314,9 +315,10 @@ static sqlite3_int64 sum_of(int64_t session, const struct kg_stored_part *part)
 {
     const int64_t numbers[] = { session, part->id, part->kind, part->base, part->read_rule, part->dropped, part->partial,
                                 (int64_t)part->text_length, (int64_t)part->id_count };
+    const char *label = part->label ? part->label : "";
     XXH64_hash_t sum = XXH3_64bits(numbers, sizeof numbers);
     sum = XXH3_64bits_withSeed(part->identity.bytes, sizeof part->identity.bytes, sum);
-    sum = XXH3_64bits_withSeed(part->label, strlen(part->label), sum);
+    sum = XXH3_64bits_withSeed(label, strlen(label), sum);
     if (part->text_length)
         sum = XXH3_64bits_withSeed(part->text, part->text_length, sum);
     return (sqlite3_int64)(part->id_count ? XXH3_64bits_withSeed(part->ids, part->id_count * sizeof *part->ids, sum) : sum);
@@ -349,7 +351,8 @@ static enum kg_status find_content(struct kg_session_store *store, const struct 
     return run(store, mend, "storing a file", err);
 }
 
-static enum kg_status put_content(struct kg_session_store *store, const void *bytes, size_t length, sqlite3_int64 *at, struct kg_error *err)
+static enum kg_status put_content(struct kg_session_store *store, const void *bytes, size_t length, sqlite3_int64 *at,
+                                  struct kg_error *err)
 {
     struct kg_digest digest = kg_digest_of(bytes, length);
     enum kg_status status = find_content(store, &digest, bytes, length, at, err);
@@ -380,7 +383,8 @@ static enum kg_status bind_bytes(struct kg_session_store *store, sqlite3_stmt *s
 }
 
 /* All that may change of a part, and its checksum. */
-static enum kg_status write_part(struct kg_session_store *store, int64_t session, const struct kg_stored_part *part, struct kg_error *err)
+static enum kg_status write_part(struct kg_session_store *store, int64_t session, const struct kg_stored_part *part,
+                                 struct kg_error *err)
 {
     sqlite3_stmt *update = prepare(store, "UPDATE part SET text = ?2, ids = ?3, text_at = ?4, ids_at = ?5, identity = ?6,"
                                           " read_rule = ?7, dropped = ?8, partial = ?9, sum = ?10 WHERE id = ?1");
@@ -420,7 +424,7 @@ static enum kg_status insert_part(struct kg_session_store *store, int64_t sessio
     if (insert) {
         sqlite3_bind_int64(insert, 1, session);
         sqlite3_bind_int(insert, 2, part->kind);
-        sqlite3_bind_text(insert, 3, part->label, -1, SQLITE_STATIC);
+        sqlite3_bind_text(insert, 3, part->label ? part->label : "", -1, SQLITE_STATIC);
         sqlite3_bind_int(insert, 4, part->base);
     }
     enum kg_status status = run(store, insert, "storing a conversation", err);
@@ -428,7 +432,8 @@ static enum kg_status insert_part(struct kg_session_store *store, int64_t sessio
     return status;
 }
 
-enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
+enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part,
+                                       struct kg_error *err)
 {
     struct kg_stored_part stored = *part;
     enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
@@ -528,9 +533,10 @@ enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t se
 {
     struct kg_stored_part part;
     bool damaged = false, more = true;
-    sqlite3_stmt *rows = prepare(store, "SELECT p.id, p.kind, p.label, coalesce(p.text, t.bytes), coalesce(p.ids, i.bytes), p.base, p.identity,"
-                                        " p.read_rule, p.dropped, p.partial, p.sum FROM part p LEFT JOIN content t ON t.id = p.text_at"
-                                        " LEFT JOIN content i ON i.id = p.ids_at WHERE p.session = ?1 ORDER BY p.id");
+    sqlite3_stmt *rows = prepare(store, "SELECT p.id, p.kind, p.label, coalesce(p.text, t.bytes), coalesce(p.ids, i.bytes), p.base,"
+                                        " p.identity, p.read_rule, p.dropped, p.partial, p.sum FROM part p"
+                                        " LEFT JOIN content t ON t.id = p.text_at LEFT JOIN content i ON i.id = p.ids_at"
+                                        " WHERE p.session = ?1 ORDER BY p.id");
     if (rows)
         sqlite3_bind_int64(rows, 1, session);
     int rc = rows ? SQLITE_ROW : SQLITE_ERROR;

@@ -518,6 +518,29 @@ static void removing_all_leaves_an_empty_file(void **state)
     }
 }
 
+static void what_another_process_removed_is_stored_again(void **state)
+{
+    struct world *w = *state;
+    struct kg_kv_store *second = NULL;
+    struct kg_block *block = kv_block(w->pool, 1, 200);
+    assert_int_equal(kg_kv_store_open(w->directory, 0, &second, NULL), KG_OK);
+    kv_block_fill(block, 100);
+    save_in(w->store, block);
+    kg_kv_store_flush(w->store);
+    assert_int_equal(kg_kv_store_remove_all(second, NULL), KG_OK);
+    /* the end of a text is nothing without its beginning, and then all of it is handed over again */
+    kv_block_fill(block, 150);
+    save_in(w->store, block);
+    kg_kv_store_flush(w->store);
+    assert_int_equal(loaded_from(second, w->pool, 1, 200), 0);
+    save_in(w->store, block);
+    kg_kv_store_flush(w->store);
+    assert_int_equal(loaded_from(second, w->pool, 1, 200), 150);
+    assert_null(kg_kv_store_notice(w->store));
+    kg_block_release(block);
+    kg_kv_store_close(second);
+}
+
 static void verify_removes_what_is_bad(void **state)
 {
     struct world *w = *state;
@@ -622,6 +645,7 @@ int main(void)
         TEST(entries_are_listed_for_people),
         TEST(removing_overwrites_and_gives_back),
         TEST(removing_all_leaves_an_empty_file),
+        TEST(what_another_process_removed_is_stored_again),
         TEST(verify_removes_what_is_bad),
         TEST(a_device_that_fails_fails_the_saving_only),
         TEST(a_file_in_use_is_a_notice),
