@@ -176,9 +176,7 @@ static enum kg_status finish_answer(struct generating *g, enum kg_end end, struc
     piece->identity = kg_piece_identity(session, g->piece, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
     struct kg_digest name = kg_block_name(session->engine, &piece->identity);
     kg_block_set_key(piece->block, &name);
-    struct kg_error unsaved;
-    if (kg_session_save_block(session, piece, &unsaved) != KG_OK && !session->engine->notice[0])
-        memcpy(session->engine->notice, unsaved.text, sizeof unsaved.text);
+    kg_session_save_block(session, piece);
     enum kg_status stored = kg_piece_store(session, piece, err);
     return status == KG_OK ? stored : status;
 }

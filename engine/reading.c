@@ -7,17 +7,19 @@
 /* Rows at a time: small enough that progress moves and that a crash loses little, large enough for full speed. */
 #define BATCH 256
 
-enum kg_status kg_session_save_block(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err)
+void kg_session_save_block(struct kg_session *session, const struct kg_piece *piece)
 {
     struct kg_engine *engine = session->engine;
     if (!engine->kv_store || piece->growing || piece->secret || session->sees_secret)
-        return KG_OK;
+        return;
     struct kg_kv_label label = {
         .model = kg_model_shape(engine->model)->name,
         .kind = kg_block_kind_name(piece->kind),
         .title = piece->label[0] ? piece->label : piece->text,
     };
-    return kg_kv_store_save(engine->kv_store, piece->block, &label, err);
+    struct kg_error unsaved;
+    if (kg_kv_store_save(engine->kv_store, piece->block, &label, &unsaved) != KG_OK && !engine->notice[0])
+        memcpy(engine->notice, unsaved.text, sizeof engine->notice);
 }
 
 struct batch_context {
@@ -36,9 +38,7 @@ static enum kg_status after_batch(void *ctx, struct kg_block *block, struct kg_e
     session->reading_done += read;
     kg_engine_progress(session->engine, KG_STAGE_READING, session->reading ? session->reading : batch->piece->label, session->reading_done,
                        session->reading_total);
-    struct kg_error unsaved;
-    if (kg_session_save_block(session, batch->piece, &unsaved) != KG_OK && !session->engine->notice[0])
-        memcpy(session->engine->notice, unsaved.text, sizeof session->engine->notice);
+    kg_session_save_block(session, batch->piece);
     return kg_gguf_intact(session->engine->file, err);
 }
 

@@ -105,7 +105,8 @@ enum kg_role_state kg_session_role(const struct kg_session *session);
 enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *logits, struct kg_error *err);
 /* Reads everything that is not ready. */
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err);
-enum kg_status kg_session_save_block(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err);
+/* Into the cache, as far as it is read; what goes wrong is a notice, since the answer does not depend on it. */
+void kg_session_save_block(struct kg_session *session, const struct kg_piece *piece);
 
 /* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
 enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);
