@@ -114,8 +114,18 @@ static enum kg_status name_numerics(struct kg_engine *engine, const char *path, 
     kg_digest_add(stream, NUMERICS_VERSION, sizeof NUMERICS_VERSION);
     kg_digest_add(stream, engine->model_digest.bytes, sizeof engine->model_digest.bytes);
     kg_digest_add(stream, numerics, strlen(numerics) + 1);
+    kg_digest_add(stream, &(uint8_t){ (uint8_t)engine->index_bits }, 1);
     kg_digest_end(stream, &engine->numerics);
     return KG_OK;
+}
+
+/* Pages have a key index where the device can use one. */
+static enum kg_status create_pool(struct kg_engine *engine, struct kg_error *err)
+{
+    struct kg_kv_shape shape = kg_model_shape(engine->model)->kv;
+    if (engine->backend->choose && shape.head_size * engine->index_bits % 32 == 0)
+        shape.index_bits = engine->index_bits;
+    return kg_pool_create(engine->backend, engine->device, &shape, &engine->pool, err);
 }
 
 static enum kg_status open_model(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
@@ -135,7 +145,7 @@ static enum kg_status open_model(struct kg_engine *engine, const struct kg_engin
     if (status == KG_OK)
         status = kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
     if (status == KG_OK)
-        status = kg_pool_create(engine->backend, engine->device, &kg_model_shape(engine->model)->kv, &engine->pool, err);
+        status = create_pool(engine, err);
     if (status == KG_OK && kg_vocabulary(engine->tokenizer) > kg_model_shape(engine->model)->vocabulary)
         status = kg_fail(err, KG_ERR_FORMAT, "%s: %u tokens but an embedding of %u rows; get the model again", options->model_path,
                          kg_vocabulary(engine->tokenizer), kg_model_shape(engine->model)->vocabulary);
@@ -151,6 +161,11 @@ enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg
     engine->progress = options->progress;
     engine->give_up = options->give_up;
     engine->ctx = options->ctx;
+    engine->index_bits = options->index_bits ? options->index_bits : KG_INDEX_BITS;
+    if (engine->index_bits != 1 && engine->index_bits != 2 && engine->index_bits != 4) {
+        free(engine);
+        return kg_fail(err, KG_ERR_USAGE, "a key index cannot have %u bits a number; use 1, 2 or 4", options->index_bits);
+    }
     enum kg_status status = open_model(engine, options, err);
     if (status == KG_OK)
         status = kg_gguf_intact(engine->file, err);

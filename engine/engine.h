@@ -39,6 +39,7 @@ struct kg_progress {
     uint64_t done, total;
 };
 
+#define KG_INDEX_BITS 2
 struct kg_engine_options {
     const char *model_path;
     const char *backend;   /* "cpu", "ref"; NULL = the best there is */
@@ -47,6 +48,7 @@ struct kg_engine_options {
     const char *state_dir; /* NULL = KG_PLACE_STATE */
     bool cache_off;        /* neither reads nor writes kv.db */
     uint64_t cache_bytes;  /* 0 = default budget */
+    uint32_t index_bits;   /* of a number in the key index: 1, 2 or 4; 0 = KG_INDEX_BITS */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
     int (*give_up)(void *ctx); /* may be NULL; asked while opening: nonzero ends kg_engine_open with KG_ERR_CANCELLED */
     void *ctx;

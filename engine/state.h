@@ -25,6 +25,7 @@ struct kg_engine {
     struct kg_kv_store *kv_store;           /* NULL when the cache is off */
     struct kg_session_store *session_store; /* opened by the first session that is stored */
     struct kg_digest model_digest;
+    uint32_t index_bits;
     struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
     char state_dir[KG_PATH_MAX];
     char notice[KG_ERROR_TEXT];

@@ -182,3 +182,15 @@ void kg_block_import(struct kg_block *block, uint32_t page, const void *host)
     assert(page < block->page_count);
     kg_pool_import(block->pool, block->pages[page], host);
 }
+
+enum kg_status kg_block_index_export(const struct kg_block *block, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
+{
+    assert(page < block->page_count);
+    return kg_pool_index_export(block->pool, block->pages[page], host, tokens, err);
+}
+
+void kg_block_index_import(struct kg_block *block, uint32_t page, const void *host, uint32_t tokens)
+{
+    assert(page < block->page_count);
+    kg_pool_index_import(block->pool, block->pages[page], host, tokens);
+}

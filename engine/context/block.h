@@ -61,6 +61,9 @@ void kg_block_set_ready(struct kg_block *block, uint32_t tokens);
 /* One reserved page of the block (0 = its first), all layers, KG_KV_PAGE_BYTES of the pool's shape. */
 enum kg_status kg_block_export(const struct kg_block *block, uint32_t page, void *host, struct kg_error *err);
 void kg_block_import(struct kg_block *block, uint32_t page, const void *host);
+/* Its index, KG_INDEX_PAGE_BYTES of the pool's shape, and how many of its tokens are indexed. For pools with an index. */
+enum kg_status kg_block_index_export(const struct kg_block *block, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err);
+void kg_block_index_import(struct kg_block *block, uint32_t page, const void *host, uint32_t tokens);
 
 enum kg_status kg_sequence_create(uint32_t positions, struct kg_sequence **out, struct kg_error *err);
 void kg_sequence_free(struct kg_sequence *sequence);
@@ -76,7 +79,7 @@ int32_t kg_sequence_end(const struct kg_sequence *sequence); /* first position b
 uint32_t kg_sequence_tokens(const struct kg_sequence *sequence);
 
 /* Reads tokens ready .. upto - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
- * the sequence, in batches. logits (vocabulary; may be NULL) get those of token upto - 1, which is computed again when
+ * the sequence, as `look` says, in batches. logits (vocabulary; may be NULL) get those of token upto - 1, which is computed again when
  * it was ready before. after_batch (may be NULL) is called after each batch with ready advanced; a status other than
  * KG_OK ends the reading with that status. When a batch fails or is stopped, ready stays at the batches before it.
  * KG_ERR_FULL: upto lies behind the sequence's last position or the model's trained length. */
@@ -85,6 +88,14 @@ struct kg_reading {
     struct kg_pool *pool;
     const atomic_bool *stop;
     uint32_t batch; /* rows at a time, 1 .. KG_ROWS_MAX; 0 = KG_ROWS_MAX */
+    const struct kg_look *look; /* NULL = at everything; needs a pool with an index */
+    /* For each token id whether what it stands for is looked at in place of what the index finds (line anchors,
+     * DESIGN.md section 4); NULL = by the index. */
+    const bool *anchors;
+    /* May be NULL: gets the logits (vocabulary) behind each token that is read, from token scored_from of the block on;
+     * then there are no others. */
+    enum kg_status (*scored)(void *ctx, uint32_t token, const float *logits, struct kg_error *err);
+    uint32_t scored_from;
     enum kg_status (*after_batch)(void *ctx, struct kg_block *block, struct kg_error *err);
     void *ctx;
 };

@@ -113,3 +113,13 @@ void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host)
 {
     pool->backend->kv_import(pool->device, pool->kv, page, host);
 }
+
+enum kg_status kg_pool_index_export(const struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
+{
+    return pool->backend->index_export(pool->device, pool->kv, page, host, tokens, err);
+}
+
+void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host, uint32_t tokens)
+{
+    pool->backend->index_import(pool->device, pool->kv, page, host, tokens);
+}

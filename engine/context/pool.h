@@ -14,5 +14,7 @@ void kg_pool_block_gone(struct kg_pool *pool);
 
 enum kg_status kg_pool_export(const struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err);
 void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host);
+enum kg_status kg_pool_index_export(const struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err);
+void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host, uint32_t tokens);
 
 #endif

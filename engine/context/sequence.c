@@ -139,16 +139,51 @@ static uint32_t batch_end(uint32_t first, uint32_t upto, uint32_t batch)
     return end - end % KG_PAGE > first ? end - end % KG_PAGE : end;
 }
 
-/* spans has room for the block itself behind the `seen` others. */
-static enum kg_status read_batch(const struct place *place, uint32_t first, uint32_t end, struct kg_span *spans, uint32_t seen,
-                                 const struct kg_reading *reading, float *logits, struct kg_error *err)
+/* A reading on its way through its block. */
+struct run {
+    const struct kg_reading *reading;
+    const struct place *place;
+    struct kg_span *spans; /* of the `seen` blocks before it, and room for its own */
+    uint32_t seen;
+    uint32_t tokens;       /* in those blocks */
+    float *scores;         /* (rows of a batch, vocabulary), when there is someone to take them */
+    int32_t *listed;       /* numbers of the line anchors among the tokens seen, when they are looked at */
+    uint32_t listed_count, listed_upto; /* of the block's own tokens those before listed_upto were asked */
+};
+
+static void list_anchors(struct run *run, const struct kg_block *block, uint32_t first_number, uint32_t from, uint32_t upto)
 {
+    const int32_t *ids = kg_block_ids(block);
+    for (uint32_t t = from; t < upto; t++)
+        if (run->reading->anchors[ids[t]])
+            run->listed[run->listed_count++] = (int32_t)(first_number + t);
+}
+
+static enum kg_status give_scores(const struct run *run, uint32_t from, uint32_t end, struct kg_error *err)
+{
+    const struct kg_reading *reading = run->reading;
+    size_t row = kg_model_shape(reading->model)->vocabulary;
+    enum kg_status status = KG_OK;
+    for (uint32_t t = from; t < end && status == KG_OK; t++)
+        status = reading->scored(reading->ctx, t, run->scores + (t - from) * row, err);
+    return status;
+}
+
+static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, float *logits, struct kg_error *err)
+{
+    const struct kg_reading *reading = run->reading;
+    const struct place *place = run->place;
     struct kg_block *block = place->block;
-    uint32_t ready = kg_block_ready(block);
+    uint32_t ready = kg_block_ready(block), scored = logits ? end - 1 : end;
     enum kg_status status = kg_block_reserve(block, end, err);
     if (status != KG_OK)
         return status;
-    spans[seen] = span_of(place, end);
+    if (reading->scored)
+        scored = reading->scored_from < first ? first : reading->scored_from < end ? reading->scored_from : end;
+    if (run->listed)
+        list_anchors(run, block, run->tokens, run->listed_upto, end);
+    run->listed_upto = end;
+    run->spans[run->seen] = span_of(place, end);
     struct kg_pass pass = {
         .ids = kg_block_ids(block) + first,
         .rows = end - first,
@@ -156,15 +191,19 @@ static enum kg_status read_batch(const struct place *place, uint32_t first, uint
         .local = kg_block_local(block),
         .position = place->base + (int32_t)first,
         .pages = kg_block_pages(block),
-        .spans = spans,
-        .span_count = seen + 1,
-        .logits_from = logits ? end - first - 1 : end - first,
+        .spans = run->spans,
+        .span_count = run->seen + 1,
+        .logits_from = scored - first,
         .stop = reading->stop,
+        .closes = end == kg_block_tokens(block),
+        .look = reading->look,
+        .listed = run->listed,
+        .listed_count = run->listed_count,
     };
-    status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, logits, err);
+    status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, reading->scored ? run->scores : logits, err);
     /* a pass that failed may have written some layers of its tokens: they are ready no longer */
     kg_block_set_ready(block, status != KG_OK ? first : end > ready ? end : ready);
-    return status;
+    return status == KG_OK && reading->scored ? give_scores(run, scored, end, err) : status;
 }
 
 static enum kg_status check_reading(const struct kg_sequence *sequence, size_t index, uint32_t first, uint32_t upto,
@@ -189,18 +228,45 @@ static enum kg_status check_reading(const struct kg_sequence *sequence, size_t i
     return KG_OK;
 }
 
-static enum kg_status read_batches(const struct place *place, uint32_t first, uint32_t upto, struct kg_span *spans, uint32_t seen,
-                                   const struct kg_reading *reading, float *logits, struct kg_error *err)
+static uint32_t batch_rows(const struct kg_reading *reading)
 {
-    uint32_t batch = reading->batch && reading->batch < KG_ROWS_MAX ? reading->batch : KG_ROWS_MAX;
-    while (first < upto) {
-        uint32_t end = batch_end(first, upto, batch);
-        enum kg_status status = read_batch(place, first, end, spans, seen, reading, end == upto ? logits : NULL, err);
+    return reading->batch && reading->batch < KG_ROWS_MAX ? reading->batch : KG_ROWS_MAX;
+}
+
+static enum kg_status read_batches(struct run *run, uint32_t first, uint32_t upto, float *logits, struct kg_error *err)
+{
+    const struct kg_reading *reading = run->reading;
+    for (run->listed_upto = 0; first < upto;) {
+        uint32_t end = batch_end(first, upto, batch_rows(reading));
+        enum kg_status status = read_batch(run, first, end, end == upto ? logits : NULL, err);
         if (status == KG_OK && reading->after_batch)
-            status = reading->after_batch(reading->ctx, place->block, err);
+            status = reading->after_batch(reading->ctx, run->place->block, err);
         if (status != KG_OK)
             return status;
         first = end;
+    }
+    return KG_OK;
+}
+
+/* What stands before the block, and room for what comes of it. */
+static enum kg_status prepare(struct run *run, const struct kg_sequence *sequence, size_t index, struct kg_error *err)
+{
+    const struct kg_reading *reading = run->reading;
+    run->spans = malloc((index + 1) * sizeof *run->spans);
+    if (reading->scored)
+        run->scores = malloc((size_t)batch_rows(reading) * kg_model_shape(reading->model)->vocabulary * sizeof *run->scores);
+    if (reading->look && reading->anchors)
+        run->listed = malloc(((size_t)kg_sequence_tokens(sequence) + 1) * sizeof *run->listed);
+    if (!run->spans || (reading->scored && !run->scores) || (reading->look && reading->anchors && !run->listed))
+        return kg_fail_nomem(err, "reading a text");
+    for (size_t i = 0; i < index; i++) {
+        uint32_t ready = kg_block_ready(sequence->places[i].block);
+        if (!ready)
+            continue;
+        run->spans[run->seen++] = span_of(&sequence->places[i], ready);
+        if (run->listed)
+            list_anchors(run, sequence->places[i].block, run->tokens, 0, ready);
+        run->tokens += ready;
     }
     return KG_OK;
 }
@@ -211,22 +277,19 @@ enum kg_status kg_sequence_read(const struct kg_sequence *sequence, size_t index
     assert(index < sequence->count);
     const struct place *place = &sequence->places[index];
     assert(upto <= kg_block_tokens(place->block) && kg_block_pool(place->block) == reading->pool);
+    assert(!(logits && reading->scored));
     uint32_t first = kg_block_ready(place->block);
     if (first >= upto)
         first = logits && upto ? upto - 1 : upto;
     enum kg_status status = check_reading(sequence, index, first, upto, reading, err);
     if (status != KG_OK || first == upto)
         return status;
-    struct kg_span *spans = malloc((index + 1) * sizeof *spans);
-    if (!spans)
-        return kg_fail_nomem(err, "reading a text");
-    uint32_t seen = 0;
-    for (size_t i = 0; i < index; i++) {
-        uint32_t ready = kg_block_ready(sequence->places[i].block);
-        if (ready)
-            spans[seen++] = span_of(&sequence->places[i], ready);
-    }
-    status = read_batches(place, first, upto, spans, seen, reading, logits, err);
-    free(spans);
+    struct run run = { .reading = reading, .place = place };
+    status = prepare(&run, sequence, index, err);
+    if (status == KG_OK)
+        status = read_batches(&run, first, upto, logits, err);
+    free(run.spans);
+    free(run.scores);
+    free(run.listed);
     return status;
 }

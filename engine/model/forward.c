@@ -18,6 +18,7 @@ struct run {
     const struct kg_pass *pass;
     uint32_t rows; /* in the stream */
     uint32_t from; /* first of them in the pass */
+    struct kg_look look;
 };
 
 static void norm(const struct run *run, enum kg_scratch out, enum kg_scratch x, const struct kg_weight *weight)
@@ -57,6 +58,19 @@ static void write_keys(const struct run *run, const struct kg_weight *w, uint32_
     norm_heads(run, KG_S_KEY, &w[KG_ATTN_K_NORM], m->parameters.shape.kv_heads);
     m->backend->kv_write(m->device, run->kv, layer, pass->pages, pass->first, pass->local, m->scratch[KG_S_KEY], m->scratch[KG_S_VALUE],
                          &m->parameters.rope, run->rows);
+    if (m->backend->index_write)
+        m->backend->index_write(m->device, run->kv, layer, pass->pages, pass->first, pass->rows, pass->closes);
+}
+
+/* Attention over S, L and what is recalled. A list is the same for all rows and layers, so its copies do not move with the rows. */
+static void attend_recalled(const struct run *run, uint32_t layer, int32_t position)
+{
+    const struct kg_model *m = run->model;
+    const struct kg_attention *a = &m->parameters.attention;
+    if (!run->pass->listed)
+        m->backend->choose(m->device, m->chosen, m->scratch[KG_S_QUERY], run->kv, layer, m->view, a, &run->look, position, run->rows);
+    m->backend->attend_chosen(m->device, m->scratch[KG_S_SEEN], m->scratch[KG_S_QUERY], run->kv, layer, m->view, a, &run->look, m->chosen,
+                              position, run->rows);
 }
 
 static void attend(const struct run *run, const struct kg_weight *w, uint32_t layer)
@@ -64,8 +78,12 @@ static void attend(const struct run *run, const struct kg_weight *w, uint32_t la
     const struct kg_model *m = run->model;
     multiply(run, KG_S_QUERY, &w[KG_ATTN_Q], &w[KG_ATTN_Q_BIAS], KG_S_NORMED);
     norm_heads(run, KG_S_QUERY, &w[KG_ATTN_Q_NORM], m->parameters.shape.heads);
-    m->backend->attend(m->device, m->scratch[KG_S_SEEN], m->scratch[KG_S_QUERY], run->kv, layer, m->view, &m->parameters.attention,
-                       run->pass->position + (int32_t)run->from, run->rows);
+    const int32_t position = run->pass->position + (int32_t)run->from;
+    if (run->pass->look)
+        attend_recalled(run, layer, position);
+    else
+        m->backend->attend(m->device, m->scratch[KG_S_SEEN], m->scratch[KG_S_QUERY], run->kv, layer, m->view, &m->parameters.attention, position,
+                           run->rows);
     multiply(run, KG_S_DELTA, &w[KG_ATTN_OUT], &w[KG_ATTN_OUT_BIAS], KG_S_SEEN);
     join(run);
 }
@@ -156,6 +174,38 @@ static enum kg_status read_logits(const struct run *run, uint32_t ready, float *
     return KG_OK;
 }
 
+/* Room for what is recalled, and the list where there is one; before the step, which a device may record. */
+static enum kg_status prepare_look(struct run *run, struct kg_error *err)
+{
+    struct kg_model *m = run->model;
+    const struct kg_pass *pass = run->pass;
+    if (!pass->look)
+        return KG_OK;
+    if (!m->backend->choose)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "%s has no recall yet; use --policy full", m->backend->name);
+    run->look = *pass->look;
+    if (pass->listed)
+        run->look.k = pass->listed_count ? pass->listed_count : 1;
+    if (run->look.k < 1 || run->look.k > KG_RECALL_MAX || run->look.sinks < 4 || run->look.window < 2 * KG_PAGE)
+        return kg_fail(err, KG_ERR_RANGE, "%u tokens cannot be recalled (1 to %d can), with a window of %u (at least %d)", run->look.k, KG_RECALL_MAX,
+                       run->look.window, 2 * KG_PAGE);
+    const size_t lists = (size_t)pass->rows * m->parameters.shape.kv_heads, bytes = lists * run->look.k * sizeof(int32_t);
+    if (bytes > m->chosen_bytes) {
+        m->backend->buffer_free(m->device, m->chosen);
+        m->chosen_bytes = 0;
+        m->chosen = NULL;
+        enum kg_status status = m->backend->buffer_create(m->device, bytes, &m->chosen, err);
+        if (status != KG_OK)
+            return status;
+        m->chosen_bytes = bytes;
+    }
+    static const int32_t none = -1;
+    const int32_t *list = pass->listed_count ? pass->listed : &none;
+    for (size_t i = 0; pass->listed && i < lists; i++)
+        m->backend->write(m->device, m->chosen, i * run->look.k * sizeof *list, list, run->look.k * sizeof *list);
+    return KG_OK;
+}
+
 static enum kg_status check_pass(const struct kg_model *model, const struct kg_pass *pass, struct kg_error *err)
 {
     const struct kg_model_shape *shape = &model->parameters.shape;
@@ -175,6 +225,8 @@ enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const 
     const struct kg_backend *b = model->backend;
     struct run run = { .model = model, .kv = kv, .pass = pass, .rows = pass->rows };
     enum kg_status status = check_pass(model, pass, err);
+    if (status == KG_OK)
+        status = prepare_look(&run, err);
     if (status == KG_OK)
         status = b->view_set(model->device, model->view, pass->spans, pass->span_count, err);
     if (status != KG_OK)

@@ -66,6 +66,7 @@ void kg_model_free(struct kg_model *model)
         b->buffer_free(model->device, model->scratch[i]);
     b->buffer_free(model->device, model->ids);
     b->buffer_free(model->device, model->logits);
+    b->buffer_free(model->device, model->chosen);
     b->view_free(model->device, model->view);
     free(model);
 }

@@ -45,6 +45,12 @@ struct kg_pass {
     const struct kg_span *spans;
     uint32_t span_count;
     uint32_t logits_from; /* logits of rows logits_from .. rows-1; == rows for none */
+    bool closes;          /* the block ends with these tokens, for now: the page that it ends in is indexed as well */
+    const struct kg_look *look; /* how the rows look at what they see; NULL = at everything. The pages must have an index */
+    /* What is looked at beside S, L and what is in no index: NULL = what the index finds best, else tokens by their number
+     * in the view, ascending, at most KG_RECALL_MAX (look->k does not count). */
+    const int32_t *listed;
+    uint32_t listed_count;
     const atomic_bool *stop; /* may be NULL; looked at between layers: KG_ERR_CANCELLED, the pages written are to be discarded */
 };
 

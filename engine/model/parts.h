@@ -39,6 +39,8 @@ struct kg_model {
     struct kg_buffer *ids;    /* int32, KG_ROWS_MAX */
     struct kg_buffer *logits; /* KG_LOGIT_ROWS * vocabulary */
     struct kg_view *view;
+    struct kg_buffer *chosen; /* int32 (rows, KV heads, k) of the pass that needed most; NULL before the first one */
+    size_t chosen_bytes;
     size_t weight_bytes;
 };
 
