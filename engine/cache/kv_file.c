@@ -157,6 +157,9 @@ void kg_kv_file_damaged(struct kg_kv_store *store)
         }
         kg_kv_lock_leave_gate(store->lock);
     }
+    pthread_mutex_lock(&store->state);
+    store->paused_until = 0; /* what failed was the old file */
+    pthread_mutex_unlock(&store->state);
     if (status == KG_OK)
         kg_kv_note(store, KG_KV_ASIDE,
                    "%s was damaged; it is kept as kv.db.aside (delete it when you like) and a new cache was begun", store->path);

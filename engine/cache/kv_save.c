@@ -8,13 +8,29 @@ static void copy_label(char *out, size_t room, const char *text)
     kg_printable(out, room, text, strlen(text));
 }
 
-/* The page's used slots at `out`; `spare` has room for a page. */
+/* The index behind K and V. */
+static enum kg_status export_index(const struct kg_block *block, const struct kg_kv_layout *layout, uint32_t page, uint32_t tokens,
+                                   uint8_t *at, struct kg_error *err)
+{
+    uint32_t indexed = 0;
+    if (!layout->index_bytes)
+        return KG_OK;
+    enum kg_status status = kg_block_index_export(block, page, at + sizeof indexed, &indexed, err);
+    indexed = indexed == tokens ? tokens : 0; /* of a page that is being filled nothing counts */
+    memcpy(at, &indexed, sizeof indexed);
+    return status;
+}
+
+/* The page's used slots and its index at `out`; `spare` has room for a page. */
 static enum kg_status copy_page(const struct kg_block *block, const struct kg_kv_layout *layout, uint32_t page, uint32_t tokens,
                                 uint8_t *spare, uint8_t *out, struct kg_error *err)
 {
-    if (tokens == KG_PAGE)
-        return kg_block_export(block, page, out, err); /* nothing to leave out, and parts follow each other */
-    enum kg_status status = kg_block_export(block, page, spare, err);
+    uint8_t *to = tokens == KG_PAGE ? out : spare; /* a full page has nothing to leave out, and its parts follow each other */
+    enum kg_status status = kg_block_export(block, page, to, err);
+    if (status == KG_OK)
+        status = export_index(block, layout, page, tokens, to + layout->kv_bytes, err);
+    if (to == out)
+        return status;
     for (uint32_t part = 0; part < layout->parts && status == KG_OK; part++) {
         kg_kv_part_pack(layout, part, tokens, spare, out);
         out += kg_kv_part_bytes(layout, part, tokens);
@@ -39,9 +55,10 @@ static struct kg_kv_job *new_job(const struct kg_block *block, const struct kg_k
     struct kg_kv_job *job = sqlite3_malloc64(sizeof *job);
     if (!job)
         return NULL;
-    *job = (struct kg_kv_job){ .key = *kg_block_key(block), .layout = *layout, .tokens = kg_block_tokens(block),
+    const uint32_t full = upto / KG_PAGE - first_page, last = upto % KG_PAGE;
+    *job = (struct kg_kv_job){ .key = *kg_block_key(block), .layout = *layout, .tokens = kg_block_kept(block),
                                .first_page = first_page, .upto = upto,
-                               .bytes = (upto - first_page * KG_PAGE) * layout->token_bytes };
+                               .bytes = full * layout->page_bytes + (last ? kg_kv_page_payload(layout, last) : 0) };
     job->ids = sqlite3_malloc64(upto * sizeof *job->ids);
     job->payload = sqlite3_malloc64(job->bytes);
     if (job->ids && job->payload)
@@ -64,7 +81,7 @@ static enum kg_status make_job(const struct kg_block *block, const struct kg_kv_
     copy_label(job->model, sizeof job->model, label->model);
     copy_label(job->kind, sizeof job->kind, label->kind);
     copy_label(job->title, sizeof job->title, label->title);
-    memcpy(job->ids, kg_block_ids(block), upto * sizeof *job->ids);
+    memcpy(job->ids, kg_block_kept_ids(block), upto * sizeof *job->ids);
     enum kg_status status = copy_pages(block, job, spare, err);
     sqlite3_free(spare);
     if (status == KG_OK)
@@ -86,7 +103,7 @@ enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block
                                 struct kg_error *err)
 {
     struct kg_kv_layout layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block)));
-    uint32_t ready = kg_block_ready(block);
+    uint32_t ready = kg_block_held(block);
     if (ready == 0 || !kg_kv_accepts(store) || layout.parts >= 1U << KG_KV_PART_BITS || ready / KG_PAGE >= 1U << KG_KV_PAGE_BITS)
         return KG_OK;
     enum kg_status status = kg_kv_use(store, kg_block_key(block), 0, false, err);

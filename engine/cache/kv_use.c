@@ -76,13 +76,13 @@ uint32_t kg_kv_handed(struct kg_kv_store *store, const struct kg_block *block)
     struct kg_digest ids;
     pthread_mutex_lock(&store->state);
     const struct kg_kv_use *use = find_use(store, kg_block_key(block));
-    if (use && use->handed && use->handed <= kg_block_tokens(block)) {
+    if (use && use->handed && use->handed <= kg_block_kept(block)) {
         handed = use->handed;
         ids = use->handed_ids;
     }
     pthread_mutex_unlock(&store->state);
     if (handed) {
-        struct kg_digest own = kg_digest_of(kg_block_ids(block), handed * sizeof(int32_t));
+        struct kg_digest own = kg_digest_of(kg_block_kept_ids(block), handed * sizeof(int32_t));
         handed = memcmp(&own, &ids, sizeof own) == 0 ? handed : 0;
     }
     return handed;

@@ -120,7 +120,9 @@ static enum kg_status describe(struct kg_kv_store *store, const struct kg_kv_job
         sqlite3_bind_int64(grow, 2, job->tokens);
         sqlite3_bind_int64(grow, 3, job->upto);
         sqlite3_bind_blob(grow, 4, digest.bytes, sizeof digest.bytes, SQLITE_STATIC);
-        sqlite3_bind_int64(grow, 5, (sqlite3_int64)job->upto * (sqlite3_int64)(job->layout.token_bytes + sizeof *job->ids));
+        size_t bytes = job->upto / KG_PAGE * job->layout.page_bytes + job->upto * sizeof *job->ids;
+        bytes += job->upto % KG_PAGE ? kg_kv_page_payload(&job->layout, job->upto % KG_PAGE) : 0;
+        sqlite3_bind_int64(grow, 5, (sqlite3_int64)bytes);
         sqlite3_bind_int64(grow, 6, job->layout.parts);
     }
     return kg_kv_run(store, grow, err);

@@ -17,6 +17,11 @@ struct kg_block {
     uint32_t id_count, id_room;
     uint32_t page_count, page_room;
     uint32_t ready;
+    /* of a block that is thinned: which tokens stay, their ids, and whether the others are gone */
+    uint32_t *kept;
+    int32_t *kept_ids;
+    uint32_t kept_count, held; /* held: in the pages, while a thinned block is being restored and after */
+    bool thin;
 };
 
 static uint32_t pages_for(uint32_t tokens)
@@ -76,6 +81,8 @@ void kg_block_release(struct kg_block *block)
     kg_pool_block_gone(block->pool);
     free(block->ids);
     free(block->pages);
+    free(block->kept);
+    free(block->kept_ids);
     free(block);
 }
 
@@ -142,7 +149,12 @@ enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_err
 
 enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err)
 {
-    assert(tokens <= block->id_count);
+    assert(tokens <= block->id_count && !kg_block_is_thin(block));
+    return kg_block_reserve_held(block, tokens, err);
+}
+
+enum kg_status kg_block_reserve_held(struct kg_block *block, uint32_t tokens, struct kg_error *err)
+{
     uint32_t wanted = pages_for(tokens);
     if (wanted > block->page_room) {
         uint32_t room = pages_for(block->id_room) > wanted ? pages_for(block->id_room) : wanted;
@@ -166,7 +178,7 @@ enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct 
 
 void kg_block_set_ready(struct kg_block *block, uint32_t tokens)
 {
-    assert(pages_for(tokens) <= block->page_count);
+    assert(pages_for(tokens) <= block->page_count && !kg_block_is_thin(block));
     block->ready = tokens;
     drop_pages(block, pages_for(tokens));
 }
@@ -193,4 +205,103 @@ void kg_block_index_import(struct kg_block *block, uint32_t page, const void *ho
 {
     assert(page < block->page_count);
     kg_pool_index_import(block->pool, block->pages[page], host, tokens);
+}
+
+/* Blocks of which some tokens stay. */
+
+enum kg_status kg_block_set_kept(struct kg_block *block, const uint32_t *kept, uint32_t count, struct kg_error *err)
+{
+    assert(block->ready == 0 && !block->kept);
+    block->kept = malloc((count + 1) * sizeof *block->kept);
+    block->kept_ids = malloc((count + 1) * sizeof *block->kept_ids);
+    if (!block->kept || !block->kept_ids)
+        return kg_fail_nomem(err, "adding a text to the context");
+    for (uint32_t i = 0; i < count; i++) {
+        assert(kept[i] < block->id_count && (i == 0 || kept[i] > kept[i - 1]));
+        block->kept[i] = kept[i];
+        block->kept_ids[i] = block->ids[kept[i]];
+    }
+    block->kept_count = count;
+    return KG_OK;
+}
+
+bool kg_block_is_thin(const struct kg_block *block)
+{
+    return block->thin;
+}
+
+const int32_t *kg_block_kept_ids(const struct kg_block *block)
+{
+    return block->kept ? block->kept_ids : block->ids;
+}
+
+uint32_t kg_block_kept(const struct kg_block *block)
+{
+    return block->kept ? block->kept_count : block->id_count;
+}
+
+uint32_t kg_block_held(const struct kg_block *block)
+{
+    return block->kept ? block->held : block->ready;
+}
+
+void kg_block_set_held(struct kg_block *block, uint32_t tokens)
+{
+    if (!block->kept) {
+        kg_block_set_ready(block, tokens);
+        return;
+    }
+    assert(pages_for(tokens) <= block->page_count && tokens <= block->kept_count && (block->ready == 0 || block->thin));
+    block->held = tokens;
+    block->thin = tokens == block->kept_count;
+    block->ready = block->thin ? block->id_count : 0;
+    drop_pages(block, pages_for(tokens));
+}
+
+/* One slot of a page in host memory to another, in all strips (kernels/backend.h: layer, K or V, KV head). */
+static void copy_slot(const struct kg_kv_shape *shape, const uint8_t *from, uint32_t slot, uint8_t *to, uint32_t to_slot)
+{
+    const size_t bytes = (size_t)shape->head_size * 2, strip = KG_PAGE * bytes, strips = (size_t)shape->layers * 2 * shape->kv_heads;
+    for (size_t i = 0; i < strips; i++)
+        memcpy(to + i * strip + to_slot * bytes, from + i * strip + slot * bytes, bytes);
+}
+
+/* The first `filled` kept tokens end in this page; it goes to where they belong. */
+static void put_kept(struct kg_block *block, uint32_t filled, const uint8_t *page, const uint8_t *no_index)
+{
+    uint32_t at = block->pages[(filled - 1) / KG_PAGE];
+    kg_pool_import(block->pool, at, page);
+    if (no_index)
+        kg_pool_index_import(block->pool, at, no_index, 0);
+}
+
+static enum kg_status move_kept(struct kg_block *block, uint8_t *from, uint8_t *to, const uint8_t *no_index, struct kg_error *err)
+{
+    uint32_t exported = UINT32_MAX; /* pages before this one are free to be written */
+    for (uint32_t i = 0; i < block->kept_count; i++) {
+        const uint32_t page = block->kept[i] / KG_PAGE;
+        enum kg_status status = page == exported ? KG_OK : kg_pool_export(block->pool, block->pages[page], from, err);
+        if (status != KG_OK)
+            return status;
+        exported = page;
+        copy_slot(kg_pool_shape(block->pool), from, block->kept[i] % KG_PAGE, to, i % KG_PAGE);
+        if (i % KG_PAGE == KG_PAGE - 1 || i + 1 == block->kept_count)
+            put_kept(block, i + 1, to, no_index);
+    }
+    return KG_OK;
+}
+
+enum kg_status kg_block_thin(struct kg_block *block, struct kg_error *err)
+{
+    assert(block->kept && block->ready == block->id_count && !block->thin);
+    const struct kg_kv_shape *shape = kg_pool_shape(block->pool);
+    const size_t bytes = KG_KV_PAGE_BYTES(shape), index_bytes = KG_INDEX_PAGE_BYTES(shape);
+    uint8_t *memory = calloc(2 * bytes + index_bytes, 1);
+    if (!memory)
+        return kg_fail_nomem(err, "dropping what is not looked at any more");
+    enum kg_status status = move_kept(block, memory, memory + bytes, index_bytes ? memory + 2 * bytes : NULL, err);
+    free(memory);
+    block->ready = 0; /* a failure may have moved some: it has to be read again */
+    kg_block_set_held(block, status == KG_OK ? block->kept_count : 0);
+    return status;
 }

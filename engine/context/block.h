@@ -58,6 +58,21 @@ enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct 
 /* After they are written; pages behind the last ready token go back to the pool. */
 void kg_block_set_ready(struct kg_block *block, uint32_t tokens);
 
+/* Of a block that others look at through its line anchors alone, the rest is dropped once it is read: set_kept says before
+ * anything is read which tokens stay (numbers, ascending, copied), thin drops the others when all tokens are ready, and gives
+ * their pages back. What stays is in no index, so that it is always looked at. */
+enum kg_status kg_block_set_kept(struct kg_block *block, const uint32_t *kept, uint32_t count, struct kg_error *err);
+enum kg_status kg_block_thin(struct kg_block *block, struct kg_error *err);
+bool kg_block_is_thin(const struct kg_block *block);
+/* What is kept, for caches: ids of the tokens that stay (all of them unless set_kept was called), how many, and how many of
+ * those the pages hold: `ready` of them, but of a block that is yet to be thinned none. set_held: after they are written; a
+ * thinned block of which not all are there is not ready at all. */
+const int32_t *kg_block_kept_ids(const struct kg_block *block);
+uint32_t kg_block_kept(const struct kg_block *block);
+uint32_t kg_block_held(const struct kg_block *block);
+enum kg_status kg_block_reserve_held(struct kg_block *block, uint32_t tokens, struct kg_error *err);
+void kg_block_set_held(struct kg_block *block, uint32_t tokens);
+
 /* One reserved page of the block (0 = its first), all layers, KG_KV_PAGE_BYTES of the pool's shape. */
 enum kg_status kg_block_export(const struct kg_block *block, uint32_t page, void *host, struct kg_error *err);
 void kg_block_import(struct kg_block *block, uint32_t page, const void *host);

@@ -260,13 +260,14 @@ static enum kg_status prepare(struct run *run, const struct kg_sequence *sequenc
     if (!run->spans || (reading->scored && !run->scores) || (reading->look && reading->anchors && !run->listed))
         return kg_fail_nomem(err, "reading a text");
     for (size_t i = 0; i < index; i++) {
-        uint32_t ready = kg_block_ready(sequence->places[i].block);
-        if (!ready)
+        const struct kg_block *block = sequence->places[i].block;
+        uint32_t keys = kg_block_is_thin(block) ? kg_block_held(block) : kg_block_ready(block);
+        if (!keys)
             continue;
-        run->spans[run->seen++] = span_of(&sequence->places[i], ready);
-        if (run->listed)
-            list_anchors(run, sequence->places[i].block, run->tokens, 0, ready);
-        run->tokens += ready;
+        run->spans[run->seen++] = span_of(&sequence->places[i], keys);
+        if (run->listed && !kg_block_is_thin(block))
+            list_anchors(run, block, run->tokens, 0, keys);
+        run->tokens += keys;
     }
     return KG_OK;
 }

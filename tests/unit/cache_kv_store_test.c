@@ -22,6 +22,9 @@ struct world {
     struct kg_kv_store *store;
 };
 
+/* Stored of a page's index. */
+#define INDEX_BYTES(w) ((int64_t)(sizeof(uint32_t) + KG_INDEX_PAGE_BYTES(kg_pool_shape((w)->pool))))
+
 static void reopen(struct world *w, uint64_t budget)
 {
     kg_kv_store_close(w->store);
@@ -136,8 +139,8 @@ static void what_is_not_ready_is_not_stored(void **state)
     assert_int_equal(loaded(w, 1, 100), 40);
     assert_int_equal(loaded(w, 2, 100), 0);
     assert_int_equal(sql(w, "SELECT count(*) FROM block"), 1);
-    /* a partial page takes the room of its tokens only: 2 layers, K and V, 64 elements of 2 bytes */
-    assert_int_equal(sql(w, "SELECT sum(length(kv)) FROM page"), 40 * 2 * 2 * 64 * 2);
+    /* a partial page takes the room of its tokens only: 2 layers, K and V, 64 elements of 2 bytes; an index is stored whole */
+    assert_int_equal(sql(w, "SELECT sum(length(kv)) FROM page"), 40 * 2 * 2 * 64 * 2 + 2 * INDEX_BYTES(w));
 }
 
 static void a_growing_block_is_extended(void **state)
@@ -149,7 +152,7 @@ static void a_growing_block_is_extended(void **state)
         save_in(w->store, block);
         assert_int_equal(loaded(w, 1, 300), ready);
     }
-    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 10);
+    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 10 * 2);
     assert_int_equal(sql(w, "SELECT count(*) FROM block"), 1);
     /* one that has less adds nothing and takes nothing away */
     kg_block_set_ready(block, 50);
@@ -218,8 +221,57 @@ static void another_text_under_the_same_key_replaces_what_differs(void **state)
         assert_true(kv_block_is_right(again));
         kg_block_release(again);
     }
-    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 3);
+    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 3 * 2);
     assert_int_equal(sql(w, "SELECT count(*) FROM block"), 1);
+}
+
+/* Of a thinned block what stays is stored, and only once the rest was dropped. */
+static void a_thinned_block_comes_back_thin(void **state)
+{
+    struct world *w = *state;
+    struct kg_block *block = kv_block(w->pool, 1, 200), *again = kv_block(w->pool, 1, 200), *part = kv_block(w->pool, 1, 200);
+    const struct kg_kv_shape *shape = kg_pool_shape(w->pool);
+    uint8_t *page = test_calloc(2, KG_KV_PAGE_BYTES(shape));
+    uint32_t kept[70], ready = 0;
+    for (uint32_t i = 0; i < 70; i++)
+        kept[i] = 2 * i + i % 3;
+    assert_int_equal(kg_block_set_kept(block, kept, 70, NULL), KG_OK);
+    assert_int_equal(kg_block_set_kept(again, kept, 70, NULL), KG_OK);
+    assert_int_equal(kg_block_set_kept(part, kept, 70, NULL), KG_OK);
+    kv_block_fill(block, 200);
+    save_in(w->store, block);
+    kg_kv_store_flush(w->store);
+    assert_int_equal(sql(w, "SELECT count(*) FROM block"), 0);
+    assert_int_equal(kg_block_export(block, 3, page, NULL), KG_OK); /* tokens 96 to 127 */
+    assert_int_equal(kg_block_thin(block, NULL), KG_OK);
+    assert_true(kg_block_is_thin(block) && kg_block_held(block) == 70 && kg_block_ready(block) == 200);
+    save_in(w->store, block);
+    assert_int_equal(kg_kv_store_load(w->store, again, &ready, NULL), KG_OK);
+    assert_int_equal(ready, 200);
+    assert_true(kg_block_is_thin(again) && kg_block_held(again) == 70);
+    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 3 * 2);
+    size_t bytes = KG_KV_PAGE_BYTES(shape), slot = (size_t)shape->head_size * 2, compared = 0;
+    uint8_t *thin = page + bytes;
+    for (uint32_t i = 32; i < 64; i++) { /* all on the second page of what stays */
+        if (kept[i] < 96 || kept[i] >= 128)
+            continue;
+        assert_int_equal(kg_block_export(again, 1, thin, NULL), KG_OK);
+        for (size_t strip = 0; strip < bytes / slot / KG_PAGE; strip++)
+            assert_memory_equal(thin + (strip * KG_PAGE + i % KG_PAGE) * slot, page + (strip * KG_PAGE + kept[i] % KG_PAGE) * slot, slot);
+        compared++;
+    }
+    assert_true(compared > 10);
+    /* a part of it is nothing */
+    assert_int_equal(sql(w, "DELETE FROM page WHERE (id >> 10 & 4194303) = 2 RETURNING 0"), 0);
+    assert_int_equal(sql(w, "UPDATE block SET ready = 64 RETURNING 0"), 0);
+    reopen(w, (uint64_t)1 << 30);
+    assert_int_equal(kg_kv_store_load(w->store, part, &ready, NULL), KG_OK);
+    assert_int_equal(ready, 0);
+    assert_true(!kg_block_is_thin(part) && kg_block_held(part) == 0);
+    test_free(page);
+    kg_block_release(block);
+    kg_block_release(again);
+    kg_block_release(part);
 }
 
 static void pages_beyond_a_mebibyte_are_split(void **state)
@@ -231,7 +283,7 @@ static void pages_beyond_a_mebibyte_are_split(void **state)
     kv_block_fill(block, 75);
     save_in(w->store, block);
     assert_true(sql(w, "SELECT max(length(kv)) FROM page") <= 1 << 20);
-    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 9);
+    assert_int_equal(sql(w, "SELECT count(*) FROM page"), 3 * (3 + 1));
     assert_int_equal(kg_kv_store_load(w->store, again, &ready, NULL), KG_OK);
     assert_int_equal(ready, 75);
     assert_true(kv_block_is_right(again));
@@ -448,7 +500,7 @@ static void entries_are_listed_for_people(void **state)
     assert_string_equal(e.model, "m");
     assert_int_equal(e.last.tokens, 100);
     assert_int_equal(e.last.ready, 40);
-    assert_int_equal(e.last.bytes, 40 * (2 * 2 * 64 * 2 + 4));
+    assert_int_equal(e.last.bytes, 40 * (2 * 2 * 64 * 2 + 4) + 2 * INDEX_BYTES(w));
     struct kg_digest key;
     char hex[65];
     kv_block_key(2, &key);
@@ -634,6 +686,7 @@ int main(void)
         TEST(loading_goes_on_behind_what_is_there),
         TEST(only_the_common_prefix_of_another_text_is_taken),
         TEST(another_text_under_the_same_key_replaces_what_differs),
+        TEST(a_thinned_block_comes_back_thin),
         TEST(pages_beyond_a_mebibyte_are_split),
         TEST(whatever_is_changed_in_a_row_makes_it_a_miss),
         TEST(a_block_that_claims_the_key_of_another_is_a_miss),

@@ -42,7 +42,7 @@ void kv_directory_remove(const char *directory)
 
 struct kg_pool *kv_pool(uint32_t layers, uint32_t kv_heads, uint32_t head_size)
 {
-    struct kg_kv_shape shape = { .layers = layers, .kv_heads = kv_heads, .head_size = head_size };
+    struct kg_kv_shape shape = { .layers = layers, .kv_heads = kv_heads, .head_size = head_size, .index_bits = 2 };
     struct kg_pool *pool = NULL;
     must(kg_pool_create(&kv_memory_backend, NULL, &shape, &pool, NULL) == KG_OK);
     return pool;
@@ -106,18 +106,45 @@ static void expected_page(const struct kg_block *block, uint32_t page, uint32_t 
     }
 }
 
+/* The index follows from the ids of its page. Every third page has none yet, as one that is being filled. */
+static uint32_t expected_index(const struct kg_block *block, uint32_t page, uint32_t tokens, uint8_t *out)
+{
+    const size_t bytes = KG_INDEX_PAGE_BYTES(kg_pool_shape(kg_block_pool(block)));
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(kg_block_ids(block)[page * KG_PAGE + i % tokens] + (int32_t)i);
+    return page % 3 == 2 ? 0 : tokens;
+}
+
 void kv_block_fill(struct kg_block *block, uint32_t ready)
 {
     uint8_t *bytes = malloc(KG_KV_PAGE_BYTES(kg_pool_shape(kg_block_pool(block))));
-    must(bytes != NULL && kg_block_reserve(block, ready, NULL) == KG_OK);
+    uint8_t *index = malloc(KG_INDEX_PAGE_BYTES(kg_pool_shape(kg_block_pool(block))));
+    must(bytes && index && kg_block_reserve(block, ready, NULL) == KG_OK);
     for (uint32_t page = kg_block_ready(block) / KG_PAGE; page * KG_PAGE < ready; page++) {
         uint32_t left = ready - page * KG_PAGE;
         memset(bytes, 0x5a, KG_KV_PAGE_BYTES(kg_pool_shape(kg_block_pool(block))));
         expected_page(block, page, left < KG_PAGE ? left : KG_PAGE, bytes);
         kg_block_import(block, page, bytes);
+        uint32_t indexed = expected_index(block, page, left < KG_PAGE ? left : KG_PAGE, index);
+        kg_block_index_import(block, page, index, indexed);
     }
     kg_block_set_ready(block, ready);
     free(bytes);
+    free(index);
+}
+
+/* A page of which less was taken than was stored has no index. */
+static bool index_is_right(const struct kg_block *block, uint32_t page, uint32_t tokens)
+{
+    const size_t bytes = KG_INDEX_PAGE_BYTES(kg_pool_shape(kg_block_pool(block)));
+    uint8_t *expected = malloc(2 * bytes);
+    uint32_t found = 0, indexed;
+    must(expected != NULL);
+    indexed = expected_index(block, page, tokens, expected);
+    bool right = kg_block_index_export(block, page, expected + bytes, &found, NULL) == KG_OK;
+    right = right && (found == indexed || (found == 0 && tokens < KG_PAGE)) && (found == 0 || memcmp(expected, expected + bytes, bytes) == 0);
+    free(expected);
+    return right;
 }
 
 bool kv_block_is_right(const struct kg_block *block)
@@ -130,6 +157,7 @@ bool kv_block_is_right(const struct kg_block *block)
         uint32_t left = kg_block_ready(block) - page * KG_PAGE, tokens = left < KG_PAGE ? left : KG_PAGE;
         expected_page(block, page, tokens, expected);
         right = kg_block_export(block, page, found, NULL) == KG_OK;
+        right = right && index_is_right(block, page, tokens);
         for (size_t s = 0; right && s < strips; s++)
             right = memcmp(expected + s * KG_PAGE * slot, found + s * KG_PAGE * slot, tokens * slot) == 0;
     }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct kg_kv {
-    size_t page_bytes;
+    size_t page_bytes, index_bytes; /* behind a page: how many of its tokens are indexed, and its index */
     uint32_t pages;
     unsigned char **at;
 };
@@ -19,6 +19,7 @@ static enum kg_status create(struct kg_device *device, const struct kg_kv_shape 
     if (!kv)
         return kg_fail_nomem(err, "a test");
     kv->page_bytes = KG_KV_PAGE_BYTES(shape);
+    kv->index_bytes = KG_INDEX_PAGE_BYTES(shape);
     *out = kv;
     return KG_OK;
 }
@@ -34,10 +35,10 @@ static enum kg_status reserve(struct kg_device *device, struct kg_kv *kv, uint32
     if (!kv->at)
         abort();
     for (; kv->pages < pages; kv->pages++) {
-        kv->at[kv->pages] = malloc(kv->page_bytes);
+        kv->at[kv->pages] = malloc(kv->page_bytes + sizeof(uint32_t) + kv->index_bytes);
         if (!kv->at[kv->pages])
             abort();
-        memset(kv->at[kv->pages], 0xa5, kv->page_bytes);
+        memset(kv->at[kv->pages], 0xa5, kv->page_bytes + sizeof(uint32_t) + kv->index_bytes);
     }
     return KG_OK;
 }
@@ -75,6 +76,23 @@ static void put_in(struct kg_device *device, struct kg_kv *kv, uint32_t page, co
     memcpy(kv->at[page], host, kv->page_bytes);
 }
 
+static enum kg_status take_index_out(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens,
+                                     struct kg_error *err)
+{
+    (void)device, (void)err;
+    memcpy(tokens, kv->at[page] + kv->page_bytes, sizeof *tokens);
+    memcpy(host, kv->at[page] + kv->page_bytes + sizeof *tokens, kv->index_bytes);
+    return KG_OK;
+}
+
+static void put_index_in(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host, uint32_t tokens)
+{
+    (void)device;
+    memcpy(kv->at[page] + kv->page_bytes, &tokens, sizeof tokens);
+    memcpy(kv->at[page] + kv->page_bytes + sizeof tokens, host, kv->index_bytes);
+}
+
 const struct kg_backend kv_memory_backend = {
     .name = "memory", .kv_create = create, .kv_reserve = reserve, .kv_free = release, .kv_export = take_out, .kv_import = put_in,
+    .index_export = take_index_out, .index_import = put_index_in,
 };

@@ -4,7 +4,7 @@
 
 #include "kernels/backend.h"
 
-/* Only kv_create, kv_reserve, kv_free, kv_export and kv_import are there; the device is NULL. */
+/* Only kv_create, kv_reserve, kv_free, kv_export, kv_import, index_export and index_import are there; the device is NULL. */
 extern const struct kg_backend kv_memory_backend;
 
 /* The next so many calls of kv_reserve (kv_export) succeed, then they fail; negative: never. */
