@@ -13,6 +13,7 @@ struct run {
     struct kg_sequence *sequence;
     float *logits;
     uint32_t seed;
+    const struct kg_look *look; /* NULL: at everything */
 };
 
 static int32_t next_id(struct run *run)
@@ -43,7 +44,8 @@ static void end(struct run *run)
 /* Reads until `upto` tokens are ready, `step` at a time, with logits of the last one of each step. */
 static enum kg_status read_upto(struct run *run, uint32_t upto, uint32_t step, struct kg_error *err)
 {
-    struct kg_reading reading = { .model = run->engine->model, .pool = run->engine->pool, .stop = &run->engine->stop };
+    struct kg_reading reading = { .model = run->engine->model, .pool = run->engine->pool, .stop = &run->engine->stop,
+                                  .look = run->look };
     enum kg_status status = KG_OK;
     while (kg_block_tokens(run->block) < upto && status == KG_OK)
         status = kg_block_extend(run->block, next_id(run), err);
@@ -76,26 +78,38 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The depth is filled once; each repeat decodes `tokens` from there; the median counts. */
-static enum kg_status time_decode(struct run *run, uint32_t depth, uint32_t tokens, double *rate, struct kg_error *err)
+/* The depth is filled once, looked at in full; each repeat decodes `tokens` from there; the median counts. */
+static enum kg_status time_decode(struct run *run, const struct kg_look *look, uint32_t depth, uint32_t tokens, double *rate, struct kg_error *err)
 {
     double rates[DECODE_REPEATS];
     depth = depth ? depth : 1;
     enum kg_status status = begin(run, err);
     if (status == KG_OK)
         status = read_upto(run, depth, KG_ROWS_MAX, err);
+    run->look = look;
     for (unsigned i = 0; i < DECODE_REPEATS && status == KG_OK; i++) {
         kg_block_set_ready(run->block, depth);
         double start = kg_seconds();
         status = read_upto(run, depth + tokens, 1, err);
         rates[i] = tokens / (kg_seconds() - start);
     }
+    run->look = NULL;
     end(run);
     if (status != KG_OK)
         return status;
     qsort(rates, DECODE_REPEATS, sizeof *rates, by_value);
     *rate = rates[DECODE_REPEATS / 2];
     return KG_OK;
+}
+
+/* Of keys, values and index that a token at this depth reads. */
+static double looked_bytes(const struct kg_kv_shape *shape, const struct kg_look *look, uint32_t depth)
+{
+    const double rows = (double)KG_KV_PAGE_BYTES(shape) / KG_PAGE, index = (double)KG_INDEX_PAGE_BYTES(shape) / KG_PAGE;
+    if (!look || depth <= look->sinks + look->window)
+        return depth * rows;
+    const uint32_t others = depth - look->sinks - look->window;
+    return others <= look->k ? depth * rows : (look->sinks + look->window + look->k) * rows + others * index;
 }
 
 uint64_t kg_pss_bytes(void)
@@ -125,14 +139,20 @@ enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_o
     enum kg_status status = KG_OK;
     if (options->prefill)
         status = time_prefill(&run, options->prefill, &out->prefill_tokens_per_s, err);
+    struct kg_rules rules;
+    struct kg_look look;
+    if (status == KG_OK)
+        status = kg_policy_rules(options->policy, &options->recall, &rules, err);
+    const bool recalls = status == KG_OK && rules.look == KG_LOOK_RECALL && kg_pool_shape(engine->pool)->index_bits &&
+                         kg_rules_look(&rules, KG_READ_CHAIN, 0, &look);
     if (status == KG_OK && options->decode)
-        status = time_decode(&run, options->depth, options->decode, &out->decode_tokens_per_s, err);
+        status = time_decode(&run, recalls ? &look : NULL, options->depth, options->decode, &out->decode_tokens_per_s, err);
     free(run.logits);
     if (engine->backend->read_bandwidth)
         out->memory_bytes_per_s = engine->backend->read_bandwidth(engine->device);
     out->decode_bytes_per_s = out->decode_tokens_per_s *
-                              (double)(kg_model_weight_bytes(engine->model) +
-                                       (uint64_t)options->depth * (KG_KV_PAGE_BYTES(&kg_model_shape(engine->model)->kv) / KG_PAGE));
+                              ((double)kg_model_weight_bytes(engine->model) +
+                               looked_bytes(kg_pool_shape(engine->pool), recalls ? &look : NULL, options->depth));
     out->pss_bytes = kg_pss_bytes();
     return status;
 }

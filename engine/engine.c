@@ -18,23 +18,6 @@ double kg_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static const char *const policy_names[] = { [KG_POLICY_ALONE] = "alone", [KG_POLICY_FULL] = "full" };
-
-enum kg_status kg_policy_parse(const char *name, enum kg_policy *out, struct kg_error *err)
-{
-    for (size_t i = 0; i < sizeof policy_names / sizeof *policy_names; i++)
-        if (strcmp(name, policy_names[i]) == 0) {
-            *out = (enum kg_policy)i;
-            return KG_OK;
-        }
-    return kg_fail(err, KG_ERR_USAGE, "there is no policy '%s'; use alone or full", name);
-}
-
-const char *kg_policy_name(enum kg_policy policy)
-{
-    return policy_names[policy];
-}
-
 void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total)
 {
     if (engine->progress)
@@ -198,6 +181,7 @@ void kg_engine_close(struct kg_engine *engine)
         kg_tokenizer_free(engine->tokenizer);
     if (engine->file)
         kg_gguf_close(engine->file);
+    free(engine->anchors);
     free(engine);
 }
 

@@ -18,10 +18,23 @@
 struct kg_engine;
 struct kg_session;
 
+/* How files are read and looked at (DESIGN.md section 4). */
 enum kg_policy {
-    KG_POLICY_ALONE, /* files read alone, looked at in full; the default */
-    KG_POLICY_FULL   /* everything read as one chain; the reference */
+    KG_POLICY_RECALL, /* files read in sight of what they include; looked at by recall: first and last tokens, and the few that a
+                       * query needs; the default */
+    KG_POLICY_FULL,   /* everything read as one chain and looked at in full; the reference */
+    KG_POLICY_ALONE,  /* files read alone, looked at in full */
+    KG_POLICY_ANCHOR  /* files read through their line anchors, of which alone keys and values are kept: for models trained so */
 };
+/* Parameters of recall; 0 = the default. */
+struct kg_recall {
+    uint32_t window; /* last tokens that are always looked at, 64 .. KG_RECALL_WINDOW_MAX */
+    uint32_t k;      /* tokens that are recalled for each KV head, 1 .. 4096 */
+};
+#define KG_RECALL_WINDOW     256
+#define KG_RECALL_K          256
+#define KG_RECALL_WINDOW_MAX 8192
+
 /* KG_ERR_USAGE names the policies there are. */
 enum kg_status kg_policy_parse(const char *name, enum kg_policy *out, struct kg_error *err);
 const char *kg_policy_name(enum kg_policy policy);
@@ -76,6 +89,7 @@ struct kg_session_options {
     const char *name;       /* NULL = a new one named by date and time */
     const char *repository; /* its root as an absolute path; NULL = none */
     enum kg_policy policy;
+    struct kg_recall recall;
     bool must_exist;        /* KG_ERR_NOT_FOUND instead of a new session */
     bool unsaved;           /* nothing of it goes to sessions.db */
 };
@@ -103,6 +117,15 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index);
  * cache). secret: read but never stored in kv.db or sessions.db. */
 #define KG_FILE_MAX ((size_t)4 << 20)
 enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err);
+/* The same for a file that includes or imports others: where the policy says so it is read in sight of them, in this order,
+ * as far as they have KG_INCLUDES_TOKENS together. They do not join the context. Contents as in the repository now. */
+#define KG_INCLUDES_TOKENS 8192
+struct kg_include {
+    const char *path, *text;
+    size_t length;
+};
+enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
+                                     const struct kg_include *includes, size_t count, struct kg_error *err);
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */
@@ -184,6 +207,8 @@ struct kg_bench_result {
 };
 struct kg_bench_options {
     uint32_t prefill, decode, depth; /* tokens */
+    enum kg_policy policy;           /* decides how decoding looks at what was read */
+    struct kg_recall recall;
 };
 /* Bytes of memory that are this process's share (PSS), 0 where the system does not tell. */
 uint64_t kg_pss_bytes(void);

@@ -57,21 +57,23 @@ enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, c
                    kg_sequence_tokens(session->sequence), limit);
 }
 
-static enum kg_read_rule file_rule(const struct kg_session *session)
-{
-    return session->policy == KG_POLICY_FULL ? KG_READ_CHAIN : KG_READ_ALONE;
-}
-
+/* linked: what the file includes; NULL if nothing. */
 static enum kg_status place_piece(struct kg_session *session, enum kg_block_kind kind, const char *path, const char *text, size_t length,
-                                  const struct kg_ids *ids, bool secret, bool continues, struct kg_error *err)
+                                  const struct kg_ids *ids, bool secret, bool continues, const struct kg_linked *linked, struct kg_error *err)
 {
     struct kg_piece *piece = kg_piece_add(session, kind, path, text, length);
     if (!piece)
         return kg_fail_nomem(err, "adding a file");
-    piece->rule = file_rule(session);
+    piece->rule = kg_session_rule(session, kind);
+    if (piece->rule == KG_READ_LINKED && !linked)
+        piece->rule = KG_READ_ALONE;
+    if (piece->rule == KG_READ_LINKED)
+        piece->sees = linked->sees;
     piece->secret = secret;
     piece->continues = continues;
     enum kg_status status = ids->count ? kg_piece_place(session, session->count - 1, ids->ids, ids->count, -1, NULL, err) : KG_OK;
+    if (status == KG_OK && piece->rule == KG_READ_LINKED && piece->block && kg_block_ready(piece->block) < kg_block_tokens(piece->block))
+        status = kg_piece_include(piece, linked, err);
     if (status == KG_OK)
         return kg_piece_store(session, piece, err);
     kg_piece_clear(piece);
@@ -119,17 +121,17 @@ static enum kg_status cut_text(const struct kg_session *session, const char *tex
 }
 
 static enum kg_status add_cut(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, const struct cut_file *cut,
-                              struct kg_error *err)
+                              const struct kg_linked *linked, struct kg_error *err)
 {
     struct kg_ids heading = { 0 };
     enum kg_status status = kg_chat_heading(session->engine->chat, kg_session_role(session), path, &heading, err);
     if (status == KG_OK)
         status = kg_session_make_room(session, heading.count + cut->tokens, path, err);
     if (status == KG_OK)
-        status = place_piece(session, KG_BLOCK_HEADING, path, "", 0, &heading, secret, false, err);
+        status = place_piece(session, KG_BLOCK_HEADING, path, "", 0, &heading, secret, false, NULL, err);
     size_t first = session->count, at = 0;
     for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
-        status = place_piece(session, KG_BLOCK_FILE, path, text + at, cut->ends[i] - at, &cut->parts[i], secret, i > 0, err);
+        status = place_piece(session, KG_BLOCK_FILE, path, text + at, cut->ends[i] - at, &cut->parts[i], secret, i > 0, linked, err);
         at = cut->ends[i];
     }
     if (status == KG_OK)
@@ -139,7 +141,22 @@ static enum kg_status add_cut(struct kg_session *session, const char *path, cons
     return status;
 }
 
+/* What the file includes is read only if the file itself has to be. */
+static enum kg_status read_included(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err)
+{
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].included)
+            return kg_linked_read(session, linked, err);
+    return KG_OK;
+}
+
 enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
+{
+    return kg_session_add_linked(session, path, text, length, secret, NULL, 0, err);
+}
+
+enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
+                                     const struct kg_include *includes, size_t count, struct kg_error *err)
 {
     if (length > KG_FILE_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
@@ -148,11 +165,17 @@ enum kg_status kg_session_add_file(struct kg_session *session, const char *path,
     if (present && memcmp(&present->content, &content, sizeof content) == 0)
         return kg_session_read_all(session, err);
     struct cut_file cut = { 0 };
+    struct kg_linked linked = { 0 };
     enum kg_status status = cut_text(session, text, length, &cut, err);
+    if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
+        status = kg_linked_create(session, includes, count, &linked, err);
     if (status == KG_OK && present)
         status = kg_session_drop_file(session, path, err);
     if (status == KG_OK)
-        status = add_cut(session, path, text, length, secret, &cut, err);
+        status = add_cut(session, path, text, length, secret, &cut, linked.count ? &linked : NULL, err);
+    if (status == KG_OK && linked.count)
+        status = read_included(session, &linked, err);
+    kg_linked_free(&linked);
     free_cut(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;
 }
@@ -205,6 +228,49 @@ static char *whole_text(const struct kg_session *session, size_t first, size_t *
     return text;
 }
 
+/* Blocks that did not see the conversation stand in a new one as they are. */
+static enum kg_status carry_block(const struct kg_session *from, size_t at, struct kg_session *to, struct kg_error *err)
+{
+    const struct kg_piece *old = &from->pieces[at];
+    enum kg_status status = kg_session_make_room(to, kg_block_tokens(old->block), old->label, err);
+    struct kg_piece *piece = status == KG_OK ? kg_piece_add(to, old->kind, old->label, old->text, old->length) : NULL;
+    if (status == KG_OK && !piece)
+        status = kg_fail_nomem(err, "clearing a conversation");
+    if (status != KG_OK)
+        return status;
+    piece->rule = old->rule;
+    piece->secret = old->secret;
+    piece->continues = old->continues;
+    piece->content = old->content;
+    piece->identity = old->identity;
+    piece->sees = old->sees;
+    piece->base = kg_sequence_end(to->sequence);
+    piece->block = kg_block_keep(old->block);
+    to->sees_secret = to->sees_secret || old->secret;
+    if (old->included)
+        status = kg_piece_include(piece, &(struct kg_linked){ .blocks = old->included, .count = old->included_count }, err);
+    if (status == KG_OK)
+        status = kg_sequence_place(to->sequence, piece->block, piece->base, err);
+    return status == KG_OK ? kg_piece_store(to, piece, err) : status;
+}
+
+/* A heading opens a role where it stood behind a turn, so in the new conversation each file gets its own. */
+static enum kg_status carry_file(const struct kg_session *from, size_t first, struct kg_session *to, struct kg_error *err)
+{
+    const char *path = from->pieces[first].label;
+    struct kg_ids heading = { 0 };
+    enum kg_status status = kg_chat_heading(to->engine->chat, kg_session_role(to), path, &heading, err);
+    if (status == KG_OK)
+        status = kg_session_make_room(to, heading.count, path, err);
+    if (status == KG_OK)
+        status = place_piece(to, KG_BLOCK_HEADING, path, "", 0, &heading, from->pieces[first].secret, false, NULL, err);
+    kg_ids_free(&heading);
+    size_t at = first;
+    while (status == KG_OK && (at == first || (at < from->count && from->pieces[at].continues)))
+        status = carry_block(from, at++, to, err);
+    return status;
+}
+
 static enum kg_status carry_files(const struct kg_session *from, struct kg_session *to, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
@@ -212,6 +278,10 @@ static enum kg_status carry_files(const struct kg_session *from, struct kg_sessi
         const struct kg_piece *piece = &from->pieces[i];
         if (piece->kind != KG_BLOCK_FILE || piece->dropped || piece->continues)
             continue;
+        if (piece->rule != KG_READ_CHAIN && piece->block) {
+            status = carry_file(from, i, to, err);
+            continue;
+        }
         size_t length;
         char *text = whole_text(from, i, &length);
         status = text ? kg_session_add_file(to, piece->label, text, length, piece->secret, err) : kg_fail_nomem(err, "clearing a conversation");
@@ -225,6 +295,7 @@ enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err
     struct kg_session_options options = {
         .repository = session->repository[0] ? session->repository : NULL,
         .policy = session->policy,
+        .recall = session->recall,
         .unsaved = session->stored_id == 0,
     };
     struct kg_session *fresh = NULL;

@@ -33,6 +33,7 @@ struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kin
 
 void kg_piece_clear(struct kg_piece *piece)
 {
+    kg_piece_forget_included(piece);
     kg_block_release(piece->block);
     free(piece->label);
     free(piece->text);
@@ -90,8 +91,11 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
     add_number(stream, p->rule);
     add_number(stream, p->kind == KG_BLOCK_PREAMBLE);
     add_ids(stream, ids, count);
+    add_number(stream, kg_rules_code(&session->rules, p->rule));
     if (p->rule == KG_READ_CHAIN)
         add_number(stream, base);
+    if (p->rule == KG_READ_LINKED)
+        kg_digest_add(stream, p->sees.bytes, sizeof p->sees.bytes);
     for (size_t i = 0; i < session->count; i++) {
         if (!is_seen(session, piece, i, base))
             continue;
@@ -99,6 +103,21 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
         if (p->rule == KG_READ_CHAIN)
             add_number(stream, session->pieces[i].base);
     }
+    kg_digest_end(stream, &digest);
+    return digest;
+}
+
+struct kg_digest kg_alone_identity(const struct kg_session *session, const int32_t *ids, size_t count)
+{
+    struct kg_digest digest = { { 0 } };
+    struct kg_digest_stream *stream = kg_digest_begin();
+    if (!stream)
+        return digest;
+    add_number(stream, KG_READ_ALONE);
+    add_number(stream, false);
+    add_ids(stream, ids, count);
+    add_number(stream, 0);
+    kg_digest_add(stream, session->pieces[0].identity.bytes, sizeof digest.bytes);
     kg_digest_end(stream, &digest);
     return digest;
 }
@@ -122,6 +141,16 @@ static bool is_unnamed(const struct kg_digest *identity)
     return !identity || memcmp(identity, &none, sizeof none) == 0;
 }
 
+static enum kg_status keep_anchors(const struct kg_engine *engine, struct kg_block *block, struct kg_error *err)
+{
+    uint32_t *kept = NULL, count = 0;
+    enum kg_status status = kg_line_anchors_in(engine->anchors, kg_block_ids(block), kg_block_tokens(block), &kept, &count, err);
+    if (status == KG_OK)
+        status = kg_block_set_kept(block, kept, count, err);
+    free(kept);
+    return status;
+}
+
 enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err)
 {
@@ -133,6 +162,8 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     struct kg_digest name = kg_block_name(engine, &piece->identity);
     int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
     enum kg_status status = kg_block_create(engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+    if (status == KG_OK && piece->rule == KG_READ_ANCHORS)
+        status = keep_anchors(engine, piece->block, err);
     if (status == KG_OK)
         status = kg_sequence_place(session->sequence, piece->block, base, err);
     if (status != KG_OK) {
@@ -148,7 +179,8 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     if (engine->kv_store && kg_kv_store_load(engine->kv_store, piece->block, &ready, &unread) != KG_OK)
         ready = 0; /* a block that cannot be restored is read again */
     if (ready) {
-        session->restored_since += ready * (KG_KV_PAGE_BYTES(&kg_model_shape(engine->model)->kv) / KG_PAGE);
+        const struct kg_kv_shape *shape = kg_pool_shape(engine->pool);
+        session->restored_since += kg_block_held(piece->block) * ((KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape)) / KG_PAGE);
         kg_engine_progress(engine, KG_STAGE_RESTORING, piece->label, ready, count);
     }
     return KG_OK;
@@ -161,9 +193,16 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
     size_t index = kg_piece_index(session, piece);
     if (index != SIZE_MAX)
         kg_sequence_remove(session->sequence, index);
+    kg_piece_forget_included(piece);
     kg_block_release(piece->block);
     piece->block = NULL;
     piece->dropped = true;
+}
+
+/* How it was read, as one number: the rule, and what decided its look. */
+int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule)
+{
+    return (int)(kg_rules_code(&session->rules, rule) << 4 | (uint32_t)rule);
 }
 
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
@@ -178,7 +217,7 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
         .text_length = piece->length,
         .base = piece->base,
         .identity = piece->identity,
-        .read_rule = (int)piece->rule,
+        .read_rule = kg_piece_stored_rule(session, piece->rule),
         .dropped = piece->dropped,
         .partial = piece->partial,
     };

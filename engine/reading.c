@@ -42,45 +42,78 @@ static enum kg_status after_batch(void *ctx, struct kg_block *block, struct kg_e
     return kg_gguf_intact(session->engine->file, err);
 }
 
-/* A sequence of what a block read alone sees: the preamble, and for a later part of a file the parts before it. */
-static enum kg_status own_sequence(struct kg_session *session, size_t piece, struct kg_sequence **out, size_t *index, struct kg_error *err)
+const struct kg_look *kg_session_look(const struct kg_session *session, enum kg_read_rule rule, struct kg_look *look)
 {
-    size_t first = piece;
+    uint32_t preamble = kg_block_tokens(session->pieces[0].block);
+    return kg_rules_look(&session->rules, rule, preamble, look) ? look : NULL;
+}
+
+/* What a piece sees that is not read as a part of the chain: the preamble, what the file includes, the file's parts before it. */
+static enum kg_status own_sequence(struct kg_session *session, size_t at, struct kg_sequence **out, size_t *index, struct kg_error *err)
+{
+    const struct kg_piece *piece = &session->pieces[at];
+    size_t first = at;
     while (session->pieces[first].continues)
         first--;
     enum kg_status status = kg_sequence_create(kg_model_shape(session->engine->model)->trained_length, out, err);
-    if (status == KG_OK && session->pieces[piece].kind != KG_BLOCK_PREAMBLE)
+    if (status == KG_OK && piece->kind != KG_BLOCK_PREAMBLE)
         status = kg_sequence_append(*out, session->pieces[0].block, err);
-    for (size_t i = first; i <= piece && status == KG_OK; i++)
+    for (size_t i = 0; i < piece->included_count && status == KG_OK; i++)
+        status = kg_sequence_append(*out, piece->included[i], err);
+    for (size_t i = first; i <= at && status == KG_OK; i++)
         status = kg_sequence_append(*out, session->pieces[i].block, err);
     if (status == KG_OK)
         *index = kg_sequence_count(*out) - 1;
     return status;
 }
 
-enum kg_status kg_session_read(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+/* Of a file that is looked at through its line anchors the rest is dropped, once it is read. */
+static enum kg_status thin(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err)
+{
+    if (piece->rule != KG_READ_ANCHORS || kg_block_is_thin(piece->block) || kg_block_ready(piece->block) < kg_block_tokens(piece->block))
+        return KG_OK;
+    enum kg_status status = kg_block_thin(piece->block, err);
+    if (status == KG_OK)
+        kg_session_save_block(session, piece);
+    return status;
+}
+
+enum kg_status kg_session_read_block(struct kg_session *session, const struct kg_piece *piece, struct kg_sequence *sequence, size_t index,
+                                     float *logits, struct kg_error *err)
 {
     struct kg_engine *engine = session->engine;
+    struct kg_look look;
+    struct batch_context batch = { .session = session, .piece = piece, .ready = kg_block_ready(piece->block) };
+    struct kg_reading reading = { .model = engine->model, .pool = engine->pool, .stop = &engine->stop, .batch = BATCH,
+                                  .look = kg_session_look(session, piece->rule, &look),
+                                  .anchors = kg_rules_anchors(&session->rules, piece->rule) ? engine->anchors : NULL,
+                                  .after_batch = after_batch, .ctx = &batch };
+    double start = kg_seconds();
+    enum kg_status status = kg_sequence_read(sequence, index, kg_block_tokens(piece->block), &reading, logits, err);
+    if (status == KG_OK)
+        status = thin(session, piece, err);
+    session->prefill_since += kg_seconds() - start;
+    return status;
+}
+
+enum kg_status kg_session_read(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+{
     struct kg_piece *piece = &session->pieces[at];
     uint32_t tokens = kg_block_tokens(piece->block);
     if (kg_block_ready(piece->block) >= tokens && !logits)
         return KG_OK;
     if (logits && kg_block_ready(piece->block) >= tokens)
         kg_block_set_ready(piece->block, tokens - 1); /* its last token is computed again for its logits */
+    if (piece->rule == KG_READ_CHAIN)
+        return kg_session_read_block(session, piece, session->sequence, kg_piece_index(session, piece), logits, err);
     struct kg_sequence *own = NULL;
-    size_t index = kg_piece_index(session, piece);
-    enum kg_status status = KG_OK;
-    if (piece->rule == KG_READ_ALONE)
-        status = own_sequence(session, at, &own, &index, err);
-    struct batch_context batch = { .session = session, .piece = piece, .ready = kg_block_ready(piece->block) };
-    struct kg_reading reading = { .model = engine->model, .pool = engine->pool, .stop = &engine->stop, .batch = BATCH,
-                                  .after_batch = after_batch, .ctx = &batch };
-    double start = kg_seconds();
+    size_t index = 0;
+    enum kg_status status = own_sequence(session, at, &own, &index, err);
     if (status == KG_OK)
-        status = kg_sequence_read(own ? own : session->sequence, index, tokens, &reading, logits, err);
-    session->prefill_since += kg_seconds() - start;
-    if (own)
-        kg_sequence_free(own);
+        status = kg_session_read_block(session, piece, own, index, logits, err);
+    kg_sequence_free(own);
+    if (status == KG_OK)
+        kg_piece_forget_included(piece);
     return status;
 }
 

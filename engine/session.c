@@ -49,6 +49,30 @@ struct restoring {
     struct kg_error *err;
 };
 
+enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind)
+{
+    if (kind == KG_BLOCK_PREAMBLE)
+        return KG_READ_ALONE;
+    if ((kind != KG_BLOCK_FILE && kind != KG_BLOCK_HEADING) || session->rules.files == KG_READ_CHAIN)
+        return KG_READ_CHAIN;
+    return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
+}
+
+/* A linked file that the cache lost cannot be read again: what it includes is not here. It is read alone until it is
+ * added again. */
+static enum kg_status replace_linked(struct kg_session *session, const struct kg_stored_part *part, bool same, struct kg_error *err)
+{
+    struct kg_piece *piece = &session->pieces[session->count - 1];
+    session->read_anew = session->read_anew || !same;
+    if (piece->rule != KG_READ_LINKED || (same && kg_block_ready(piece->block) == kg_block_tokens(piece->block)))
+        return KG_OK;
+    kg_piece_drop(session, piece);
+    piece->dropped = false;
+    piece->rule = KG_READ_ALONE;
+    session->read_anew = true;
+    return kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, NULL, err);
+}
+
 static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
 {
     if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_ANSWER)
@@ -65,14 +89,16 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     piece->partial = part->partial;
     piece->dropped = part->dropped;
     piece->continues = before && piece->kind == KG_BLOCK_FILE && before->kind == KG_BLOCK_FILE && strcmp(before->label, piece->label) == 0;
-    bool alone = piece->kind == KG_BLOCK_PREAMBLE ||
-                 (session->policy == KG_POLICY_ALONE && (piece->kind == KG_BLOCK_FILE || piece->kind == KG_BLOCK_HEADING));
-    piece->rule = alone ? KG_READ_ALONE : KG_READ_CHAIN;
+    piece->rule = kg_session_rule(session, piece->kind);
+    if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
+        piece->rule = KG_READ_ALONE; /* it includes nothing */
     if (part->dropped || part->id_count == 0)
         return KG_OK;
-    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule */
-    bool same_rule = !part->partial && piece->rule == (enum kg_read_rule)part->read_rule;
-    return kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, same_rule ? &part->identity : NULL, err);
+    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
+    bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
+                !(session->read_anew && piece->rule == KG_READ_CHAIN);
+    enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, same ? &part->identity : NULL, err);
+    return status == KG_OK ? replace_linked(session, part, same, err) : status;
 }
 
 static int restore_each(void *ctx, const struct kg_stored_part *part)
@@ -179,6 +205,27 @@ static enum kg_status open_stored(struct kg_session *session, const struct kg_se
     return status == KG_OK && session->count == 0 ? add_preamble(session, err) : status;
 }
 
+/* Without a key index there is nothing to recall by: everything is looked at. */
+static enum kg_status set_rules(struct kg_session *session, struct kg_error *err)
+{
+    struct kg_engine *engine = session->engine;
+    enum kg_status status = kg_policy_rules(session->policy, &session->recall, &session->rules, err);
+    if (status != KG_OK || session->rules.look == KG_LOOK_ALL)
+        return status;
+    if (!kg_pool_shape(engine->pool)->index_bits) {
+        if (session->policy == KG_POLICY_ANCHOR)
+            return kg_fail(err, KG_ERR_UNSUPPORTED, "%s cannot look at anchors only; use --policy full", engine->backend->name);
+        session->rules.look = KG_LOOK_ALL;
+        if (!engine->notice[0])
+            snprintf(engine->notice, sizeof engine->notice, "no recall for this model on %s: everything in context is looked at, and long ones are slower",
+                     engine->backend->name);
+        return KG_OK;
+    }
+    if (session->rules.look == KG_LOOK_ANCHORS && !engine->anchors)
+        status = kg_line_anchors(engine->tokenizer, kg_model_shape(engine->model)->vocabulary, &engine->anchors, err);
+    return status;
+}
+
 enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err)
 {
     double start = kg_seconds();
@@ -190,10 +237,13 @@ enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session
         return status;
     session->engine = engine;
     session->policy = options->policy;
+    session->recall = options->recall;
     session->lock = -1;
     snprintf(session->repository, sizeof session->repository, "%s", options->repository ? options->repository : "");
     snprintf(session->name, sizeof session->name, "%s", options->name ? options->name : "");
-    status = kg_sequence_create(kg_model_shape(engine->model)->trained_length, &session->sequence, err);
+    status = set_rules(session, err);
+    if (status == KG_OK)
+        status = kg_sequence_create(kg_model_shape(engine->model)->trained_length, &session->sequence, err);
     if (status == KG_OK)
         status = options->unsaved ? add_preamble(session, err) : open_stored(session, options, err);
     if (status != KG_OK) {

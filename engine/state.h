@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/paths.h"
+#include "engine/anchor/rules.h"
 #include "engine/cache/kv_store.h"
 #include "engine/cache/session_store.h"
 #include "engine/context/block.h"
@@ -25,7 +26,8 @@ struct kg_engine {
     struct kg_kv_store *kv_store;           /* NULL when the cache is off */
     struct kg_session_store *session_store; /* opened by the first session that is stored */
     struct kg_digest model_digest;
-    uint32_t index_bits;
+    uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
+    bool *anchors;       /* line anchors by id, once somebody looked at them */
     struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
     char state_dir[KG_PATH_MAX];
     char notice[KG_ERROR_TEXT];
@@ -34,12 +36,6 @@ struct kg_engine {
     void (*progress)(void *ctx, const struct kg_progress *);
     int (*give_up)(void *ctx);
     void *ctx;
-};
-
-/* How a block was read: what its tokens saw besides themselves. */
-enum kg_read_rule {
-    KG_READ_ALONE, /* the preamble, and for a later part of a file the parts before it */
-    KG_READ_CHAIN  /* everything before it in its sequence */
 };
 
 /* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
@@ -52,6 +48,9 @@ struct kg_piece {
     struct kg_digest content;  /* of a file: of its whole content */
     struct kg_digest identity; /* of the ids and of all that they saw; independent of model and numerics */
     struct kg_block *block;    /* NULL once dropped */
+    struct kg_digest sees;     /* of a linked one: of what it includes */
+    struct kg_block **included; /* headings and texts of what it includes, until it is read; own references */
+    size_t included_count;
     int32_t base;
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
@@ -63,6 +62,8 @@ struct kg_piece {
 struct kg_session {
     struct kg_engine *engine;
     enum kg_policy policy;
+    struct kg_recall recall;
+    struct kg_rules rules;
     char name[128];
     char repository[KG_PATH_MAX];
     int64_t stored_id; /* 0: not stored */
@@ -77,12 +78,16 @@ struct kg_session {
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
+    bool read_anew;          /* while it is resumed: something stands there in another reading than before */
 };
 
 double kg_seconds(void); /* monotonic */
 void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total);
 
-/* session.c, pieces.c, reading.c, ask.c: one conversation, cut by what each knows. */
+/* policy.c */
+enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err);
+
+/* session.c, pieces.c, files.c, linked.c, reading.c, ask.c: one conversation, cut by what each knows. */
 
 /* Appends a piece (not yet stored, not yet in the sequence); NULL when out of memory. Copies label and text. */
 struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, size_t length);
@@ -97,11 +102,36 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const in
                               const struct kg_digest *known_identity, struct kg_error *err);
 /* Takes the block out of the sequence and marks the piece dropped. */
 void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
+int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
 
 /* Where the conversation stands, for chat forms. */
 enum kg_role_state kg_session_role(const struct kg_session *session);
 
+/* linked.c: what a file includes. The digest of it goes into the names of the file's parts; the blocks themselves are needed
+ * only when the parts have to be read. */
+struct kg_linked {
+    struct kg_block **blocks; /* heading, text, heading, text, ... */
+    size_t count;
+    struct kg_digest sees;
+    const struct kg_include **of; /* for each pair */
+};
+enum kg_status kg_linked_create(struct kg_session *session, const struct kg_include *includes, size_t count, struct kg_linked *out,
+                                struct kg_error *err);
+/* Reads the blocks, or takes them from the cache. */
+enum kg_status kg_linked_read(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err);
+void kg_linked_free(struct kg_linked *linked);
+/* Keeps the blocks with a piece until it is read. */
+enum kg_status kg_piece_include(struct kg_piece *piece, const struct kg_linked *linked, struct kg_error *err);
+void kg_piece_forget_included(struct kg_piece *piece);
+
+/* How pieces of a kind are read; linked files that include nothing alone. */
+enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
+/* The look of a block that is read by this rule; NULL = at everything. */
+const struct kg_look *kg_session_look(const struct kg_session *session, enum kg_read_rule rule, struct kg_look *look);
+/* reading.c: reads a block of `sequence` up to its end and stores it, as the piece says. */
+enum kg_status kg_session_read_block(struct kg_session *session, const struct kg_piece *piece, struct kg_sequence *sequence, size_t index,
+                                     float *logits, struct kg_error *err);
 /* Reads what is not ready of a piece; logits (vocabulary) as in kg_sequence_read, NULL if not wanted. */
 enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *logits, struct kg_error *err);
 /* Reads everything that is not ready. */
@@ -112,6 +142,8 @@ void kg_session_save_block(struct kg_session *session, const struct kg_piece *pi
 /* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
 enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);
 
+/* Of ids that see the preamble and themselves. */
+struct kg_digest kg_alone_identity(const struct kg_session *session, const int32_t *ids, size_t count);
 struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity);
 
 #endif

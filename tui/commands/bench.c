@@ -5,7 +5,7 @@
 #include "tui/commands/command.h"
 
 static const char help[] =
-    "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--device NAME]\n"
+    "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--policy NAME] [--device NAME]\n"
     "\n"
     "Measures speed and memory; one JSON object a line: test, tokens/s, bytes/s, share of measured memory bandwidth, pss.\n"
     "\n"
@@ -14,6 +14,7 @@ static const char help[] =
     "  -p, --prefill N     tokens to read at once (512; 0 = leave out)\n"
     "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
     "  -d, --depth N       tokens in context before the first generated one (0)\n"
+    "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
     "      --device NAME   cpu, or ref (plain double precision, slow)\n";
 
 static void put_line(cJSON *line)
@@ -34,13 +35,14 @@ static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_benc
     cJSON_AddNumberToObject(line, "threads", (double)threads);
     cJSON_AddNumberToObject(line, "tokens", tokens);
     cJSON_AddNumberToObject(line, "depth", options->depth);
+    cJSON_AddStringToObject(line, "policy", kg_policy_name(options->policy));
     return line;
 }
 
 static void print_results(const struct kg_bench_options *options, const struct kg_bench_result *result, const struct kg_engine_facts *facts, uint64_t threads)
 {
     if (options->prefill) {
-        struct kg_bench_options at_zero = { .depth = 0 };
+        struct kg_bench_options at_zero = { .policy = KG_POLICY_FULL };
         cJSON *line = begin_line("prefill", options->prefill, &at_zero, facts, threads);
         cJSON_AddNumberToObject(line, "tokens_per_s", result->prefill_tokens_per_s);
         cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
@@ -65,15 +67,22 @@ int kg_command_bench(int argc, char **argv)
     static const struct option options[] = { { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
                                              { "prefill", required_argument, NULL, 'p' }, { "decode", required_argument, NULL, 'n' },
                                              { "depth", required_argument, NULL, 'd' },   { "device", required_argument, NULL, 'D' },
-                                             { "help", no_argument, NULL, 'h' },          { 0 } };
+                                             { "policy", required_argument, NULL, 'P' },  { "help", no_argument, NULL, 'h' },
+                                             { 0 } };
     struct kg_engine_options engine_options = { .cache_off = true };
     const char *model = NULL;
     uint64_t threads = 0, prefill = 512, decode = 64, depth = 0;
+    enum kg_policy policy = KG_POLICY_RECALL;
+    struct kg_error err;
     for (int c; (c = getopt_long(argc, argv, "m:t:p:n:d:h", options, NULL)) != -1;) {
         uint64_t *number = c == 't' ? &threads : c == 'p' ? &prefill : c == 'n' ? &decode : &depth;
         switch (c) {
         case 'm': model = optarg; break;
         case 'D': engine_options.backend = optarg; break;
+        case 'P':
+            if (kg_policy_parse(optarg, &policy, &err) != KG_OK)
+                return kg_command_failed("bench", &err);
+            break;
         case 't':
         case 'p':
         case 'n':
@@ -88,11 +97,10 @@ int kg_command_bench(int argc, char **argv)
     if (optind != argc)
         return kg_command_misused("bench", "'%s' is one argument too many", argv[optind]);
     char path[KG_PATH_MAX];
-    struct kg_error err;
     struct kg_engine *engine = NULL;
     struct kg_engine_facts facts;
     struct kg_bench_result result;
-    struct kg_bench_options wanted = { .prefill = (uint32_t)prefill, .decode = (uint32_t)decode, .depth = (uint32_t)depth };
+    struct kg_bench_options wanted = { .prefill = (uint32_t)prefill, .decode = (uint32_t)decode, .depth = (uint32_t)depth, .policy = policy };
     engine_options.threads = (uint32_t)threads;
     engine_options.model_path = path;
     enum kg_status status = kg_model_path(model, path, &err);

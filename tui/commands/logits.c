@@ -11,7 +11,7 @@ static const char help[] =
     "\n"
     "  -m, --model MODEL     a catalogue name or a .gguf file\n"
     "      --special         names of special tokens in the text become those tokens\n"
-    "      --policy NAME     alone or full; a text is one block, for which both compute the same\n"
+    "      --policy NAME     recall, full, alone or anchor; a text is one block, for which all compute the same\n"
     "  -t, --threads N       0 = all that the process may use\n"
     "      --device NAME     cpu, or ref (plain double precision, slow)\n";
 

@@ -26,7 +26,8 @@ static const char help[] =
     "      --greedy         the likeliest token every time\n"
     "      --temperature T, --top-k K, --top-p P, --min-p P, --seed S\n"
     "      --session NAME   begin or go on with this conversation\n"
-    "      --policy NAME    alone (files read one by one, the default) or full (everything as one text)\n"
+    "      --policy NAME    recall (files read in sight of what they include, looked at by recall; the default), alone\n"
+    "                       (files read one by one, looked at in full), full (everything as one text), or anchor\n"
     "  -t, --threads N      default: all that the process may use\n"
     "      --device NAME    cpu, or ref (plain double precision, slow)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
@@ -129,7 +130,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { 0 }
     };
     a->sampling = kg_sampling_default();
-    a->policy = KG_POLICY_ALONE;
+    a->policy = KG_POLICY_RECALL;
     for (int c; (c = getopt_long(argc, argv, "+C:m:p:n:t:h", options, NULL)) != -1;) {
         int result = parse_option(c, a);
         if (result >= 0)

@@ -1,0 +1,258 @@
+/* Files read in sight of what they include, files of which only line anchors stay, and sessions resumed by another policy,
+ * with the smallest real model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/engine.h"
+#include "tests/unit/kv_blocks.h"
+#include "tests/unit/model_run.h"
+
+static const char header[] = "#ifndef AREA_H\n#define AREA_H\n\n/* The largest side that is allowed. */\n#define AREA_SIDE_MAX 4711\n\n"
+                             "long area(long width, long height);\n\n#endif\n";
+static const char source[] = "#include \"area.h\"\n\nlong area(long width, long height)\n{\n    if (width > AREA_SIDE_MAX || height > AREA_SIDE_MAX)\n"
+                             "        return -1;\n    return width * height;\n}\n";
+static const char other[] = "#define AREA_SIDE_MAX 9999\n\nlong area(long width, long height);\n";
+
+struct world {
+    char directory[256], model[KG_PATH_MAX];
+    struct kg_engine *engine;
+    struct kg_session *session;
+};
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    kg_session_close(w->session);
+    kg_engine_close(w->engine);
+    kv_directory_remove(w->directory);
+    free(w);
+    return 0;
+}
+
+/* A new engine and a session on the same directories. */
+static void open_session(struct world *w, const char *name, enum kg_policy policy)
+{
+    struct kg_error err = { .text = "" };
+    kg_session_close(w->session);
+    kg_engine_close(w->engine);
+    w->session = NULL;
+    w->engine = NULL;
+    model_path_or_skip("SmolLM2-135M-Instruct.Q4_1.gguf", w->model);
+    const struct kg_engine_options options = { .model_path = w->model, .cache_dir = w->directory, .state_dir = w->directory };
+    const struct kg_session_options session = { .name = name, .policy = policy, .recall = { .window = 64, .k = 32 } };
+    if (kg_engine_open(&options, &w->engine, &err) != KG_OK || kg_session_open(w->engine, &session, &w->session, &err) != KG_OK)
+        fail_msg("%s", err.text);
+}
+
+static void add(struct world *w, const char *path, const char *text, const char *included)
+{
+    struct kg_error err = { .text = "" };
+    const struct kg_include include = { .path = "area.h", .text = included ? included : "", .length = included ? strlen(included) : 0 };
+    if (kg_session_add_linked(w->session, path, text, strlen(text), false, &include, included ? 1 : 0, &err) != KG_OK)
+        fail_msg("%s", err.text);
+}
+
+struct text {
+    char bytes[4096];
+    size_t length;
+};
+
+static void take(void *ctx, enum kg_text_kind kind, const char *bytes, size_t length)
+{
+    struct text *text = ctx;
+    (void)kind;
+    assert_true(text->length + length < sizeof text->bytes);
+    memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+}
+
+/* Asks; returns how many tokens were computed for it. */
+static uint64_t ask(struct world *w, const char *question, struct text *answer)
+{
+    struct kg_error err = { .text = "" };
+    struct kg_counts counts;
+    enum kg_end end;
+    struct kg_question asked = { .text = question, .length = strlen(question), .max_tokens = 16, .sampling = kg_sampling_greedy(), .text_out = take,
+                                 .ctx = answer };
+    memset(answer, 0, sizeof *answer);
+    if (kg_session_ask(w->session, &asked, &end, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    kg_session_counts(w->session, &counts);
+    return counts.computed_tokens;
+}
+
+struct held {
+    const char *title;
+    unsigned blocks;
+    uint64_t bytes, tokens;
+};
+
+static int count(void *ctx, const struct kg_cached_block *block)
+{
+    struct held *held = ctx;
+    if (strcmp(block->kind, "file") == 0 && strcmp(block->title, held->title) == 0) {
+        held->blocks++;
+        held->bytes += block->bytes;
+        held->tokens += block->tokens;
+    }
+    return 0;
+}
+
+/* Blocks of that file in the cache; the session is closed for it. */
+static struct held stored(struct world *w, const char *title)
+{
+    struct held held = { .title = title };
+    kg_session_close(w->session);
+    kg_engine_close(w->engine);
+    w->session = NULL;
+    w->engine = NULL;
+    assert_int_equal(kg_cache_list(w->directory, count, &held, NULL), KG_OK);
+    return held;
+}
+
+static void a_linked_file_is_known_by_what_it_saw(void **state)
+{
+    struct world *w = *state;
+    struct text first, again, changed;
+    open_session(w, "one", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    assert_int_equal(kg_session_parts(w->session), 1); /* what it includes is no part of the conversation */
+    uint64_t computed = ask(w, "What is the largest side?", &first);
+    assert_true(computed > 80);
+    open_session(w, "two", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    uint64_t question = ask(w, "What is the largest side?", &again);
+    assert_true(question < 40);
+    assert_memory_equal(&first, &again, sizeof first);
+    /* in the sight of something else, or of nothing, it is another reading */
+    open_session(w, "three", KG_POLICY_RECALL);
+    add(w, "area.c", source, other);
+    assert_true(ask(w, "What is the largest side?", &changed) > question + 60);
+    open_session(w, "four", KG_POLICY_RECALL);
+    add(w, "area.c", source, NULL);
+    assert_true(ask(w, "What is the largest side?", &changed) > question + 60);
+    open_session(w, "five", KG_POLICY_ALONE);
+    add(w, "area.c", source, header);
+    assert_true(ask(w, "What is the largest side?", &changed) < 40); /* alone, as it was read just now; the question looks otherwise */
+    assert_int_equal(stored(w, "area.c").blocks, 3);
+    assert_int_equal(stored(w, "area.h").blocks, 2);
+}
+
+static void a_resumed_session_goes_on_as_it_was(void **state)
+{
+    struct world *w = *state;
+    struct text answers[4];
+    open_session(w, "one", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &answers[0]);
+    ask(w, "And if it is larger?", &answers[1]);
+    open_session(w, "two", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &answers[2]);
+    open_session(w, "two", KG_POLICY_RECALL);
+    assert_true(ask(w, "And if it is larger?", &answers[3]) < 40);
+    assert_memory_equal(&answers[0], &answers[2], sizeof answers[0]);
+    assert_memory_equal(&answers[1], &answers[3], sizeof answers[1]);
+    /* without the cache it still answers, having read everything again */
+    kg_session_close(w->session);
+    w->session = NULL;
+    kg_engine_close(w->engine);
+    w->engine = NULL;
+    assert_int_equal(kg_cache_remove(w->directory, 0, NULL), KG_OK);
+    open_session(w, "one", KG_POLICY_RECALL);
+    assert_true(ask(w, "Why?", &answers[0]) > 100);
+    /* by another policy the chain is read again */
+    open_session(w, "two", KG_POLICY_FULL);
+    assert_true(ask(w, "Why?", &answers[0]) > 100);
+}
+
+static void a_cleared_session_keeps_what_was_read(void **state)
+{
+    struct world *w = *state;
+    struct text before, after;
+    open_session(w, NULL, KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &before);
+    assert_int_equal(kg_session_clear(w->session, NULL), KG_OK);
+    assert_int_equal(kg_session_parts(w->session), 1);
+    assert_true(ask(w, "What is the largest side?", &after) < 40);
+    assert_memory_equal(&before, &after, sizeof before);
+}
+
+/* Sixty functions: 60 * 4 line ends among some 2,000 tokens. */
+static char *long_text(void)
+{
+    char *text = malloc(20000);
+    size_t length = 0;
+    for (int i = 0; text && i < 60; i++)
+        length += (size_t)sprintf(text + length, "static int value_%d(const struct table *table, int index)\n{\n    return table->values[index] * %d + table->offset;\n}\n", i, i * 7);
+    return text;
+}
+
+static void anchors_keep_little(void **state)
+{
+    struct world *w = *state;
+    struct text first, again;
+    struct kg_error err;
+    char *text = long_text();
+    open_session(w, "full", KG_POLICY_ALONE);
+    struct kg_engine_facts facts;
+    kg_engine_facts(w->engine, &facts);
+    add(w, "table.c", text, NULL);
+    struct held whole = stored(w, "table.c");
+    open_session(w, "one", KG_POLICY_ANCHOR);
+    add(w, "table.c", text, NULL);
+    ask(w, "What does value_7 do?", &first);
+    open_session(w, "two", KG_POLICY_ANCHOR);
+    add(w, "table.c", text, NULL);
+    assert_true(ask(w, "What does value_7 do?", &again) < 40);
+    assert_memory_equal(&first, &again, sizeof first);
+    struct held all = stored(w, "table.c");
+    assert_int_equal(all.blocks, 2);
+    assert_true(whole.tokens > 1500);
+    assert_true((all.bytes - whole.bytes) * 100 < whole.bytes * 15);
+    (void)err;
+    free(text);
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err = { .text = "" };
+    struct kg_session *session = NULL;
+    open_session(w, NULL, KG_POLICY_RECALL);
+    assert_int_equal(kg_session_open(w->engine, &(struct kg_session_options){ .unsaved = true, .recall = { .window = 10 } }, &session, &err), KG_ERR_USAGE);
+    assert_non_null(strstr(err.text, "window"));
+    assert_int_equal(kg_session_open(w->engine, &(struct kg_session_options){ .unsaved = true, .recall = { .k = 5000 } }, &session, &err), KG_ERR_USAGE);
+    const struct kg_engine_options options = { .model_path = w->model, .cache_off = true, .index_bits = 3 };
+    struct kg_engine *engine = NULL;
+    assert_int_equal(kg_engine_open(&options, &engine, &err), KG_ERR_USAGE);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_linked_file_is_known_by_what_it_saw),
+        TEST(a_resumed_session_goes_on_as_it_was),
+        TEST(a_cleared_session_keeps_what_was_read),
+        TEST(anchors_keep_little),
+        TEST(what_cannot_be_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
