@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "repo-index/catalog.h"
+#include "repo-index/tree.h"
 
 #define UNUSED_DAYS 90
 #define INDEX_NAME 67 /* bytes: 64 hexadecimal digits and .db */
@@ -99,6 +99,7 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
+    kg_tree_free(index->tree);
     kg_catalog_free(index->catalog);
     kg_store_close(index->store);
     if (index->turn_fd >= 0)

@@ -6,6 +6,7 @@
 #include "repo-index/store.h"
 
 struct kg_catalog;
+struct kg_tree;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
@@ -14,6 +15,7 @@ struct kg_index {
     int turn_fd; /* locked (flock) by the one handle that refreshes */
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
+    struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
 };
 
 /* Empties a damaged index; KG_ERR_CORRUPT with what to do. */

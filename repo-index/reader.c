@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "repo-index/beneath.h"
+#include "repo-index/imports.h"
 
 #define SECOND 1000000000LL
 #define WAITING_MAX 64 /* texts read ahead */
@@ -20,6 +21,7 @@
 
 struct workspace {
     struct kg_terms *terms;
+    struct kg_imports imports;
     char *bytes; /* KG_INDEX_FILE_MAX + 1 */
 };
 
@@ -33,6 +35,7 @@ static bool workspace_init(struct workspace *space)
 static void workspace_free(struct workspace *space)
 {
     kg_terms_free(space->terms);
+    kg_imports_free(&space->imports);
     free(space->bytes);
 }
 
@@ -97,8 +100,14 @@ static enum kg_read_outcome read_open_file(int fd, const char *path, struct work
     out->kind = kg_kind_by_content(path, space->bytes, n < KG_KIND_HEAD ? (size_t)n : KG_KIND_HEAD);
     if (out->kind != KG_KIND_TEXT)
         return KG_READ_DONE;
-    out->digest = kg_digest_of(space->bytes, (size_t)n);
-    return kg_terms_of(space->terms, space->bytes, (size_t)n, &out->terms) ? KG_READ_DONE : KG_READ_NO_MEMORY;
+    struct kg_store_content *content = &out->content;
+    content->digest = kg_digest_of(space->bytes, (size_t)n);
+    content->language = kg_language_of(path);
+    if (!kg_terms_of(space->terms, space->bytes, (size_t)n, &content->terms) || !kg_imports_of(&space->imports, content->language, space->bytes, (size_t)n))
+        return KG_READ_NO_MEMORY;
+    content->imports = space->imports.bytes;
+    content->import_length = space->imports.length;
+    return KG_READ_DONE;
 }
 
 static void read_text(int root_fd, const char *path, struct workspace *space, struct kg_read_text *out)
@@ -124,6 +133,29 @@ struct pool {
     bool stop;
 };
 
+/* Copies what lies in the workspace, since that is for the next text; to be freed with forget. */
+static bool keep(struct kg_store_content *content)
+{
+    size_t terms = content->terms.length;
+    char *copy = terms + content->import_length ? malloc(terms + content->import_length) : NULL;
+    if (!copy) {
+        content->terms.length = content->import_length = 0;
+        return terms == 0;
+    }
+    memcpy(copy, content->terms.bytes, terms);
+    if (content->import_length)
+        memcpy(copy + terms, content->imports, content->import_length);
+    content->terms.bytes = copy;
+    content->imports = copy + terms;
+    return true;
+}
+
+static void forget(const struct kg_store_content *content)
+{
+    if (content->terms.length + content->import_length)
+        free((char *)content->terms.bytes);
+}
+
 static void *work(void *argument)
 {
     struct pool *pool = argument;
@@ -140,14 +172,8 @@ static void *work(void *argument)
         pthread_mutex_unlock(&pool->lock);
         if (able)
             read_text(pool->root_fd, pool->files[text.at]->path, &space, &text);
-        if (text.terms.length) {
-            char *copy = malloc(text.terms.length);
-            if (copy)
-                memcpy(copy, text.terms.bytes, text.terms.length);
-            else
-                text.outcome = KG_READ_NO_MEMORY;
-            text.terms.bytes = copy;
-        }
+        if (!keep(&text.content))
+            text.outcome = KG_READ_NO_MEMORY;
         pthread_mutex_lock(&pool->lock);
         pool->reading--;
         pool->waiting[(pool->first + pool->held++) % WAITING_MAX] = text;
@@ -171,8 +197,7 @@ static int take_results(struct pool *pool, int (*take)(void *ctx, const struct k
         pthread_cond_signal(&pool->room);
         pthread_mutex_unlock(&pool->lock);
         result = take(ctx, &text);
-        if (text.terms.length)
-            free((char *)text.terms.bytes);
+        forget(&text.content);
     }
     return result;
 }
@@ -203,11 +228,8 @@ static int read_in_threads(struct pool *pool, unsigned wanted, int (*take)(void 
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
-    for (size_t i = 0; i < pool->held; i++) {
-        const struct kg_read_text *text = &pool->waiting[(pool->first + i) % WAITING_MAX];
-        if (text->terms.length)
-            free((char *)text->terms.bytes);
-    }
+    for (size_t i = 0; i < pool->held; i++)
+        forget(&pool->waiting[(pool->first + i) % WAITING_MAX].content);
     pthread_cond_destroy(&pool->ready);
     pthread_cond_destroy(&pool->room);
     pthread_mutex_destroy(&pool->lock);

@@ -1,13 +1,11 @@
-/* Reading files of the worktree for the index: beneath the root, checked, digested, cut into terms; on other threads where
+/* Reading files of the worktree for the index: beneath the root, checked, digested, cut into terms and
+ * imports; on other threads where
  * there are cores for it, while the caller writes.
  */
 #ifndef KG_INDEX_READER_H
 #define KG_INDEX_READER_H
 
-#include "base/digest.h"
-#include "repo-index/kind.h"
-#include "repo-index/terms.h"
-#include "repo-index/walk.h"
+#include "repo-index/store.h"
 
 enum kg_read_outcome {
     KG_READ_DONE,
@@ -23,8 +21,7 @@ struct kg_read_text {
     /* Of the descriptor that was read. ctime is -1, which no file has, when the file changed meanwhile or may still change
      * without its times telling. */
     struct kg_file_stat stat;
-    struct kg_digest digest;    /* of texts only, like terms */
-    struct kg_terms_view terms; /* until take returns */
+    struct kg_store_content content; /* of texts only; until take returns */
 };
 
 /* Calls take on this thread for every path, in any order; nonzero stops and is returned. -1 when out of memory or threads. */

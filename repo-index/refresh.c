@@ -126,7 +126,7 @@ static enum kg_status store_text(struct refresh *r, const struct kg_read_text *t
     struct kg_store_file row = { .path = path, .kind = text->kind, .stat = text->stat };
     enum kg_status status = KG_OK;
     if (text->kind == KG_KIND_TEXT)
-        status = kg_store_put_doc(r->index->store, &text->digest, &text->terms, &row.doc, r->err);
+        status = kg_store_put_doc(r->index->store, &text->content, &row.doc, r->err);
     if (status == KG_OK)
         status = kg_store_put_file(r->index->store, &row, r->err);
     count_kind(&r->counts, text->kind, text->stat.size);

@@ -68,6 +68,12 @@ struct kg_choice {
  * files gives the same list. Paths are as the file system has them, for kg_index_read. */
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err);
 
+/* The files that an indexed file includes or imports directly, each once, in order of appearance, at most 1,000: C and C++,
+ * Python, JavaScript and TypeScript, Go (the files of an imported package), Rust, Java; as the last refresh saw them.
+ * What lies outside of the repository or cannot be told is left out. Nonzero from each stops. KG_ERR_NOT_FOUND when the
+ * file is not in the index; a file in another language has none. Paths are as the file system has them. */
+enum kg_status kg_index_imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
+
 /* Paths whose characters match the pattern in order, best first: for @path completion. An upper-case letter matches only
  * itself; the empty pattern matches all. Paths are as the file system has them. */
 enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);

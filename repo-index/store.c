@@ -13,11 +13,11 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BUSY_MS 10000
 #define DIGEST_BYTES 16 /* of SHA-256, as many as keep two texts apart */
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -29,16 +29,18 @@ struct kg_store {
 static const char *const statement_text[STATEMENTS] = {
     [PUT_FILE] = "INSERT OR REPLACE INTO file(path, kind, doc, dev, ino, size, mtime, ctime) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [REMOVE_FILE] = "DELETE FROM file WHERE path = ?1",
-    [FIND_DOC] = "SELECT id FROM doc WHERE digest = ?1",
-    [ADD_DOC] = "INSERT INTO doc(digest, words, lines) VALUES(?1, ?2, ?3)",
+    [FIND_DOC] = "SELECT id FROM doc WHERE digest = ?1 AND language = ?2",
+    [ADD_DOC] = "INSERT INTO doc(digest, language, words, lines, imports) VALUES(?1, ?2, ?3, ?4, ?5)",
     [ADD_WORDS] = "INSERT INTO words(rowid, term) VALUES(?1, ?2)",
     [DOCS_WITH] = "SELECT rowid FROM words WHERE words MATCH ?1",
+    [IMPORTS] = "SELECT imports FROM doc WHERE id = ?1",
 };
 
 static const char schema[] =
     "CREATE TABLE file(path BLOB PRIMARY KEY, kind INTEGER NOT NULL, doc INTEGER NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,"
     " ctime INTEGER) WITHOUT ROWID;"
-    "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, words INTEGER NOT NULL, lines INTEGER NOT NULL);"
+    "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, language INTEGER NOT NULL, words INTEGER NOT NULL,"
+    " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, language));"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -385,38 +387,40 @@ enum kg_status kg_store_remove_file(struct kg_store *store, const char *path, st
     return finish(store, s, err);
 }
 
-static enum kg_status find_doc(struct kg_store *store, const struct kg_digest *digest, int64_t *out, struct kg_error *err)
+static enum kg_status find_doc(struct kg_store *store, const struct kg_store_content *content, int64_t *out, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
     enum kg_status status = prepared(store, FIND_DOC, &s, err);
     if (status != KG_OK)
         return status;
-    sqlite3_bind_blob(s, 1, digest->bytes, DIGEST_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 1, content->digest.bytes, DIGEST_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int(s, 2, (int)content->language);
     int code = sqlite3_step(s);
     *out = code == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
     sqlite3_reset(s);
     return code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
 }
 
-enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_digest *digest, const struct kg_terms_view *terms, int64_t *out,
-                                struct kg_error *err)
+enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_content *content, int64_t *out, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
-    enum kg_status status = find_doc(store, digest, out, err);
+    enum kg_status status = find_doc(store, content, out, err);
     if (status != KG_OK || *out)
         return status;
     if ((status = prepared(store, ADD_DOC, &s, err)) != KG_OK)
         return status;
-    sqlite3_bind_blob(s, 1, digest->bytes, DIGEST_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int64(s, 2, terms->words);
-    sqlite3_bind_int64(s, 3, terms->lines);
+    sqlite3_bind_blob(s, 1, content->digest.bytes, DIGEST_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int(s, 2, (int)content->language);
+    sqlite3_bind_int64(s, 3, content->terms.words);
+    sqlite3_bind_int64(s, 4, content->terms.lines);
+    sqlite3_bind_blob(s, 5, content->imports, (int)content->import_length, SQLITE_STATIC);
     if ((status = finish(store, s, err)) != KG_OK)
         return status;
     *out = sqlite3_last_insert_rowid(store->db);
     if ((status = prepared(store, ADD_WORDS, &s, err)) != KG_OK)
         return status;
     sqlite3_bind_int64(s, 1, *out);
-    sqlite3_bind_text(s, 2, terms->bytes, (int)terms->length, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, content->terms.bytes, (int)content->terms.length, SQLITE_STATIC);
     return finish(store, s, err);
 }
 
@@ -437,6 +441,22 @@ enum kg_status kg_store_docs_with(struct kg_store *store, const char *term, size
     status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
+    return status;
+}
+
+enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
+                                struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, IMPORTS, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_int64(s, 1, doc);
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW && sqlite3_column_bytes(s, 0) > 0)
+        take(ctx, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+    status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+    sqlite3_reset(s);
     return status;
 }
 

@@ -1,8 +1,8 @@
 /* The index of one repository in one SQLite file: files by path, texts by digest, words by FTS5.
  *
  *   file   path -> kind, doc, stat            one row a file of the worktree, as it was read
- *   doc    id -> digest, words, lines         one row a text; a text outlives its files until kg_store_collect, so that
- *                                             a branch switched to and fro is read once
+ *   doc    id -> digest, language, words,     one row a text in a language; a text outlives its files until
+ *          lines, imports                     kg_store_collect, so that a branch switched to and fro is read once
  *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
  *
  * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 #include "repo-index/kind.h"
+#include "repo-index/language.h"
 #include "repo-index/terms.h"
 #include "repo-index/walk.h"
 
@@ -43,8 +44,17 @@ enum kg_status kg_store_files(struct kg_store *store, int (*each)(void *ctx, con
 enum kg_status kg_store_put_file(struct kg_store *store, const struct kg_store_file *file, struct kg_error *err);
 enum kg_status kg_store_remove_file(struct kg_store *store, const char *path, struct kg_error *err);
 
+struct kg_store_content {
+    struct kg_digest digest;
+    enum kg_language language;
+    struct kg_terms_view terms;
+    const char *imports; /* records of imports.h */
+    size_t import_length;
+};
 /* The doc of a text, new or known. */
-enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_digest *digest, const struct kg_terms_view *terms, int64_t *out,
+enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_content *content, int64_t *out, struct kg_error *err);
+/* Calls take once unless the doc imports nothing. */
+enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
                                 struct kg_error *err);
 
 struct kg_store_text {

@@ -364,10 +364,10 @@ static int64_t put(struct kg_store *store, const char *path, unsigned text)
     char bytes[100], words[100];
     int64_t doc = 0;
     int n = snprintf(bytes, sizeof bytes, "text %u", text);
-    struct kg_digest digest = kg_digest_of(bytes, (size_t)n);
+    struct kg_store_content content = { .digest = kg_digest_of(bytes, (size_t)n) };
     n = snprintf(words, sizeof words, "commona only%ua ", text);
-    struct kg_terms_view terms = { .bytes = words, .length = (size_t)n, .words = 2, .lines = 1 };
-    assert_int_equal(kg_store_put_doc(store, &digest, &terms, &doc, NULL), KG_OK);
+    content.terms = (struct kg_terms_view){ .bytes = words, .length = (size_t)n, .words = 2, .lines = 1 };
+    assert_int_equal(kg_store_put_doc(store, &content, &doc, NULL), KG_OK);
     struct kg_store_file file = { .path = path, .kind = KG_KIND_TEXT, .doc = doc };
     assert_int_equal(kg_store_put_file(store, &file, NULL), KG_OK);
     return doc;

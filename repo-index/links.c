@@ -1,0 +1,54 @@
+#include <stdlib.h>
+
+#include "repo-index/resolve.h"
+
+struct looking {
+    const struct kg_tree *tree;
+    uint32_t file;
+    struct kg_links *links;
+};
+
+static int take_records(void *ctx, const char *records, size_t length)
+{
+    const struct looking *looking = ctx;
+    kg_resolve(looking->tree, looking->file, records, length, looking->links);
+    return 0;
+}
+
+static enum kg_status look_up(struct kg_index *index, const char *path, struct looking *looking, struct kg_error *err)
+{
+    const struct kg_catalog *catalog;
+    enum kg_status status = kg_catalog_of(index, &catalog, err);
+    if (status == KG_OK)
+        status = kg_tree_of(index, catalog, &looking->tree, err);
+    if (status != KG_OK)
+        return status;
+    const struct kg_catalog_file *file = kg_catalog_find(catalog, path);
+    if (!file)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "%s is not in the index of %s", path, index->root);
+    looking->file = (uint32_t)(file - catalog->files);
+    return kg_store_imports(index->store, catalog->docs[file->doc], take_records, looking, err);
+}
+
+static enum kg_status imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
+{
+    struct looking looking = { .links = calloc(1, sizeof *looking.links) };
+    if (!looking.links)
+        return kg_fail_nomem(err, "looking up what a file includes");
+    enum kg_status status = kg_store_begin_read(index->store, err);
+    if (status == KG_OK) {
+        status = look_up(index, path, &looking, err);
+        kg_store_rollback(index->store);
+    }
+    for (size_t i = 0; status == KG_OK && i < looking.links->count; i++)
+        if (each(ctx, looking.tree->catalog->files[looking.links->files[i]].path))
+            break;
+    free(looking.links);
+    return status;
+}
+
+enum kg_status kg_index_imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
+{
+    enum kg_status status = imports(index, path, each, ctx, err);
+    return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
+}
