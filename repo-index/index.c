@@ -99,6 +99,7 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
+    kg_ctags_free(index->ctags);
     kg_tree_free(index->tree);
     kg_catalog_free(index->catalog);
     kg_store_close(index->store);

@@ -7,6 +7,7 @@
 
 struct kg_catalog;
 struct kg_tree;
+struct kg_ctags;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
@@ -15,6 +16,7 @@ struct kg_index {
     int turn_fd; /* locked (flock) by the one handle that refreshes */
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
+    struct kg_ctags *ctags;     /* NULL until symbols are read */
     struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
 };
 

@@ -68,6 +68,20 @@ struct kg_choice {
  * files gives the same list. Paths are as the file system has them, for kg_index_read. */
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err);
 
+/* Reads what the indexed texts define, each once ever, with universal-ctags where there is one and else by the look of their
+ * lines; after kg_index_refresh, which does not wait for it. progress as there. */
+enum kg_status kg_index_read_symbols(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err);
+
+struct kg_index_symbol {
+    const char *path; /* as the file system has it; like all texts here, to be made printable */
+    const char *kind, *name, *scope, *signature; /* scope and signature may be empty */
+    uint32_t line, end; /* 1-based; end 0 = not known */
+};
+/* Definitions whose names hold all words of the query, in any case; those that are the query first, then those that begin
+ * with it. The path of an indexed file asks for what is in it, the empty query for all, in the order of paths and lines. */
+enum kg_status kg_index_symbols(struct kg_index *index, const char *query, uint32_t limit, int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx,
+                                struct kg_error *err);
+
 /* The files that an indexed file includes or imports directly, each once, in order of appearance, at most 1,000: C and C++,
  * Python, JavaScript and TypeScript, Go (the files of an imported package), Rust, Java; as the last refresh saw them.
  * What lies outside of the repository or cannot be told is left out. Nonzero from each stops. KG_ERR_NOT_FOUND when the

@@ -13,11 +13,11 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define BUSY_MS 10000
-#define DIGEST_BYTES 16 /* of SHA-256, as many as keep two texts apart */
+#define DIGEST_BYTES KG_STORE_DIGEST
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -34,6 +34,8 @@ static const char *const statement_text[STATEMENTS] = {
     [ADD_WORDS] = "INSERT INTO words(rowid, term) VALUES(?1, ?2)",
     [DOCS_WITH] = "SELECT rowid FROM words WHERE words MATCH ?1",
     [IMPORTS] = "SELECT imports FROM doc WHERE id = ?1",
+    [PUT_SYMBOLS] = "INSERT OR REPLACE INTO symbols(doc, source, records) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM doc WHERE id = ?1)",
+    [SYMBOLS] = "SELECT records FROM symbols WHERE doc = ?1",
 };
 
 static const char schema[] =
@@ -41,6 +43,7 @@ static const char schema[] =
     " ctime INTEGER) WITHOUT ROWID;"
     "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, language INTEGER NOT NULL, words INTEGER NOT NULL,"
     " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, language));"
+    "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -186,7 +189,7 @@ static enum kg_status check_schema(struct kg_store *store, bool *empty, struct k
         return KG_OK;
     if (version != SCHEMA_VERSION || pragma_number(store, "PRAGMA application_id", &code) != APPLICATION_ID)
         return kg_fail(err, KG_ERR_CORRUPT, "the index %s is of another version; it will be built again", store->path);
-    pragma_number(store, "SELECT 1 FROM file, doc LIMIT 1", &code);
+    pragma_number(store, "SELECT 1 FROM file, doc, symbols LIMIT 1", &code);
     if (code == SQLITE_OK || code == SQLITE_DONE)
         pragma_number(store, "SELECT rowid FROM words WHERE words MATCH 'a'", &code);
     return code == SQLITE_OK || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
@@ -444,11 +447,11 @@ enum kg_status kg_store_docs_with(struct kg_store *store, const char *term, size
     return status;
 }
 
-enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
-                                struct kg_error *err)
+static enum kg_status give_records(struct kg_store *store, enum statement which, int64_t doc, int (*take)(void *ctx, const char *records, size_t length),
+                                   void *ctx, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
-    enum kg_status status = prepared(store, IMPORTS, &s, err);
+    enum kg_status status = prepared(store, which, &s, err);
     if (status != KG_OK)
         return status;
     sqlite3_bind_int64(s, 1, doc);
@@ -458,6 +461,59 @@ enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)
     status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
     sqlite3_reset(s);
     return status;
+}
+
+enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
+                                struct kg_error *err)
+{
+    return give_records(store, IMPORTS, doc, take, ctx, err);
+}
+
+enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
+                                struct kg_error *err)
+{
+    return give_records(store, SYMBOLS, doc, take, ctx, err);
+}
+
+enum kg_status kg_store_put_symbols(struct kg_store *store, int64_t doc, enum kg_symbols_source source, const char *records, size_t length,
+                                    struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, PUT_SYMBOLS, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_int64(s, 1, doc);
+    sqlite3_bind_int(s, 2, (int)source);
+    sqlite3_bind_blob(s, 3, records, (int)length, SQLITE_STATIC);
+    return finish(store, s, err);
+}
+
+struct unread_sink {
+    int (*each)(void *ctx, const struct kg_store_unread *unread);
+    void *ctx;
+};
+
+static int take_unread(void *to, sqlite3_stmt *row)
+{
+    const struct unread_sink *sink = to;
+    char path[KG_PATH_MAX];
+    struct kg_store_unread unread = { .path = path_in(row, 0, path), .doc = sqlite3_column_int64(row, 1) };
+    const void *digest = sqlite3_column_blob(row, 2);
+    if (!unread.path || !digest || sqlite3_column_bytes(row, 2) != DIGEST_BYTES)
+        return 0;
+    memcpy(unread.digest, digest, DIGEST_BYTES);
+    return sink->each(sink->ctx, &unread);
+}
+
+enum kg_status kg_store_unread(struct kg_store *store, enum kg_symbols_source source, int (*each)(void *ctx, const struct kg_store_unread *unread), void *ctx,
+                               struct kg_error *err)
+{
+    struct unread_sink sink = { each, ctx };
+    char sql[300];
+    snprintf(sql, sizeof sql,
+             "SELECT min(f.path), d.id, d.digest FROM file f JOIN doc d ON d.id = f.doc LEFT JOIN symbols s ON s.doc = d.id"
+             " WHERE f.kind = 0 AND (s.doc IS NULL OR s.source < %d) GROUP BY d.id ORDER BY 1", (int)source);
+    return each_row(store, sql, take_unread, &sink, err);
 }
 
 #define SPARE_DOCS 1000     /* texts without a file that are kept in any case */
@@ -495,7 +551,7 @@ enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err)
     if (status == KG_OK && (code = kg_store_forget_words(store->db, list->ids, list->count)) != SQLITE_OK)
         status = failed(store, code, err);
     for (size_t i = 0; i < list->count && status == KG_OK; i++) {
-        snprintf(sql, sizeof sql, "DELETE FROM doc WHERE id = %lld", (long long)list->ids[i]);
+        snprintf(sql, sizeof sql, "DELETE FROM doc WHERE id = %1$lld; DELETE FROM symbols WHERE doc = %1$lld", (long long)list->ids[i]);
         status = run(store, sql, err);
     }
     free(list);

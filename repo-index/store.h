@@ -3,6 +3,7 @@
  *   file   path -> kind, doc, stat            one row a file of the worktree, as it was read
  *   doc    id -> digest, language, words,     one row a text in a language; a text outlives its files until
  *          lines, imports                     kg_store_collect, so that a branch switched to and fro is read once
+ *   symbols  doc -> records of symbol.h       read apart from the words, and after them
  *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
  *
  * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
@@ -14,6 +15,7 @@
 #include "base/digest.h"
 #include "repo-index/kind.h"
 #include "repo-index/language.h"
+#include "repo-index/symbol.h"
 #include "repo-index/terms.h"
 #include "repo-index/walk.h"
 
@@ -44,6 +46,8 @@ enum kg_status kg_store_files(struct kg_store *store, int (*each)(void *ctx, con
 enum kg_status kg_store_put_file(struct kg_store *store, const struct kg_store_file *file, struct kg_error *err);
 enum kg_status kg_store_remove_file(struct kg_store *store, const char *path, struct kg_error *err);
 
+#define KG_STORE_DIGEST 16 /* bytes of SHA-256, as many as keep two texts apart */
+
 struct kg_store_content {
     struct kg_digest digest;
     enum kg_language language;
@@ -56,6 +60,21 @@ enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_co
 /* Calls take once unless the doc imports nothing. */
 enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
                                 struct kg_error *err);
+
+/* The same for what it defines. */
+enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
+                                struct kg_error *err);
+/* A doc that is no longer there is passed over. */
+enum kg_status kg_store_put_symbols(struct kg_store *store, int64_t doc, enum kg_symbols_source source, const char *records, size_t length,
+                                    struct kg_error *err);
+struct kg_store_unread {
+    const char *path; /* of one of its files */
+    int64_t doc;
+    unsigned char digest[KG_STORE_DIGEST];
+};
+/* Texts of files whose symbols were not read yet, or by a lesser source. */
+enum kg_status kg_store_unread(struct kg_store *store, enum kg_symbols_source source, int (*each)(void *ctx, const struct kg_store_unread *unread), void *ctx,
+                               struct kg_error *err);
 
 struct kg_store_text {
     const char *path;

@@ -16,6 +16,7 @@ const struct kg_command kg_commands[] = {
     { "cache", "show, check and empty what has been read", kg_command_cache },
     { "index", "bring the repository's index up to date", kg_command_index },
     { "search", "search the repository", kg_command_search },
+    { "symbols", "list what the repository defines", kg_command_symbols },
     { NULL, NULL, NULL },
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/paths.h"
 #include "engine/engine.h"
+#include "repo-index/repo_index.h"
 
 enum { KG_EXIT_OK = 0, KG_EXIT_FAILED = 1, KG_EXIT_USAGE = 2 };
 
@@ -27,6 +28,7 @@ int kg_command_model(int argc, char **argv);
 int kg_command_cache(int argc, char **argv);
 int kg_command_index(int argc, char **argv);
 int kg_command_search(int argc, char **argv);
+int kg_command_symbols(int argc, char **argv);
 
 /* "kedge COMMAND: text" on stderr; returns the exit status that fits. */
 int kg_command_failed(const char *command, const struct kg_error *err);
@@ -41,6 +43,13 @@ enum kg_status kg_model_path(const char *model, char out[KG_PATH_MAX], struct kg
 
 /* Text from a file or, for "-", from standard input; the caller frees it. */
 enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t *length, struct kg_error *err);
+
+/* Opens the index of the repository that holds the directory and brings it up to date. The caller closes *index, also after a
+ * failure, when it is not NULL. */
+enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err);
+
+/* Words with a space between them, or NULL; the caller frees. */
+char *kg_join_words(int count, char **words);
 
 /* Writes text; control characters are made visible when the stream is a terminal. */
 void kg_put_text(FILE *stream, const char *text, size_t length);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "repo-index/repo_index.h"
 #include "tui/commands/command.h"
 
 static const char index_help[] =
@@ -22,10 +21,10 @@ static const char search_help[] =
     "  -C REPO   a directory of the repository (default: the current one)\n"
     "  -n N      at most so many files (20)\n";
 
-static enum kg_status open_fresh(const char *repo, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err)
+enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err)
 {
     char root[KG_PATH_MAX];
-    enum kg_status status = kg_repo_root(repo, root, err);
+    enum kg_status status = kg_repo_root(directory, root, err);
     if (status == KG_OK)
         status = kg_index_open(root, NULL, index, err);
     return status == KG_OK ? kg_index_refresh(*index, NULL, NULL, counts, err) : status;
@@ -64,7 +63,7 @@ int kg_command_index(int argc, char **argv)
     struct kg_index *index = NULL;
     struct kg_index_counts counts;
     struct kg_error err;
-    enum kg_status status = open_fresh(repo, &index, &counts, &err);
+    enum kg_status status = kg_open_fresh_index(repo, &index, &counts, &err);
     if (status == KG_OK)
         print_counts(&counts, json);
     kg_index_close(index);
@@ -95,7 +94,7 @@ static int print_match(void *ctx, const struct kg_index_match *match)
     return 0;
 }
 
-static char *join_words(int count, char **words)
+char *kg_join_words(int count, char **words)
 {
     size_t length = 1;
     for (int i = 0; i < count; i++)
@@ -136,8 +135,8 @@ int kg_command_search(int argc, char **argv)
     struct kg_index *index = NULL;
     struct kg_index_counts counts;
     struct kg_error err;
-    char *words = join_words(argc - optind, argv + optind);
-    enum kg_status status = words ? open_fresh(repo, &index, &counts, &err) : kg_fail_nomem(&err, "searching");
+    char *words = kg_join_words(argc - optind, argv + optind);
+    enum kg_status status = words ? kg_open_fresh_index(repo, &index, &counts, &err) : kg_fail_nomem(&err, "searching");
     matches.json = json ? cJSON_CreateArray() : NULL;
     if (status == KG_OK)
         status = kg_index_search(index, words, (uint32_t)limit, print_match, &matches, &err);
