@@ -118,14 +118,15 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index);
 #define KG_FILE_MAX ((size_t)4 << 20)
 enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err);
 /* The same for a file that includes or imports others: where the policy says so it is read in sight of them, in this order,
- * as far as they have KG_INCLUDES_TOKENS together. They do not join the context. Contents as in the repository now. */
+ * as far as they have KG_INCLUDES_TOKENS together. They do not join the context. Contents as in the repository now. When the
+ * file has to be read, and of them more than read_now tokens that nobody read yet, it is read alone instead. */
 #define KG_INCLUDES_TOKENS 8192
 struct kg_include {
     const char *path, *text;
     size_t length;
 };
 enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
-                                     const struct kg_include *includes, size_t count, struct kg_error *err);
+                                     const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err);
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */

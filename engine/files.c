@@ -141,22 +141,41 @@ static enum kg_status add_cut(struct kg_session *session, const char *path, cons
     return status;
 }
 
-/* What the file includes is read only if the file itself has to be. */
-static enum kg_status read_included(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err)
+/* What the file includes matters only if the file itself has to be read. */
+static bool is_unread(const struct kg_session *session)
 {
     for (size_t i = 0; i < session->count; i++)
         if (session->pieces[i].included)
-            return kg_linked_read(session, linked, err);
-    return KG_OK;
+            return true;
+    return false;
+}
+
+/* The file that was placed last, all parts of it, as one that includes nothing. */
+static enum kg_status place_alone(struct kg_session *session, const char *path, const struct cut_file *cut, struct kg_error *err)
+{
+    struct kg_piece *first = find_file(session, path);
+    size_t at = (size_t)(first - session->pieces);
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < cut->count; i++)
+        kg_piece_drop(session, &session->pieces[at + i]);
+    for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[at + i];
+        piece->dropped = false;
+        piece->rule = KG_READ_ALONE;
+        status = kg_piece_place(session, at + i, cut->parts[i].ids, cut->parts[i].count, -1, NULL, err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, piece, err);
+    }
+    return status;
 }
 
 enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
 {
-    return kg_session_add_linked(session, path, text, length, secret, NULL, 0, err);
+    return kg_session_add_linked(session, path, text, length, secret, NULL, 0, 0, err);
 }
 
 enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
-                                     const struct kg_include *includes, size_t count, struct kg_error *err)
+                                     const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
 {
     if (length > KG_FILE_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
@@ -173,8 +192,10 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
         status = kg_session_drop_file(session, path, err);
     if (status == KG_OK)
         status = add_cut(session, path, text, length, secret, &cut, linked.count ? &linked : NULL, err);
-    if (status == KG_OK && linked.count)
-        status = read_included(session, &linked, err);
+    if (status == KG_OK && linked.count && is_unread(session)) {
+        const bool cheap = kg_linked_unread(session, &linked) <= read_now;
+        status = cheap ? kg_linked_read(session, &linked, err) : place_alone(session, path, &cut, err);
+    }
     kg_linked_free(&linked);
     free_cut(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;

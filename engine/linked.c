@@ -69,10 +69,6 @@ static enum kg_status read_one(struct kg_session *session, struct kg_block *bloc
     snprintf(label, sizeof label, "%s", path);
     struct kg_piece piece = { .kind = kg_block_kind(block), .rule = KG_READ_ALONE, .label = label, .text = text, .block = block };
     struct kg_sequence *sequence = NULL;
-    struct kg_error unread;
-    uint32_t ready = 0;
-    if (engine->kv_store && kg_block_ready(block) == 0)
-        kg_kv_store_load(engine->kv_store, block, &ready, &unread); /* what cannot be restored is read */
     if (kg_block_ready(block) == kg_block_tokens(block))
         return KG_OK;
     enum kg_status status = kg_sequence_create(kg_model_shape(engine->model)->trained_length, &sequence, err);
@@ -84,6 +80,19 @@ static enum kg_status read_one(struct kg_session *session, struct kg_block *bloc
         status = kg_session_read_block(session, &piece, sequence, 1, NULL, err);
     kg_sequence_free(sequence);
     return status;
+}
+
+uint32_t kg_linked_unread(struct kg_session *session, const struct kg_linked *linked)
+{
+    uint32_t unread = 0, ready = 0;
+    for (size_t i = 0; i < linked->count; i++) {
+        struct kg_block *block = linked->blocks[i];
+        struct kg_error err;
+        if (session->engine->kv_store && kg_block_ready(block) == 0)
+            kg_kv_store_load(session->engine->kv_store, block, &ready, &err); /* what cannot be restored is read */
+        unread += kg_block_tokens(block) - kg_block_ready(block);
+    }
+    return unread;
 }
 
 enum kg_status kg_linked_read(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err)

@@ -118,7 +118,9 @@ struct kg_linked {
 };
 enum kg_status kg_linked_create(struct kg_session *session, const struct kg_include *includes, size_t count, struct kg_linked *out,
                                 struct kg_error *err);
-/* Reads the blocks, or takes them from the cache. */
+/* Tokens of them that the cache does not have; the others are taken from there. */
+uint32_t kg_linked_unread(struct kg_session *session, const struct kg_linked *linked);
+/* Reads what is not there yet. */
 enum kg_status kg_linked_read(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err);
 void kg_linked_free(struct kg_linked *linked);
 /* Keeps the blocks with a piece until it is read. */

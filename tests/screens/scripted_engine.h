@@ -153,9 +153,10 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index)
     return part;
 }
 
-enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
+enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
+                                     const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
 {
-    (void)secret;
+    (void)secret, (void)includes, (void)count, (void)read_now;
     for (size_t i = 0; i < session->count; i++)
         if (session->parts[i].part.kind == KG_PART_FILE && !session->parts[i].part.dropped && strcmp(session->parts[i].label, path) == 0)
             return KG_OK;

@@ -24,12 +24,14 @@ struct world {
     char directory[256], model[KG_PATH_MAX];
     struct kg_engine *engine;
     struct kg_session *session;
+    uint32_t read_now;
 };
 
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
     snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
+    w->read_now = 1000;
     *state = w;
     return 0;
 }
@@ -63,7 +65,7 @@ static void add(struct world *w, const char *path, const char *text, const char 
 {
     struct kg_error err = { .text = "" };
     const struct kg_include include = { .path = "area.h", .text = included ? included : "", .length = included ? strlen(included) : 0 };
-    if (kg_session_add_linked(w->session, path, text, strlen(text), false, &include, included ? 1 : 0, &err) != KG_OK)
+    if (kg_session_add_linked(w->session, path, text, strlen(text), false, &include, included ? 1 : 0, w->read_now, &err) != KG_OK)
         fail_msg("%s", err.text);
 }
 
@@ -151,6 +153,29 @@ static void a_linked_file_is_known_by_what_it_saw(void **state)
     assert_true(ask(w, "What is the largest side?", &changed) < 40); /* alone, as it was read just now; the question looks otherwise */
     assert_int_equal(stored(w, "area.c").blocks, 3);
     assert_int_equal(stored(w, "area.h").blocks, 2);
+}
+
+/* What it includes would have to be read first: not now. Once that is known, it is no longer alone. */
+static void a_linked_file_does_not_wait_for_much(void **state)
+{
+    struct world *w = *state;
+    struct text answer;
+    w->read_now = 20;
+    open_session(w, "one", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &answer);
+    assert_int_equal(stored(w, "area.h").blocks, 0);
+    assert_int_equal(stored(w, "area.c").blocks, 1);
+    open_session(w, "two", KG_POLICY_RECALL);
+    add(w, "area.h", header, NULL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &answer);
+    assert_int_equal(stored(w, "area.h").blocks, 1);
+    assert_int_equal(stored(w, "area.c").blocks, 2);
+    /* and a file that is known needs nobody */
+    open_session(w, "three", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    assert_true(ask(w, "What is the largest side?", &answer) < 40);
 }
 
 static void a_resumed_session_goes_on_as_it_was(void **state)
@@ -249,6 +274,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_linked_file_is_known_by_what_it_saw),
+        TEST(a_linked_file_does_not_wait_for_much),
         TEST(a_resumed_session_goes_on_as_it_was),
         TEST(a_cleared_session_keeps_what_was_read),
         TEST(anchors_keep_little),

@@ -9,16 +9,18 @@
 #include <unistd.h>
 
 #include "repo-index/repo_index.h"
+#include "tui/conversation/includes.h"
 #include "tui/commands/command.h"
+#include "tui/config/config.h"
 #include "tui/interface/interface.h"
 
 static const char help[] =
-    "usage: kedge [-C REPO] [-m MODEL] [--session NAME]      the interface\n"
+    "usage: kedge [-C REPO] [-m MODEL] [--session NAME] ...  the interface\n"
     "       kedge -p PROMPT [--file PATH]... [-n N] ...      one question, the answer on standard output\n"
     "       kedge COMMAND ... ; kedge COMMAND --help\n"
     "\n"
     "  -C REPO              as if started there\n"
-    "  -m, --model MODEL    a catalogue name (kedge model ls) or a .gguf file; default $KEDGE_MODEL, else the catalogue's\n"
+    "  -m, --model MODEL    a catalogue name (kedge model ls) or a .gguf file; see kedge.conf(5)\n"
     "  -p, --prompt PROMPT  the question; - reads it from standard input\n"
     "      --file PATH      the model reads this file first; may be repeated\n"
     "      --choose TOKENS  files of the repository chosen for the question, at most so many tokens\n"
@@ -29,8 +31,9 @@ static const char help[] =
     "      --policy NAME    recall (files read in sight of what they include, looked at by recall; the default), alone\n"
     "                       (files read one by one, looked at in full), full (everything as one text), or anchor\n"
     "  -t, --threads N      default: all that the process may use\n"
-    "      --device NAME    cpu, or ref (plain double precision, slow)\n"
+    "      --device NAME    best, cpu, or ref (plain double precision, slow)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
+    "      --set NAME=VALUE any option of kedge.conf (kedge config lists them); may be repeated\n"
     "      --stats          one JSON object on standard error: tokens, seconds, bytes\n"
     "      --version, --help\n";
 
@@ -45,13 +48,10 @@ static void print_help(void)
 }
 
 struct arguments {
-    const char *repo, *model, *prompt, *session, *files[FILES_MAX];
+    const char *repo, *prompt, *session, *files[FILES_MAX];
     size_t file_count;
-    uint64_t max_tokens, threads, choose;
-    struct kg_sampling sampling;
-    enum kg_policy policy;
-    const char *device;
-    bool no_cache, stats;
+    struct kg_config *config;
+    bool choose, greedy, stats;
 };
 
 static struct kg_engine *interrupted;
@@ -63,57 +63,60 @@ static void on_interrupt(int signal_number)
         kg_engine_stop(interrupted);
 }
 
-static bool parse_real(const char *text, float *out)
+/* Options that kedge.conf has as well. */
+static const struct {
+    int c;
+    enum kg_option option;
+    const char *origin;
+} configured[] = {
+    { 'm', KG_OPTION_MODEL, "-m" },
+    { 't', KG_OPTION_THREADS, "-t" },
+    { 'D', KG_OPTION_DEVICE, "--device" },
+    { 'P', KG_OPTION_POLICY, "--policy" },
+    { 'c', KG_OPTION_READ_BUDGET, "--choose" },
+    { 'n', KG_OPTION_MAX_TOKENS, "-n" },
+    { 'T', KG_OPTION_TEMPERATURE, "--temperature" },
+    { 'k', KG_OPTION_TOP_K, "--top-k" },
+    { 'o', KG_OPTION_TOP_P, "--top-p" },
+    { 'i', KG_OPTION_MIN_P, "--min-p" },
+    { 'd', KG_OPTION_SEED, "--seed" },
+    { 'N', KG_OPTION_CACHE_OFF, "--no-cache" },
+};
+
+/* -1 to go on, else the exit status. */
+static int configure(int c, struct arguments *a)
 {
-    char *end;
-    errno = 0;
-    *out = strtof(text, &end);
-    return !errno && end != text && !*end;
+    struct kg_error err;
+    a->choose |= c == 'c';
+    for (size_t i = 0; i < sizeof configured / sizeof configured[0]; i++)
+        if (configured[i].c == c && kg_config_set(a->config, configured[i].option, optarg ? optarg : "yes", configured[i].origin, &err) != KG_OK)
+            return kg_command_failed("", &err);
+    return -1;
 }
 
 /* -1 to go on, else the exit status. */
 static int parse_option(int c, struct arguments *a)
 {
     struct kg_error err;
-    uint64_t number;
     switch (c) {
     case 'C': a->repo = optarg; break;
-    case 'm': a->model = optarg; break;
     case 'p': a->prompt = optarg; break;
     case 's': a->session = optarg; break;
-    case 'D': a->device = optarg; break;
-    case 'N': a->no_cache = true; break;
     case 'S': a->stats = true; break;
-    case 'g': a->sampling = kg_sampling_greedy(); break;
+    case 'g': a->greedy = true; break;
     case 'f':
         if (a->file_count == FILES_MAX)
             return kg_command_misused("", "at most %d files can be named", FILES_MAX);
         a->files[a->file_count++] = optarg;
         break;
-    case 'P':
-        if (kg_policy_parse(optarg, &a->policy, &err) != KG_OK)
+    case 'O':
+        if (kg_config_assign(a->config, optarg, "--set", &err) != KG_OK)
             return kg_command_failed("", &err);
-        break;
-    case 'n':
-    case 't':
-    case 'c':
-    case 'd':
-    case 'k':
-        if (!kg_parse_number(optarg, c == 'n' ? 1 : 0, c == 'd' ? UINT64_MAX : c == 't' ? 1024 : 1 << 24, &number))
-            return kg_command_misused("", "'%s' is no number that this option takes", optarg);
-        *(c == 'n' ? &a->max_tokens : c == 't' ? &a->threads : c == 'c' ? &a->choose : &a->sampling.seed) = c == 'k' ? a->sampling.seed : number;
-        if (c == 'k')
-            a->sampling.top_k = (uint32_t)number;
-        break;
-    case 'T':
-    case 'o':
-    case 'i':
-        if (!parse_real(optarg, c == 'T' ? &a->sampling.temperature : c == 'o' ? &a->sampling.top_p : &a->sampling.min_p))
-            return kg_command_misused("", "'%s' is no number", optarg);
         break;
     case 'V': puts("kedge " KG_VERSION); return KG_EXIT_OK;
     case 'h': print_help(); return KG_EXIT_OK;
-    default: return KG_EXIT_USAGE;
+    case '?': return KG_EXIT_USAGE;
+    default: return configure(c, a);
     }
     return -1;
 }
@@ -126,11 +129,9 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "policy", required_argument, NULL, 'P' },  { "threads", required_argument, NULL, 't' },     { "stats", no_argument, NULL, 'S' },
         { "device", required_argument, NULL, 'D' },  { "choose", required_argument, NULL, 'c' },      { "temperature", required_argument, NULL, 'T' },
         { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
-        { "no-cache", no_argument, NULL, 'N' },      { "version", no_argument, NULL, 'V' },           { "help", no_argument, NULL, 'h' },
-        { 0 }
+        { "no-cache", no_argument, NULL, 'N' },      { "set", required_argument, NULL, 'O' },         { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },          { 0 }
     };
-    a->sampling = kg_sampling_default();
-    a->policy = KG_POLICY_RECALL;
     for (int c; (c = getopt_long(argc, argv, "+C:m:p:n:t:h", options, NULL)) != -1;) {
         int result = parse_option(c, a);
         if (result >= 0)
@@ -138,10 +139,29 @@ static int parse(int argc, char **argv, struct arguments *a)
     }
     if (optind != argc)
         return kg_command_misused("", "'%s' is neither a command nor an option", argv[optind]);
-    struct kg_error err;
-    if (kg_sampling_check(&a->sampling, &err) != KG_OK)
-        return kg_command_failed("", &err);
+    if (!a->prompt && (a->file_count || a->stats))
+        return kg_command_misused("", "--file and --stats go with a question: -p PROMPT");
     return -1;
+}
+
+/* What was chosen, and the root of the repository, "" outside of any. */
+static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], struct kg_interface_options *out, struct kg_error *err)
+{
+    struct kg_session_options session = { .name = a->session };
+    if (kg_repo_root(a->repo ? a->repo : ".", root, NULL) != KG_OK)
+        root[0] = '\0';
+    enum kg_status status = kg_config_load(a->config, root[0] ? root : NULL, err);
+    *out = (struct kg_interface_options){ .repository = root[0] ? root : NULL,
+                                          .session = a->session,
+                                          .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_MAX_TOKENS),
+                                          .choose_files = true,
+                                          .choose_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_READ_BUDGET) };
+    out->sampling = a->greedy ? kg_sampling_greedy() : kg_config_sampling(a->config);
+    if (status == KG_OK)
+        status = kg_config_fill(a->config, &out->engine, &session, err);
+    out->policy = session.policy;
+    out->recall = session.recall;
+    return status == KG_OK ? kg_sampling_check(&out->sampling, err) : status;
 }
 
 static void show_progress(void *ctx, const struct kg_progress *progress)
@@ -180,12 +200,24 @@ static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size
     output->newline = text[length - 1] == '\n';
 }
 
+/* In sight of what it includes, where the index knows it. */
+static enum kg_status add_text(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length, bool secret,
+                               struct kg_error *err)
+{
+    struct kg_includes includes = { 0 };
+    enum kg_status status = kg_includes_gather(index, path, &includes, err);
+    if (status == KG_OK)
+        status = kg_session_add_linked(session, path, text, length, secret, includes.files, includes.count, KG_INCLUDES_READ_NOW, err);
+    kg_includes_free(&includes);
+    return status;
+}
+
 /* A file named by hand: beneath the repository by the index's rules, elsewhere as any regular file. */
 static enum kg_status add_file(struct kg_session *session, struct kg_index *index, const char *root, const char *path, struct kg_error *err)
 {
     char absolute[KG_PATH_MAX], *text = NULL;
     const char *label = path;
-    size_t length = 0, root_length = strlen(root);
+    size_t length = 0, root_length = root ? strlen(root) : 0;
     bool secret = false, beneath = false;
     if (!realpath(path, absolute))
         return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: %s", path, strerror(errno));
@@ -196,7 +228,7 @@ static enum kg_status add_file(struct kg_session *session, struct kg_index *inde
     enum kg_status status = beneath ? kg_index_read(index, label, KG_FILE_MAX, &text, &length, &secret, err)
                                     : kg_read_file(absolute, KG_FILE_MAX, &text, &length, err);
     if (status == KG_OK)
-        status = kg_session_add_file(session, label, text, length, secret, err);
+        status = add_text(session, beneath ? index : NULL, label, text, length, secret, err);
     free(text);
     return status;
 }
@@ -217,7 +249,7 @@ static int add_choice(void *ctx, const struct kg_choice *choice)
     struct kg_error unread;
     if (kg_index_read(choosing->index, choice->path, KG_FILE_MAX, &text, &length, &secret, &unread) != KG_OK)
         return 0; /* gone since it was indexed */
-    choosing->status = kg_session_add_file(choosing->session, choice->path, text, length, secret, choosing->err);
+    choosing->status = add_text(choosing->session, choosing->index, choice->path, text, length, secret, choosing->err);
     free(text);
     return choosing->status != KG_OK;
 }
@@ -258,8 +290,8 @@ static void print_stats(const struct kg_session *session, const struct kg_engine
     cJSON_Delete(root);
 }
 
-static enum kg_status ask(const struct arguments *a, struct kg_engine *engine, struct kg_session *session, struct kg_index *index, const char *root,
-                          struct output *output, enum kg_end *end, struct kg_error *err)
+static enum kg_status ask(const struct arguments *a, const struct kg_interface_options *chosen, struct kg_engine *engine, struct kg_session *session,
+                          struct kg_index *index, struct output *output, enum kg_end *end, struct kg_error *err)
 {
     char *text = NULL;
     size_t length = strlen(a->prompt);
@@ -268,10 +300,10 @@ static enum kg_status ask(const struct arguments *a, struct kg_engine *engine, s
         status = kg_read_input("-", KG_FILE_MAX, &text, &length, err);
     const char *question = text ? text : a->prompt;
     for (size_t i = 0; i < a->file_count && status == KG_OK; i++)
-        status = add_file(session, index, root, a->files[i], err);
+        status = add_file(session, index, chosen->repository, a->files[i], err);
     if (status == KG_OK && a->choose)
-        status = add_chosen(session, index, question, (uint32_t)a->choose, err);
-    struct kg_question asked = { .text = question, .length = length, .max_tokens = (uint32_t)a->max_tokens, .sampling = a->sampling,
+        status = add_chosen(session, index, question, chosen->choose_tokens, err);
+    struct kg_question asked = { .text = question, .length = length, .max_tokens = chosen->max_tokens, .sampling = chosen->sampling,
                                  .text_out = put_answer, .ctx = output };
     if (status == KG_OK)
         status = kg_session_ask(session, &asked, end, err);
@@ -285,27 +317,27 @@ static enum kg_status ask(const struct arguments *a, struct kg_engine *engine, s
     return status;
 }
 
-static enum kg_status run_prompt(const struct arguments *a, const char *model_path, enum kg_end *end, struct kg_error *err)
+static enum kg_status run_prompt(const struct arguments *a, const struct kg_interface_options *chosen, enum kg_end *end, struct kg_error *err)
 {
-    char root[KG_PATH_MAX] = "";
     bool shown = false;
     struct kg_engine *engine = NULL;
     struct kg_session *session = NULL;
     struct kg_index *index = NULL;
     struct output output = { .progress_shown = &shown };
-    struct kg_engine_options options = { .model_path = model_path, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = a->no_cache,
-                                         .progress = isatty(STDERR_FILENO) ? show_progress : NULL, .ctx = &shown };
-    enum kg_status status = kg_repo_root(".", root, NULL) == KG_OK ? kg_index_open(root, NULL, &index, err) : KG_OK;
+    struct kg_engine_options options = chosen->engine;
+    options.progress = isatty(STDERR_FILENO) ? show_progress : NULL;
+    options.ctx = &shown;
+    enum kg_status status = chosen->repository ? kg_index_open(chosen->repository, NULL, &index, err) : KG_OK;
     if (status == KG_OK)
         status = kg_engine_open(&options, &engine, err);
     if (status == KG_OK) {
         interrupted = engine;
         sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }, NULL);
-        status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = root[0] ? root : NULL, .policy = a->policy,
-                                                                       .unsaved = !a->session }, &session, err);
+        status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = chosen->repository, .policy = chosen->policy,
+                                                                       .recall = chosen->recall, .unsaved = !a->session }, &session, err);
     }
     if (status == KG_OK)
-        status = ask(a, engine, session, index, root, &output, end, err);
+        status = ask(a, chosen, engine, session, index, &output, end, err);
     clear_progress(&shown);
     if (engine) {
         struct kg_engine_facts facts;
@@ -320,43 +352,52 @@ static enum kg_status run_prompt(const struct arguments *a, const char *model_pa
     return status;
 }
 
-static enum kg_status run_interface(const struct arguments *a, const char *model_path, struct kg_error *err)
+/* The model's file, before -C changes what relative paths mean. */
+static enum kg_status find_model(const struct arguments *a, char out[KG_PATH_MAX], struct kg_error *err)
 {
-    char root[KG_PATH_MAX] = "";
-    if (kg_repo_root(".", root, NULL) != KG_OK)
-        root[0] = '\0';
-    struct kg_interface_options options = {
-        .repository = root[0] ? root : NULL,
-        .engine = { .model_path = model_path, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = a->no_cache },
-        .policy = a->policy,
-        .session = a->session,
-        .sampling = a->sampling,
-        .choose_files = true,
-        .choose_tokens = (uint32_t)a->choose,
-    };
-    return kg_interface_run(&options, err);
+    char chosen[KG_PATH_MAX], named[KG_PATH_MAX];
+    enum kg_status status = kg_model_path(kg_config_model(a->config, chosen), named, err);
+    if (status == KG_OK && !realpath(named, out))
+        status = kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: %s", named, strerror(errno));
+    return status;
+}
+
+static enum kg_status run(const struct arguments *a, enum kg_end *end, struct kg_error *err)
+{
+    char root[KG_PATH_MAX], model[KG_PATH_MAX];
+    const char *notices[KG_CONFIG_NOTICES];
+    struct kg_interface_options chosen;
+    enum kg_status status = choose(a, root, &chosen, err);
+    if (status == KG_OK)
+        status = find_model(a, model, err);
+    if (status == KG_OK && a->repo && chdir(a->repo) != 0)
+        status = kg_fail(err, KG_ERR_USAGE, "cannot enter %s: %s", a->repo, strerror(errno));
+    if (status != KG_OK)
+        return status;
+    chosen.engine.model_path = model;
+    chosen.notices = notices;
+    for (; chosen.notice_count < kg_config_notices(a->config); chosen.notice_count++)
+        notices[chosen.notice_count] = kg_config_notice(a->config, chosen.notice_count);
+    if (!a->prompt)
+        return kg_interface_run(&chosen, err);
+    for (size_t i = 0; i < chosen.notice_count; i++)
+        fprintf(stderr, "kedge: %s\n", notices[i]);
+    return run_prompt(a, &chosen, end, err);
 }
 
 int kg_command_prompt(int argc, char **argv)
 {
-    struct arguments a = { 0 };
-    int result = parse(argc, argv, &a);
-    if (result >= 0)
-        return result;
-    char named[KG_PATH_MAX], model[KG_PATH_MAX];
+    struct arguments a = { .config = kg_config_create() };
     struct kg_error err;
     enum kg_end end = KG_END_MODEL;
-    enum kg_status status = kg_model_path(a.model, named, &err);
-    if (status == KG_OK && !realpath(named, model)) /* before -C changes what relative paths mean */
-        status = kg_fail(&err, KG_ERR_NOT_FOUND, "cannot open %s: %s", named, strerror(errno));
-    if (status == KG_OK && a.repo && chdir(a.repo) != 0)
-        status = kg_fail(&err, KG_ERR_USAGE, "cannot enter %s: %s", a.repo, strerror(errno));
-    if (status != KG_OK)
+    if (!a.config) {
+        kg_fail_nomem(&err, "reading the configuration");
         return kg_command_failed("", &err);
-    if (!a.prompt && (a.file_count || a.max_tokens || a.stats))
-        return kg_command_misused("", "--file, -n and --stats go with a question: -p PROMPT");
-    status = a.prompt ? run_prompt(&a, model, &end, &err) : run_interface(&a, model, &err);
-    if (status != KG_OK)
-        return kg_command_failed("", &err);
-    return end == KG_END_STOPPED ? KG_EXIT_FAILED : KG_EXIT_OK;
+    }
+    int result = parse(argc, argv, &a);
+    if (result < 0) {
+        result = run(&a, &end, &err) != KG_OK ? kg_command_failed("", &err) : end == KG_END_STOPPED ? KG_EXIT_FAILED : KG_EXIT_OK;
+    }
+    kg_config_free(a.config);
+    return result;
 }

@@ -197,6 +197,8 @@ static void greet(struct kg_interface *ui)
     else
         snprintf(text, sizeof text, "kedge %s, in no repository\nAsk something. @path reads a file, / shows commands.", KG_VERSION);
     kg_transcript_add(ui->transcript, KG_ENTRY_COUNTS, text, strlen(text));
+    for (size_t i = 0; i < ui->options->notice_count; i++)
+        kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, ui->options->notices[i], strlen(ui->options->notices[i]));
 }
 
 /* Everything that the first screen needs. */

@@ -8,12 +8,15 @@ struct kg_interface_options {
     const char *repository;          /* its root as an absolute path; NULL = none */
     struct kg_engine_options engine; /* its callbacks are the interface's own: what stands there is not used */
     enum kg_policy policy;
+    struct kg_recall recall;
     const char *session;             /* its name; NULL = a new one */
     bool must_exist;                 /* the session */
     struct kg_sampling sampling;
     uint32_t max_tokens;             /* of an answer; 0 = as many as fit */
     bool choose_files;               /* for a question with no file in context, read those that fit it best */
     uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
+    const char *const *notices;      /* lines to be told at the start */
+    size_t notice_count;
 };
 
 /* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED

@@ -98,6 +98,7 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
     struct kg_session_options options = { .name = name,
                                           .repository = worker->options->repository,
                                           .policy = worker->options->policy,
+                                          .recall = worker->options->recall,
                                           .must_exist = must_exist };
     struct kg_session *session;
     double start = kg_worker_seconds();

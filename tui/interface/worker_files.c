@@ -7,6 +7,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "tui/conversation/includes.h"
 #include "tui/input/mention.h"
 #include "tui/interface/figures.h"
 #include "tui/interface/speed.h"
@@ -82,8 +83,12 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     enum kg_status status = read_text(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
+    struct kg_includes includes = { 0 };
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
-    status = kg_session_add_file(worker->session, path, text, length, secret, err);
+    status = kg_includes_gather(worker->index, path, &includes, err);
+    if (status == KG_OK)
+        status = kg_session_add_linked(worker->session, path, text, length, secret, includes.files, includes.count, KG_INCLUDES_READ_NOW, err);
+    kg_includes_free(&includes);
     free(text);
     worker->opening_s += kg_worker_seconds() - start;
     return status;
