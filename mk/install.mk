@@ -31,7 +31,7 @@ models-for-tests: all
 bindir := $(DESTDIR)$(PREFIX)/bin
 datadir := $(DESTDIR)$(PREFIX)/share
 manuals := $(wildcard man/*.[15])
-documents := README.md LICENSE config/kedge.conf config/models.conf
+documents := README.md LICENSE config/kedge.conf config/models.conf $(wildcard config/themes/*.theme)
 
 .PHONY: install uninstall
 install: all

@@ -22,7 +22,9 @@ static int run_interface(const char *directory, const char *model)
     struct kg_interface_options options = { .repository = strcmp(model, "nowhere") ? "/repo" : NULL,
                                             .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
                                             .sampling = { .penalty = 1 },
-                                            .choose_files = true };
+                                            .choose_files = true,
+                                            .theme = getenv("THEME"),
+                                            .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
     snprintf(script_directory, sizeof script_directory, "%s", directory);
     if (kg_interface_run(&options, &err) == KG_OK)
         return 0;
@@ -471,6 +473,33 @@ static void no_colour_means_none(void **state)
     quit(d);
 }
 
+/* The looks of a theme reach the terminal, in as many colours as it has or as were asked for. */
+static void themes_are_used(void **state)
+{
+    static const struct {
+        const char *term, *theme, *colours, *no_colour, *prompt; /* what a bold prompt is sent with */
+    } cases[] = {
+        { "xterm-256color", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[38;5;75m" },
+        { "xterm-256color", "THEME=light", "COLOURS=3", "NO_COLOR=", "\x1b[38;5;25m" },
+        { "xterm-256color", "THEME=light", "COLOURS=1", "NO_COLOR=", "\x1b[34m" },
+        { "xterm-256color", "THEME=light", "COLOURS=0", "NO_COLOR=1", "\x1b[38;5;25m" }, /* asked for by name it is used */
+        { "xterm", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[34m" },
+        { "linux", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[34m" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t length;
+        struct driver *d = start_as("scripted", cases[i].term, (const char *const[]){ cases[i].theme, cases[i].colours, cases[i].no_colour, NULL }, 24, 80);
+        driver_wait_for(d, "ready");
+        if (!strstr(driver_raw(d, &length), cases[i].prompt))
+            fail_msg("%s with %s, %s: no %s", cases[i].term, cases[i].theme, cases[i].colours, cases[i].prompt + 1);
+        quit(d);
+    }
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "THEME=../../evil", NULL }, 24, 80);
+    driver_wait_for(d, "there is no theme '../../evil'; there are terminal, dark, light");
+    quit(d);
+}
+
 static void a_missing_model_is_told(void **state)
 {
     (void)state;
@@ -641,6 +670,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(nothing_hostile_reaches_the_terminal),
         SCREEN_TEST(terminals_show_the_same),
         SCREEN_TEST(no_colour_means_none),
+        SCREEN_TEST(themes_are_used),
         SCREEN_TEST(a_missing_model_is_told),
         SCREEN_TEST(any_end_restores_the_terminal),
         SCREEN_TEST(leaving_never_waits),

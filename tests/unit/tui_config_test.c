@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tui/config/config.h"
+#include "tui/config/lines.h"
 
 struct place {
     char root[64], person[128], repository[128];
@@ -175,7 +176,7 @@ static void mistakes_are_named(void **state)
     assert_refused(p, "\n\nthread = 2\n", ", line 3: there is no option 'thread' here; there are model, threads, device, policy");
     assert_refused(p, "window = 100\n", ", line 1: there is no option 'window' here; it belongs under [recall]");
     assert_refused(p, "[cache]\nmodel = x\n", ", line 2: there is no option 'model' here; it belongs above the first [SECTION]");
-    assert_refused(p, "[caches]\noff = yes\n", ", line 2: there is no section [caches]; there are [read], [recall], [cache], [generate]");
+    assert_refused(p, "[caches]\noff = yes\n", ", line 2: there is no section [caches]; there are [read], [recall], [cache], [generate], [screen]");
     assert_refused(p, "threads = many\n", "threads = many: it may be a number from 0 to 1024");
     assert_refused(p, "threads = -1\n", "a number from 0 to 1024");
     assert_refused(p, "threads = 1025\n", "a number from 0 to 1024");
@@ -201,12 +202,12 @@ static void mistakes_are_named(void **state)
 static void hostile_files_do_no_harm(void **state)
 {
     struct place *p = *state;
-    char *text = malloc(KG_CONFIG_BYTES + 2);
+    char *text = malloc(KG_LINES_BYTES + 2);
     assert_refused(p, "model = \x1b]0;owned\x07\n", "line 1: a control character");
     assert_null(strchr(p->err.text, 0x1b));
     put_bytes(p->person, "threads = 1\0\n", 13);
     assert_int_equal(load(p), KG_ERR_FORMAT);
-    memset(text, 'a', KG_CONFIG_BYTES + 1);
+    memset(text, 'a', KG_LINES_BYTES + 1);
     memcpy(text, "model=", 6);
     put_bytes(p->person, text, 5000);
     assert_int_equal(load(p), KG_ERR_FORMAT);
@@ -214,9 +215,9 @@ static void hostile_files_do_no_harm(void **state)
     text[0] = '#'; /* a comment may be long */
     put_bytes(p->person, text, 5000);
     assert_int_equal(load(p), KG_OK);
-    put_bytes(p->person, text, KG_CONFIG_BYTES);
+    put_bytes(p->person, text, KG_LINES_BYTES);
     assert_int_equal(load(p), KG_OK);
-    put_bytes(p->person, text, KG_CONFIG_BYTES + 1);
+    put_bytes(p->person, text, KG_LINES_BYTES + 1);
     assert_int_equal(load(p), KG_ERR_RANGE);
     unlink(p->person);
     assert_int_equal(mkfifo(p->person, 0600), 0);
@@ -256,7 +257,7 @@ static void a_repository_sets_what_is_safe(void **state)
     assert_string_equal(kg_config_text(p->config, KG_OPTION_MODEL), "");
     assert_int_equal(kg_config_number(p->config, KG_OPTION_CACHE_BUDGET), 0);
     assert_int_equal(kg_config_notices(p->config), 6);
-    assert_non_null(strstr(kg_config_notice(p->config, 0), "/.kedge.conf, line 1: a repository cannot set model; it may set [read] budget"));
+    assert_non_null(strstr(kg_config_notice(p->config, 0), "/.kedge.conf, line 1: a repository cannot set model; it may set [read] budget, [screen] theme"));
     assert_non_null(strstr(kg_config_notice(p->config, 5), "line 11: there is no section [nowhere]"));
     for (int i = 0; i < KG_OPTION_COUNT; i++) /* what names a program, a file or a machine's part is the person's alone */
         assert_true(!kg_option_row((enum kg_option)i)->repository || (i != KG_OPTION_MODEL && i != KG_OPTION_DEVICE && i != KG_OPTION_CACHE_BUDGET));

@@ -123,6 +123,12 @@ struct kg_sampling kg_config_sampling(const struct kg_config *config)
                                  .seed = kg_config_number(config, KG_OPTION_SEED) };
 }
 
+enum kg_colours kg_config_colours(const struct kg_config *config)
+{
+    const char *colour = kg_config_text(config, KG_OPTION_COLOUR);
+    return *colour == '2' ? KG_COLOURS_256 : *colour == '1' ? KG_COLOURS_16 : *colour == 'n' ? KG_COLOURS_NONE : KG_COLOURS_AUTO;
+}
+
 void kg_config_write_default(FILE *stream)
 {
     const char *section = "";

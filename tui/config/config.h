@@ -7,7 +7,7 @@
  * A file is lines of NAME = VALUE below [SECTION] lines; '#' or ';' at a line's start begins a comment. The command line
  * beats the repository, which beats the person, who beats the default, in whatever order they are given. A mistake in the
  * person's file is an error. A repository is not to be trusted: what it may not say or says wrongly is left out, with a
- * notice, and its file must be a regular one that is no link. Files of more than KG_CONFIG_BYTES are refused.
+ * notice, and its file must be a regular one that is no link. Files of more than KG_LINES_BYTES are refused.
  */
 #ifndef KG_TUI_CONFIG_H
 #define KG_TUI_CONFIG_H
@@ -16,8 +16,8 @@
 #include <stdio.h>
 
 #include "engine/engine.h"
+#include "tui/screen/theme.h"
 
-#define KG_CONFIG_BYTES ((size_t)64 << 10)
 #define KG_CONFIG_NOTICES 8 /* of a repository's file; the last one counts the others */
 
 enum kg_option {
@@ -39,6 +39,8 @@ enum kg_option {
     KG_OPTION_PENALTY,
     KG_OPTION_PENALTY_LAST,
     KG_OPTION_SEED,
+    KG_OPTION_THEME,
+    KG_OPTION_COLOUR,
     KG_OPTION_COUNT
 };
 
@@ -100,6 +102,7 @@ const char *kg_config_model(const struct kg_config *config, char out[KG_PATH_MAX
  * point into config. */
 enum kg_status kg_config_fill(const struct kg_config *config, struct kg_engine_options *engine, struct kg_session_options *session, struct kg_error *err);
 struct kg_sampling kg_config_sampling(const struct kg_config *config);
+enum kg_colours kg_config_colours(const struct kg_config *config);
 
 /* config/kedge.conf: every option, explained, commented out at its default. */
 void kg_config_write_default(FILE *stream);

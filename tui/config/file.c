@@ -1,22 +1,21 @@
 /* Reading kedge.conf and .kedge.conf. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ini.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tui/config/lines.h"
 #include "tui/config/table.h"
 
 #define REPOSITORY_FILE ".kedge.conf"
 
-/* A text on its way through inih. */
 struct reading {
     struct kg_config *config;
-    const char *path, *rest, *end;
+    const char *path;
     enum kg_speaker speaker;
-    int line, set_in[KG_OPTION_COUNT]; /* lines; 0 = not yet */
+    int set_in[KG_OPTION_COUNT]; /* lines; 0 = not yet */
     enum kg_status status;
     struct kg_error *err;
 };
@@ -41,57 +40,17 @@ static void add_notice(struct kg_config *config, const char *text)
 }
 
 /* A mistake in the person's file ends the reading; one in a repository's is told and left out. */
-static void refuse(struct reading *reading, enum kg_status status, const char *why)
+static bool refuse(void *ctx, int line, const char *why)
 {
+    struct reading *reading = ctx;
     struct kg_error told;
-    kg_fail(&told, status, "%s, line %d: %s", reading->path, reading->line, why);
-    if (reading->speaker == KG_SPEAKER_REPOSITORY && status != KG_ERR_NOMEM)
+    kg_fail(&told, KG_ERR_FORMAT, "%s, line %d: %s", reading->path, line, why);
+    if (reading->speaker == KG_SPEAKER_REPOSITORY) {
         add_notice(reading->config, told.text);
-    else if (reading->status == KG_OK)
-        reading->status = kg_fail(reading->err, status == KG_ERR_USAGE ? KG_ERR_FORMAT : status, "%s", told.text);
-}
-
-/* What is left of a line for inih: without what would be blank, a comment, or a continuation of the line before. */
-static bool is_clean(struct reading *reading, const char *line, size_t length, int capacity)
-{
-    char why[96];
-    for (size_t i = 0; i < length; i++)
-        if (((unsigned char)line[i] < 0x20 && line[i] != '\t') || line[i] == 0x7f) {
-            refuse(reading, KG_ERR_USAGE, "a control character; only text and tabs can stand here");
-            return false;
-        }
-    if (length + 1 > (size_t)capacity) {
-        snprintf(why, sizeof why, "the line has %zu bytes; at most %d are read", length, capacity - 1);
-        refuse(reading, KG_ERR_USAGE, why);
-        return false;
+        return true;
     }
-    if (!memchr(line, line[0] == '[' ? ']' : '=', length)) {
-        refuse(reading, KG_ERR_USAGE, "neither [SECTION] nor NAME = VALUE");
-        return false;
-    }
-    return true;
-}
-
-static char *next_line(char *out, int capacity, void *stream)
-{
-    struct reading *reading = stream;
-    while (reading->rest < reading->end && reading->status == KG_OK) {
-        const char *line = reading->rest, *newline = memchr(line, '\n', (size_t)(reading->end - line));
-        const char *behind = newline ? newline : reading->end;
-        reading->rest = newline ? newline + 1 : reading->end;
-        reading->line++;
-        while (behind > line && (behind[-1] == '\r' || behind[-1] == ' ' || behind[-1] == '\t'))
-            behind--;
-        while (line < behind && (*line == ' ' || *line == '\t'))
-            line++;
-        size_t length = (size_t)(behind - line);
-        if (length == 0 || *line == '#' || *line == ';' || !is_clean(reading, line, length, capacity))
-            continue;
-        memcpy(out, line, length);
-        out[length] = '\0';
-        return out;
-    }
-    return NULL;
+    reading->status = kg_fail(reading->err, KG_ERR_FORMAT, "%s", told.text);
+    return false;
 }
 
 /* What a repository may set: "[read] budget, [screen] theme". */
@@ -105,48 +64,39 @@ static void list_safe(char *out, size_t capacity)
     }
 }
 
-static int take(void *stream, const char *section, const char *name, const char *value)
+static bool take(void *ctx, int line, const char *section, const char *name, const char *value)
 {
-    struct reading *reading = stream;
+    struct reading *reading = ctx;
     struct kg_error why;
     char text[256], origin[KG_PATH_MAX + 32];
-    if (reading->status != KG_OK)
-        return 1;
     enum kg_option option = kg_option_find(section, name, &why);
-    if (option == KG_OPTION_COUNT) {
-        refuse(reading, KG_ERR_USAGE, why.text);
-        return 1;
-    }
+    if (option == KG_OPTION_COUNT)
+        return refuse(reading, line, why.text);
     if (reading->speaker == KG_SPEAKER_REPOSITORY && !kg_option_row(option)->repository) {
         char safe[160];
         list_safe(safe, sizeof safe);
         snprintf(text, sizeof text, "a repository cannot set %s; it may set %s", kg_option_full_name(option), safe);
-        refuse(reading, KG_ERR_USAGE, text);
-        return 1;
+        return refuse(reading, line, text);
     }
     if (reading->set_in[option]) {
         snprintf(text, sizeof text, "%s is set a second time, after line %d; keep one of them", kg_option_full_name(option), reading->set_in[option]);
-        refuse(reading, KG_ERR_USAGE, text);
-        return 1;
+        return refuse(reading, line, text);
     }
-    snprintf(origin, sizeof origin, "%s, line %d", reading->path, reading->line);
+    snprintf(origin, sizeof origin, "%s, line %d", reading->path, line);
     enum kg_status status = kg_config_put(reading->config, option, value, reading->speaker, origin, &why);
-    if (status == KG_OK)
-        reading->set_in[option] = reading->line;
-    else
-        refuse(reading, status, why.text);
-    return 1;
+    if (status == KG_ERR_USAGE)
+        return refuse(reading, line, why.text);
+    reading->set_in[option] = line;
+    reading->status = status == KG_OK ? KG_OK : kg_fail(reading->err, status, "%s", why.text);
+    return status == KG_OK;
 }
 
 enum kg_status kg_config_read_text(struct kg_config *config, const char *path, const char *text, size_t length, enum kg_speaker speaker,
                                    struct kg_error *err)
 {
-    struct reading reading = { .config = config, .path = path, .rest = text, .end = text + length, .speaker = speaker, .status = KG_OK, .err = err };
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        reading.rest += 3;
-    int line = ini_parse_stream(next_line, &reading, take, &reading); /* next_line saw to it that it has nothing to say */
-    if (line != 0 && reading.status == KG_OK)
-        return kg_fail(err, KG_ERR_NOMEM, "cannot parse %s", path);
+    struct reading reading = { .config = config, .path = path, .speaker = speaker, .status = KG_OK, .err = err };
+    if (!kg_lines_read(text, length, &(struct kg_line_reader){ .take = take, .refuse = refuse, .ctx = &reading }))
+        return kg_fail_nomem(err, "reading the configuration");
     return reading.status;
 }
 
@@ -164,12 +114,12 @@ static enum kg_status read_file(const char *path, enum kg_speaker speaker, char 
     ssize_t n = 0;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         status = kg_fail(err, KG_ERR_UNSUPPORTED, "%s is not a regular file; remove it or put a file there", path);
-    else if (!(bytes = malloc(KG_CONFIG_BYTES + 1)))
+    else if (!(bytes = malloc(KG_LINES_BYTES + 1)))
         status = kg_fail_nomem(err, "reading the configuration");
-    else if ((n = read(fd, bytes, KG_CONFIG_BYTES + 1)) < 0)
+    else if ((n = read(fd, bytes, KG_LINES_BYTES + 1)) < 0)
         status = kg_fail(err, KG_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    else if ((size_t)n > KG_CONFIG_BYTES)
-        status = kg_fail(err, KG_ERR_RANGE, "%s has more than %zu bytes; no configuration is that long", path, KG_CONFIG_BYTES);
+    else if ((size_t)n > KG_LINES_BYTES)
+        status = kg_fail(err, KG_ERR_RANGE, "%s has more than %zu bytes; no configuration is that long", path, KG_LINES_BYTES);
     close(fd);
     if (status != KG_OK) {
         free(bytes);

@@ -205,7 +205,10 @@ static void greet(struct kg_interface *ui)
 static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
 {
     int rows, columns;
-    enum kg_status status = kg_terminal_open(&ui->terminal, err);
+    struct kg_theme theme;
+    struct kg_error unthemed;
+    bool themed = kg_theme_find(ui->options->theme ? ui->options->theme : KG_THEME_STANDARD, &theme, &unthemed) == KG_OK;
+    enum kg_status status = kg_terminal_open(&theme, ui->options->colours, &ui->terminal, err);
     if (status != KG_OK)
         return status;
     ui->screen = kg_screen_create(1, 1);
@@ -229,6 +232,8 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
     ui->status.doing = KG_DOING_LOADING;
     ui->doing_since = kg_interface_seconds();
     greet(ui);
+    if (!themed)
+        kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, unthemed.text, strlen(unthemed.text));
     draw(ui);
     return KG_OK;
 }

@@ -3,6 +3,7 @@
 #define KG_TUI_INTERFACE_H
 
 #include "engine/engine.h"
+#include "tui/screen/theme.h"
 
 struct kg_interface_options {
     const char *repository;          /* its root as an absolute path; NULL = none */
@@ -17,6 +18,8 @@ struct kg_interface_options {
     uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
     const char *const *notices;      /* lines to be told at the start */
     size_t notice_count;
+    const char *theme;               /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */
+    enum kg_colours colours;
 };
 
 /* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED

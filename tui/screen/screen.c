@@ -172,7 +172,7 @@ void kg_screen_row_text(const struct kg_screen *screen, int row, char *out, size
 void kg_screen_row_styles(const struct kg_screen *screen, int row, char *out, size_t capacity)
 {
     static const char letters[KG_STYLE_COUNT] = {
-#define KG_STYLE_LETTER(name, letter) [name] = (letter),
+#define KG_STYLE_LETTER(style, letter, name) [style] = (letter),
         KG_STYLE_TABLE(KG_STYLE_LETTER)
 #undef KG_STYLE_LETTER
     };

@@ -7,24 +7,24 @@
 #include "base/status.h"
 #include "tui/screen/glyph.h"
 
-/* What a text is, not how it looks: the terminal knows the colours. The letter stands for it in dumps. */
-#define KG_STYLE_TABLE(X)   \
-    X(KG_STYLE_TEXT, '.')   \
-    X(KG_STYLE_DIM, 'd')    \
-    X(KG_STYLE_PROMPT, '>') \
-    X(KG_STYLE_PERSON, 'p') \
-    X(KG_STYLE_CODE, 'c')   \
-    X(KG_STYLE_CODE_BLOCK, 'k') \
-    X(KG_STYLE_TITLE, 't')  \
-    X(KG_STYLE_LINK, 'l')   \
-    X(KG_STYLE_NOTICE, 'n') \
-    X(KG_STYLE_ERROR, 'e')  \
-    X(KG_STYLE_BAR, 's')    \
-    X(KG_STYLE_BAR_BUSY, 'b') \
-    X(KG_STYLE_CHOSEN, '*')
+/* What a text is, not how it looks: a theme knows that, by the name. The letter stands for it in dumps. */
+#define KG_STYLE_TABLE(X) \
+    X(KG_STYLE_TEXT, '.', "text") \
+    X(KG_STYLE_DIM, 'd', "dim") \
+    X(KG_STYLE_PROMPT, '>', "prompt") \
+    X(KG_STYLE_PERSON, 'p', "person") \
+    X(KG_STYLE_CODE, 'c', "code") \
+    X(KG_STYLE_CODE_BLOCK, 'k', "code-block") \
+    X(KG_STYLE_TITLE, 't', "title") \
+    X(KG_STYLE_LINK, 'l', "link") \
+    X(KG_STYLE_NOTICE, 'n', "notice") \
+    X(KG_STYLE_ERROR, 'e', "error") \
+    X(KG_STYLE_BAR, 's', "bar") \
+    X(KG_STYLE_BAR_BUSY, 'b', "bar-busy") \
+    X(KG_STYLE_CHOSEN, '*', "chosen")
 
 enum kg_style {
-#define KG_STYLE_ENUM(name, letter) name,
+#define KG_STYLE_ENUM(style, letter, name) style,
     KG_STYLE_TABLE(KG_STYLE_ENUM)
 #undef KG_STYLE_ENUM
         KG_STYLE_COUNT

@@ -90,46 +90,43 @@ static enum kg_status check_terminal(struct kg_error *err)
     return KG_OK;
 }
 
-static void set_style(struct kg_terminal *terminal, enum kg_style style, attr_t attributes, int foreground, int background)
-{
-    terminal->attributes[style] = attributes;
-    short pair = (short)(style + 1);
-    if ((foreground >= 0 || background >= 0) && init_pair(pair, (short)foreground, (short)background) == OK)
-        terminal->pairs[style] = pair;
-}
-
-static void set_monochrome(struct kg_terminal *terminal)
-{
-    static const attr_t attributes[KG_STYLE_COUNT] = {
-        [KG_STYLE_DIM] = A_DIM,         [KG_STYLE_PROMPT] = A_BOLD,  [KG_STYLE_PERSON] = A_BOLD, [KG_STYLE_CODE] = A_BOLD,
-        [KG_STYLE_TITLE] = A_BOLD,      [KG_STYLE_LINK] = A_UNDERLINE, [KG_STYLE_ERROR] = A_BOLD,  [KG_STYLE_BAR] = A_REVERSE,
-        [KG_STYLE_BAR_BUSY] = A_REVERSE | A_BOLD, [KG_STYLE_CHOSEN] = A_REVERSE,
-    };
-    memcpy(terminal->attributes, attributes, sizeof attributes);
-}
-
-/* Colours of the person's own palette, so that they suit light and dark; greys where there are 256. */
-static void set_styles(struct kg_terminal *terminal)
+/* Colours that are used: as many as wanted, and never more than there are. */
+static enum kg_colours count_colours(enum kg_colours wanted)
 {
     const char *no_colour = getenv("NO_COLOR");
-    if ((no_colour && *no_colour) || start_color() != OK || use_default_colors() != OK || COLORS < 8) {
-        set_monochrome(terminal);
-        return;
+    bool none = wanted == KG_COLOURS_NONE || (wanted == KG_COLOURS_AUTO && no_colour && *no_colour);
+    if (none || start_color() != OK || use_default_colors() != OK || COLORS < 8)
+        return KG_COLOURS_NONE;
+    return COLORS >= 256 && wanted != KG_COLOURS_16 ? KG_COLOURS_256 : KG_COLOURS_16;
+}
+
+/* Where there are only eight, a bright colour is the plain one in bold. */
+static short colour_of(int colour, attr_t *attributes)
+{
+    if (colour < 8 || colour < COLORS)
+        return (short)colour;
+    *attributes |= A_BOLD;
+    return (short)(colour % 8);
+}
+
+static void set_styles(struct kg_terminal *terminal, const struct kg_theme *theme, enum kg_colours wanted)
+{
+    static const struct {
+        unsigned flag;
+        attr_t attribute;
+    } known[] = { { KG_BOLD, A_BOLD }, { KG_FAINT, A_DIM }, { KG_ITALIC, A_ITALIC }, { KG_UNDERLINE, A_UNDERLINE }, { KG_REVERSE, A_REVERSE } };
+    enum kg_colours colours = count_colours(wanted);
+    for (int i = 0; i < KG_STYLE_COUNT; i++) {
+        const struct kg_look *look = &theme->looks[i][colours];
+        attr_t attributes = A_NORMAL, behind = A_NORMAL;
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+            attributes |= look->attributes & known[k].flag ? known[k].attribute : A_NORMAL;
+        short pair = (short)(i + 1);
+        if (colours != KG_COLOURS_NONE && (look->foreground >= 0 || look->background >= 0) &&
+            init_pair(pair, colour_of(look->foreground, &attributes), colour_of(look->background, &behind)) == OK)
+            terminal->pairs[i] = pair;
+        terminal->attributes[i] = attributes;
     }
-    bool greys = COLORS >= 256;
-    set_style(terminal, KG_STYLE_TEXT, A_NORMAL, -1, -1);
-    set_style(terminal, KG_STYLE_DIM, greys ? A_NORMAL : A_DIM, greys ? 244 : -1, -1);
-    set_style(terminal, KG_STYLE_PROMPT, A_BOLD, COLOR_BLUE, -1);
-    set_style(terminal, KG_STYLE_PERSON, A_BOLD, -1, -1);
-    set_style(terminal, KG_STYLE_CODE, A_NORMAL, COLOR_CYAN, -1);
-    set_style(terminal, KG_STYLE_CODE_BLOCK, A_NORMAL, COLOR_CYAN, -1);
-    set_style(terminal, KG_STYLE_TITLE, A_BOLD, COLOR_MAGENTA, -1);
-    set_style(terminal, KG_STYLE_LINK, A_UNDERLINE, -1, -1);
-    set_style(terminal, KG_STYLE_NOTICE, A_NORMAL, COLOR_YELLOW, -1);
-    set_style(terminal, KG_STYLE_ERROR, A_BOLD, COLOR_RED, -1);
-    set_style(terminal, KG_STYLE_BAR, greys ? A_NORMAL : A_REVERSE, greys ? 250 : -1, greys ? 236 : -1);
-    set_style(terminal, KG_STYLE_BAR_BUSY, greys ? A_BOLD : A_REVERSE | A_BOLD, greys ? 81 : -1, greys ? 236 : -1);
-    set_style(terminal, KG_STYLE_CHOSEN, A_REVERSE, -1, -1);
 }
 
 static void arm(const struct kg_terminal *terminal)
@@ -162,7 +159,7 @@ static void take_over(struct kg_terminal *terminal)
     terminal->whole = true;
 }
 
-static enum kg_status start_curses(struct kg_terminal *terminal, struct kg_error *err)
+static enum kg_status start_curses(struct kg_terminal *terminal, const struct kg_theme *theme, enum kg_colours colours, struct kg_error *err)
 {
     use_env(FALSE); /* the size is the terminal's, not the environment's */
     use_tioctl(TRUE);
@@ -170,13 +167,13 @@ static enum kg_status start_curses(struct kg_terminal *terminal, struct kg_error
     if (!terminal->curses)
         return kg_fail(err, KG_ERR_UNSUPPORTED, "a terminal of type '%s' cannot be used; use kedge -p QUESTION there", getenv("TERM"));
     arm(terminal);
-    set_styles(terminal);
+    set_styles(terminal, theme, colours);
     take_over(terminal);
     terminal->sent = kg_screen_create(LINES, COLS);
     return terminal->sent ? KG_OK : kg_fail_nomem(err, "opening the interface");
 }
 
-enum kg_status kg_terminal_open(struct kg_terminal **out, struct kg_error *err)
+enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err)
 {
     enum kg_status status = check_terminal(err);
     if (status != KG_OK)
@@ -191,7 +188,7 @@ enum kg_status kg_terminal_open(struct kg_terminal **out, struct kg_error *err)
     if (!terminal->in || !terminal->out || tcgetattr(in, &terminal->modes) != 0)
         status = kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
     else
-        status = start_curses(terminal, err);
+        status = start_curses(terminal, theme, colours, err);
     if (status != KG_OK) {
         kg_terminal_close(terminal);
         return status;

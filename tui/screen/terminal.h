@@ -9,12 +9,14 @@
 
 #include "tui/input/keys.h"
 #include "tui/screen/screen.h"
+#include "tui/screen/theme.h"
 
 struct kg_terminal;
 
-/* Takes over the terminal on standard input and output; its output goes to a descriptor of its own, so 1 and 2 may be
+/* Takes over the terminal on standard input and output, with the theme's looks in so many colours (AUTO: those that it has, and
+ * none with NO_COLOR; more than it has are never used); its output goes to a descriptor of its own, so 1 and 2 may be
  * pointed elsewhere meanwhile. KG_ERR_UNSUPPORTED when there is none, or one that cannot move its cursor. */
-enum kg_status kg_terminal_open(struct kg_terminal **out, struct kg_error *err);
+enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err);
 void kg_terminal_close(struct kg_terminal *terminal); /* NULL is fine */
 
 int kg_terminal_input(const struct kg_terminal *terminal); /* to poll for reading */
