@@ -97,7 +97,7 @@ struct kg_kv_shape {
 /* The key index: a low-bit copy of a page's keys, for choosing which tokens a query recalls. Per layer and KV head,
  * over the n <= KG_PAGE tokens of the page that are indexed (K as stored: rotated, f16):
  *
- *   m[d]     f16    minimum over t of K[t][d]
+ *   m[d]     f16    minimum over t of K[t][d], never -0
  *   e[d]     u8     0: all equal, step 0; else step[d] = 2^((e - 128) / 8), the least such step (e <= 255) with
  *                   step * (2^bits - 1) >= maximum - minimum
  *   c[t][d]  bits   min(2^bits - 1, round((K[t][d] - m[d]) / step[d])), halves to even; 0 where the step is 0
@@ -108,7 +108,8 @@ struct kg_kv_shape {
  *   group 0   byte      byte           byte       a byte holds the codes of 8 / bits neighbouring channels of one
  *   group 1   ...                                 token, the first one in the lowest bits
  *
- * A page's index is all layers, in each all KV heads. Slots that are not indexed hold 0. */
+ * A page's index is all layers, in each all KV heads. Slots that are not indexed hold 0. A page with a key that is not
+ * finite is not indexed in that layer: it is always looked at, so that it shows. */
 #define KG_INDEX_HEAD_BYTES(s) ((size_t)(s)->head_size * (3 + (size_t)KG_PAGE * (s)->index_bits / 8))
 #define KG_INDEX_PAGE_BYTES(s) ((s)->index_bits ? (size_t)(s)->layers * (s)->kv_heads * KG_INDEX_HEAD_BYTES(s) : 0)
 
@@ -225,7 +226,8 @@ struct kg_backend {
      * where the shape has no index. NULL in a backend that has no recall. */
     void (*index_write)(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows,
                         bool closes);
-    /* The index of one page, KG_INDEX_PAGE_BYTES, and how many of its tokens are indexed (in every layer). */
+    /* The index of one page, KG_INDEX_PAGE_BYTES, and how many of its tokens are indexed in every layer (0: the bytes mean
+     * nothing). Imported, so many are indexed in all layers. */
     enum kg_status (*index_export)(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, uint32_t *tokens, struct kg_error *);
     void (*index_import)(struct kg_device *, struct kg_kv *, uint32_t page, const void *host, uint32_t tokens);
 
@@ -233,15 +235,19 @@ struct kg_backend {
      * spans in order), ascending, -1 behind the last one where there are fewer than k.
      *
      *   q'         the query of a head, rotated for the span
-     *   r[d]       round(q'[d] step[d] / a), halves to even, with a = max over d of |q'[d] step[d]| / 127
+     *   r[d]       round(q'[d] step[d] / a), halves to even, with a = max over d of |q'[d] step[d]| / 127; 0 where a is
      *   score[t]   cap(scale (sum_d q'[d] m[d] + a sum_d r[d] c[t][d]))            of a token in the index
      *              cap(scale q'.K[t])                                              of one in S or L or in no index
      *   rank[t]    max over the query heads of a KV head of score[t] - log sum_u exp(score[u]), u over all visible tokens
      *
-     * R is the k of largest rank; of equal ones the first. */
+     * R is the k of largest rank, of equal ones the first; all, where there are not more than k. A number that is none
+     * (a broken query, or key in S or L) is left out of the maximum, and a rank without any is the least. */
     void (*choose)(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
                    const struct kg_view *, const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
-    /* As attend, over S, L, what is in no index, and the chosen tokens; exact keys and values. */
+    /* As attend, over S, L, what is in no index, and the chosen tokens; exact keys and values. `chosen` (int32; rows,
+     * kv_heads, look->k) is what choose wrote, or any other lists of numbers of tokens in the view: each strictly
+     * ascending, -1 behind its last one where there are fewer than k. What they name of S, of L or of what is in no index
+     * counts once; what the row does not see is passed over. */
     void (*attend_chosen)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
                           const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen,
                           int32_t position, uint32_t rows);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/look.h"
 
 #define BLOCK_QUERIES   64                   /* rows * heads in a block, at least one row */
 #define PARTS_BYTES_MAX ((size_t)64 << 20)   /* memory that waiting parts may take */
@@ -93,13 +94,8 @@ static struct block block_of(const struct task *task, uint32_t index, uint32_t k
 static void turn_queries(const struct task *task, const struct block *b, uint32_t span, float *out)
 {
     const struct kg_attention *a = task->attention;
-    const float *angles = task->view->ranges[span].rows;
-    for (uint32_t r = b->first; r < b->first + b->rows; r++, out += (size_t)task->group * a->head_size) {
-        const float *cosines = angles ? angles + (size_t)r * 2 * a->rope->pairs : NULL;
-        const float *q = task->q + ((size_t)r * a->heads + (size_t)b->kv_head * task->group) * a->head_size;
-        task->isa->rotate(out, q, task->group, a->head_size, a->rope->layout, a->rope->pairs, cosines,
-                          cosines ? cosines + a->rope->pairs : NULL, a->scale);
-    }
+    for (uint32_t r = b->first; r < b->first + b->rows; r++, out += (size_t)task->group * a->head_size)
+        kg_cpu_turn(task->isa, task->view, span, a, task->q, r, b->kv_head, out);
 }
 
 /* Keys of the segment that a row sees. */
@@ -227,20 +223,6 @@ static void join_block(void *context, uint32_t piece, uint32_t thread)
     store_queries(task, &b, &s.whole);
 }
 
-static bool find_angles(struct kg_device *device, const struct task *task)
-{
-    const struct kg_view *view = task->view;
-    for (uint32_t i = 0; i < view->n_spans; i++) {
-        const struct kg_span *span = &view->spans[i];
-        view->ranges[i] = (struct kg_angle_range){ .first = task->position - span->base + span->local, .count = task->rows };
-    }
-    if (kg_angles_find(&device->angles, task->attention->rope, view->ranges, view->n_spans, device->pool, &device->memory, NULL)) {
-        device->failed = true;
-        return false;
-    }
-    return true;
-}
-
 void kg_cpu_attend(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
                    const struct kg_view *view, const struct kg_attention *a, int32_t position, uint32_t rows)
 {
@@ -267,7 +249,7 @@ void kg_cpu_attend(struct kg_device *device, struct kg_buffer *out, const struct
     size_t parts_bytes = task.n_parts * (task.padded + 2) * sizeof(float);
     const bool split = task.blocks * a->kv_heads < TASKS_A_THREAD * threads && view->n_segments > 1 && threads > 1 &&
                        parts_bytes <= PARTS_BYTES_MAX;
-    if (!find_angles(device, &task) ||
+    if (!kg_cpu_turn_begin(device, view, a->rope, position, rows) ||
         !kg_cpu_scratch(device, &device->scratch, threads * task.scratch_floats * sizeof(float) + (split ? parts_bytes : 0)))
         return;
     task.scratch = device->scratch.bits;

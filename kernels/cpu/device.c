@@ -203,6 +203,11 @@ const struct kg_backend kg_backend_cpu = {
     .silu_mul = kg_cpu_silu_mul,
     .kv_write = kg_cpu_kv_write,
     .attend = kg_cpu_attend,
+    .index_write = kg_cpu_index_write,
+    .index_export = kg_cpu_index_export,
+    .index_import = kg_cpu_index_import,
+    .choose = kg_cpu_choose,
+    .attend_chosen = kg_cpu_attend_chosen,
     .copy_row = kg_cpu_copy_row,
     .top = kg_cpu_top,
 };

@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/angles.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/key_index.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/pool.h"
 
@@ -47,6 +48,10 @@ struct kg_kv {
     size_t page_bytes;
     uint32_t pages, chunk_pages, chunks;
     struct kg_memory *chunk;
+    /* Chunk by chunk the index of the same pages, NULL without one: pieces (layers, chunk_pages, KV heads), so that scanning
+     * pages with neighbouring numbers reads straight ahead, then how many tokens are indexed (layers, chunk_pages; u8). */
+    struct kg_memory *index_chunk;
+    struct kg_index_form index;
 };
 
 /* KG_SEGMENT keys (or the last ones) of a span, from key `first` on. */
@@ -54,12 +59,19 @@ struct kg_view_segment {
     uint32_t span, first;
 };
 
+/* Where a span begins, counted over those before it. */
+struct kg_view_place {
+    uint32_t page, token;
+};
+
 struct kg_view {
     struct kg_span *spans;
     struct kg_angle_range *ranges;    /* scratch: one for each span */
     struct kg_view_segment *segments; /* of all spans in order */
+    struct kg_view_place *places;     /* of each span */
     uint32_t *pages;                  /* those of all spans, one behind the other */
-    uint32_t n_spans, n_segments;
+    uint32_t *page_spans;             /* the span of each of them */
+    uint32_t n_spans, n_segments, n_pages;
     size_t bytes;
 };
 
@@ -101,10 +113,25 @@ void kg_cpu_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const u
 /* K (V with value = 1) of one page, layer and head: (KG_PAGE, head_size). */
 uint16_t *kg_cpu_kv_at(const struct kg_kv *, uint32_t page, uint32_t layer, unsigned value, uint32_t head);
 
+/* The index of one page, layer and head, in the form kv->index; and how many of the page's tokens are in it. */
+uint8_t *kg_cpu_index_at(const struct kg_kv *, uint32_t page, uint32_t layer, uint32_t head);
+uint8_t *kg_cpu_indexed_at(const struct kg_kv *, uint32_t page, uint32_t layer);
+void kg_cpu_index_forget(struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows);
+void kg_cpu_index_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows,
+                        bool closes);
+enum kg_status kg_cpu_index_export(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, uint32_t *tokens,
+                                   struct kg_error *);
+void kg_cpu_index_import(struct kg_device *, struct kg_kv *, uint32_t page, const void *host, uint32_t tokens);
+
 enum kg_status kg_cpu_view_create(struct kg_device *, struct kg_view **out, struct kg_error *);
 enum kg_status kg_cpu_view_set(struct kg_device *, struct kg_view *, const struct kg_span *spans, uint32_t n, struct kg_error *);
 void kg_cpu_view_free(struct kg_device *, struct kg_view *);
 void kg_cpu_attend(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
                    const struct kg_view *, const struct kg_attention *, int32_t position, uint32_t rows);
+void kg_cpu_choose(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                   const struct kg_view *, const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
+void kg_cpu_attend_chosen(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                          const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen,
+                          int32_t position, uint32_t rows);
 
 #endif

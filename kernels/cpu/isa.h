@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/cpu/key_index.h"
 #include "kernels/cpu/packed.h"
 
 /* Rows of activations rounded to 8 bits per step: x = scale * q, scale = max |x| / 127.
@@ -73,6 +74,29 @@ struct kg_segment {
     float *max, *sum, *acc;
 };
 
+/* Queries that meet the index of one page. */
+struct kg_index_scan {
+    const struct kg_index_form *form;
+    const uint8_t *index; /* of one page, layer and KV head */
+    uint32_t queries;
+    const float *q; /* (queries, positions of the form), rotated and scaled */
+    float *scores;  /* result (queries, KG_PAGE); rows are `stride` apart */
+    size_t stride;
+};
+
+/* 2^(i / 8), i = 0 .. 7 */
+#define KG_EIGHTHS 1, 1.0905077326652577F, 1.189207115002721F, 1.2968395546510096F, 1.4142135623730951F, 1.5422108254079408F, 1.681792830507429F, 1.8340080864093424F
+
+/* Queries that look at n keys, which may stand anywhere. */
+struct kg_listed {
+    const uint16_t *const *keys; /* head_size each */
+    const uint16_t *const *values; /* may be NULL for scores alone */
+    uint32_t n, head_size, queries;
+    const float *q; /* (queries, head_size), rotated and scaled */
+    float *scores;  /* (queries, n rounded up to a multiple of 16); rows are `stride` apart */
+    size_t stride;
+};
+
 struct kg_isa {
     const char *name;     /* as in options->instructions */
     const char *describe; /* for people */
@@ -94,6 +118,23 @@ struct kg_isa {
     /* Joins a segment's result (m, s, a) to those before it (max, sum, acc of n elements); s > 0. */
     void (*join)(float *max, float *sum, float *acc, float m, float s, const float *a, uint32_t n);
     void (*divide)(float *out, const float *acc, float sum, uint32_t n);
+    /* Fills in the index of a page's keys (KG_PAGE, head_size); false, and no index, if one of them is not finite. */
+    bool (*index_page)(const struct kg_index_form *, uint8_t *out, const uint16_t *keys, uint32_t tokens);
+    void (*index_scan)(const struct kg_index_scan *);
+    void (*listed_scores)(const struct kg_listed *);
+    /* Caps scores and turns them into weights exp(s - max): max and sum of each query. */
+    void (*listed_weights)(const struct kg_listed *, float soft_cap, float *max, float *sum);
+    void (*listed_values)(const struct kg_listed *, float *acc, uint32_t padded); /* acc (queries, padded) = weights * values */
+    /* Caps n scores and gives their maximum and the sum of exp(s - max). */
+    void (*sum_exp)(float *scores, uint32_t n, float soft_cap, float *max, float *sum);
+    /* The largest of n maxima, and the sum for it. */
+    float (*join_sums)(const float *max, const float *sum, uint32_t n, float *most);
+    /* out[t] = max over queries of scores[query][t] - log_sums[query], at least -FLT_MAX; NaN is left out. n is rounded up to
+     * a multiple of 16. */
+    void (*rank)(float *out, const float *scores, size_t stride, const float *log_sums, uint32_t queries, uint32_t n);
+    /* Lane by lane the maximum of `each` vectors of 16 after the other (the last may be fewer). No NaN. */
+    void (*maxima)(float *out, const float *x, uint32_t vectors, uint32_t each);
+    uint32_t (*count_above)(const float *x, uint32_t vectors, float least); /* above or equal */
     /* Appends to `ids` the indices of elements above or equal to `least` from begin on, until there are `capacity`
      * of them or n is reached; returns where it stopped. *count grows. NaN is above nothing. */
     uint32_t (*find_above)(const float *x, uint32_t begin, uint32_t n, float least, uint32_t *ids, uint32_t *count, uint32_t capacity);

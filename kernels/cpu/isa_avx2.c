@@ -1,4 +1,5 @@
 /* The kernels in AVX2 (with FMA and F16C). */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #include "kernels/cpu/rows_lanes.h"
 #include "kernels/cpu/product_lanes.h"
 #include "kernels/cpu/attend_lanes.h"
+#include "kernels/cpu/index_lanes.h"
+#include "kernels/cpu/recall_lanes.h"
 
 const struct kg_isa kg_isa_avx2 = {
     .name = "avx2",
@@ -23,6 +26,16 @@ const struct kg_isa kg_isa_avx2 = {
     .segment = segment,
     .join = join,
     .divide = divide,
+    .index_page = index_page,
+    .index_scan = index_scan,
+    .listed_scores = listed_scores,
+    .listed_weights = listed_weights,
+    .listed_values = listed_values,
+    .sum_exp = sum_exp,
+    .join_sums = join_sums,
+    .rank = rank,
+    .maxima = maxima,
+    .count_above = count_above,
     .find_above = find_above,
     .read_all = read_all,
 };

@@ -12,26 +12,54 @@ enum kg_status kg_cpu_kv_create(struct kg_device *device, const struct kg_kv_sha
 {
     (void)device;
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
     struct kg_kv *kv = calloc(1, sizeof *kv);
     if (!kv)
         return kg_fail_nomem(err, "creating pages of keys and values");
     kv->shape = *shape;
     kv->page_bytes = KG_KV_PAGE_BYTES(shape);
     kv->chunk_pages = kv->page_bytes < CHUNK_BYTES ? (uint32_t)(CHUNK_BYTES / kv->page_bytes) : 1;
+    if (shape->index_bits)
+        kg_index_form(&kv->index, shape);
     *out = kv;
     return KG_OK;
 }
 
+/* Index of a page and what is held of it in all layers. */
+static size_t index_page_bytes(const struct kg_kv *kv)
+{
+    return kv->shape.index_bits ? kv->shape.layers * (kv->shape.kv_heads * kv->index.bytes + 1) : 0;
+}
+
+static void drop_chunk(struct kg_device *device, struct kg_kv *kv, uint32_t i)
+{
+    kg_memory_unmap(&kv->chunk[i], &device->memory);
+    if (kv->shape.index_bits)
+        kg_memory_unmap(&kv->index_chunk[i], &device->memory);
+}
+
+static enum kg_status map_chunk(struct kg_device *device, struct kg_memory **chunks, uint32_t n, size_t bytes, struct kg_error *err)
+{
+    static const char what[] = "adding pages of keys and values";
+    struct kg_memory *grown = realloc(*chunks, (n + 1) * sizeof *grown);
+    if (!grown)
+        return kg_fail_nomem(err, what);
+    *chunks = grown;
+    return kg_memory_map(&grown[n], bytes, &device->memory, what, err);
+}
+
 static enum kg_status add_chunk(struct kg_device *device, struct kg_kv *kv, struct kg_error *err)
 {
-    struct kg_memory *chunks = realloc(kv->chunk, (kv->chunks + 1) * sizeof *chunks);
-    if (!chunks)
-        return kg_fail_nomem(err, "adding pages of keys and values");
-    kv->chunk = chunks;
-    enum kg_status status = kg_memory_map(&chunks[kv->chunks], kv->chunk_pages * kv->page_bytes, &device->memory,
-                                          "adding pages of keys and values", err);
+    enum kg_status status = map_chunk(device, &kv->chunk, kv->chunks, kv->chunk_pages * kv->page_bytes, err);
     if (status)
         return status;
+    if (kv->shape.index_bits) {
+        status = map_chunk(device, &kv->index_chunk, kv->chunks, kv->chunk_pages * index_page_bytes(kv), err);
+        if (status) {
+            kg_memory_unmap(&kv->chunk[kv->chunks], &device->memory);
+            return status;
+        }
+    }
     kv->chunks++;
     kv->pages += kv->chunk_pages;
     return KG_OK;
@@ -41,7 +69,8 @@ static enum kg_status add_chunk(struct kg_device *device, struct kg_kv *kv, stru
 static bool exceeds_memory(const struct kg_kv *kv, uint32_t pages)
 {
     long machine_pages = sysconf(_SC_PHYS_PAGES), machine_page = sysconf(_SC_PAGESIZE);
-    return machine_pages > 0 && machine_page > 0 && pages > (size_t)machine_pages * (size_t)machine_page / kv->page_bytes;
+    return machine_pages > 0 && machine_page > 0 &&
+           pages > (size_t)machine_pages * (size_t)machine_page / (kv->page_bytes + index_page_bytes(kv));
 }
 
 enum kg_status kg_cpu_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
@@ -49,11 +78,12 @@ enum kg_status kg_cpu_kv_reserve(struct kg_device *device, struct kg_kv *kv, uin
     const uint32_t before = kv->chunks;
     enum kg_status status = KG_OK;
     if (pages > kv->pages && exceeds_memory(kv, pages))
-        return kg_fail(err, KG_ERR_NOMEM, "%u pages of keys and values (%zu bytes each) are more than this machine's memory", pages, kv->page_bytes);
+        return kg_fail(err, KG_ERR_NOMEM, "%u pages of keys and values (%zu bytes each) are more than this machine's memory", pages,
+                       kv->page_bytes + index_page_bytes(kv));
     while (!status && kv->pages < pages)
         status = add_chunk(device, kv, err);
     while (status && kv->chunks > before) {
-        kg_memory_unmap(&kv->chunk[--kv->chunks], &device->memory);
+        drop_chunk(device, kv, --kv->chunks);
         kv->pages -= kv->chunk_pages;
     }
     return status;
@@ -64,8 +94,9 @@ void kg_cpu_kv_free(struct kg_device *device, struct kg_kv *kv)
     if (!kv)
         return;
     for (uint32_t i = 0; i < kv->chunks; i++)
-        kg_memory_unmap(&kv->chunk[i], &device->memory);
+        drop_chunk(device, kv, i);
     free(kv->chunk);
+    free(kv->index_chunk);
     free(kv);
 }
 
@@ -141,6 +172,7 @@ void kg_cpu_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer,
         .layer = layer,
         .first = first,
     };
+    kg_cpu_index_forget(kv, layer, pages, first, rows);
     kg_cpu_pool_run(device->pool, write_token, &write, rows);
 }
 
@@ -157,6 +189,8 @@ static void clear(struct kg_device *device, struct kg_view *view)
     free(view->ranges);
     free(view->segments);
     free(view->pages);
+    free(view->places);
+    free(view->page_spans);
     device->memory -= view->bytes;
     *view = (struct kg_view){ 0 };
 }
@@ -180,15 +214,20 @@ static size_t segments_of(const struct kg_span *span)
 
 static void copy_spans(struct kg_view *view, const struct kg_span *spans)
 {
-    uint32_t *next_page = view->pages;
+    struct kg_view_place place = { 0, 0 };
     struct kg_view_segment *next_segment = view->segments;
     for (uint32_t i = 0; i < view->n_spans; i++) {
+        const uint32_t pages = (uint32_t)pages_of(&spans[i]);
         view->spans[i] = spans[i];
-        view->spans[i].pages = next_page;
-        memcpy(next_page, spans[i].pages, pages_of(&spans[i]) * sizeof *next_page);
-        next_page += pages_of(&spans[i]);
+        view->spans[i].pages = view->pages + place.page;
+        view->places[i] = place;
+        memcpy(view->pages + place.page, spans[i].pages, pages * sizeof *view->pages);
+        for (uint32_t p = 0; p < pages; p++)
+            view->page_spans[place.page + p] = i;
         for (uint32_t s = 0; s < segments_of(&spans[i]); s++)
             *next_segment++ = (struct kg_view_segment){ .span = i, .first = s * KG_SEGMENT };
+        place.page += pages;
+        place.token += spans[i].tokens;
     }
 }
 
@@ -203,15 +242,19 @@ enum kg_status kg_cpu_view_set(struct kg_device *device, struct kg_view *view, c
     clear(device, view);
     view->spans = calloc(n + 1UL, sizeof *view->spans);
     view->ranges = calloc(n + 1UL, sizeof *view->ranges);
+    view->places = calloc(n + 1UL, sizeof *view->places);
     view->segments = calloc(segments + 1, sizeof *view->segments);
     view->pages = calloc(pages + 1, sizeof *view->pages);
-    if (!view->spans || !view->ranges || !view->segments || !view->pages) {
+    view->page_spans = calloc(pages + 1, sizeof *view->page_spans);
+    if (!view->spans || !view->ranges || !view->places || !view->segments || !view->pages || !view->page_spans) {
         clear(device, view);
         return kg_fail_nomem(err, "setting a view");
     }
     view->n_spans = n;
     view->n_segments = (uint32_t)segments;
-    view->bytes = n * (sizeof *view->spans + sizeof *view->ranges) + segments * sizeof *view->segments + pages * sizeof *view->pages;
+    view->n_pages = (uint32_t)pages;
+    view->bytes = n * (sizeof *view->spans + sizeof *view->ranges + sizeof *view->places) + segments * sizeof *view->segments +
+                  pages * (sizeof *view->pages + sizeof *view->page_spans);
     device->memory += view->bytes;
     copy_spans(view, spans);
     return KG_OK;

@@ -225,6 +225,46 @@ INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first,
     return sum;
 }
 
+/* Bits from `right` on of each byte. */
+INLINE wide_codes codes_field(wide_codes x, int right, char mask)
+{
+    return _mm256_and_si256(right ? _mm256_srli_epi16(x, right) : x, _mm256_set1_epi8(mask));
+}
+INLINE wide_codes codes_zero(void) { return _mm256_setzero_si256(); }
+INLINE wide_sum sum_zero(void) { return _mm256_setzero_si256(); }
+/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each; pairs of products fit as in codes_dot */
+INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q)
+{
+    __m256i pairs = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (uint32_t w = 0; w < 8; w++) {
+        int32_t four;
+        memcpy(&four, q + 4 * (size_t)w, 4);
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[w], _mm256_set1_epi32(four)));
+    }
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+INLINE __m256i pack_4(__m256 a, __m256 b, __m256 c, __m256 d)
+{
+    __m256i ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    return _mm256_packs_epi16(ab, _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d)));
+}
+/* Rounds 64 numbers (ties to even) to bytes: word 4 j + k is lanes 4 j .. 4 j + 3 of x[k]. */
+INLINE void v_store_words(int8_t *p, const vec x[4])
+{
+    _mm256_storeu_si256((__m256i *)p, pack_4(x[0].a, x[1].a, x[2].a, x[3].a));
+    _mm256_storeu_si256((__m256i *)(p + 32), pack_4(x[0].b, x[1].b, x[2].b, x[3].b));
+}
+INLINE __m256 step_8(const uint8_t *p)
+{
+    __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    __m256i power = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_srli_epi32(e, 3), _mm256_set1_epi32(16)), 23);
+    __m256i fraction = _mm256_castps_si256(_mm256_permutevar8x32_ps(_mm256_setr_ps(KG_EIGHTHS), e));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()), _mm256_add_epi32(fraction, power)));
+}
+/* 0 where e is 0, else 2^((e - 128) / 8) */
+INLINE vec v_step(const uint8_t *p) { return BOTH(step_8(p), step_8(p + 8)); }
+
 typedef __m256i word;
 INLINE word word_load(const void *p) { return _mm256_loadu_si256(p); }
 INLINE word word_xor(word a, word b) { return _mm256_xor_si256(a, b); }

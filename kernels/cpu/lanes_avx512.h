@@ -170,6 +170,41 @@ INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first,
     return sum;
 }
 
+/* Bits from `right` on of each byte. */
+INLINE wide_codes codes_field(wide_codes x, int right, char mask)
+{
+    return _mm512_and_si512(right ? _mm512_srli_epi16(x, (unsigned)right) : x, _mm512_set1_epi8(mask));
+}
+INLINE wide_codes codes_zero(void) { return _mm512_setzero_si512(); }
+INLINE wide_sum sum_zero(void) { return _mm512_setzero_si512(); }
+/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each */
+INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q)
+{
+#pragma GCC unroll 8
+    for (uint32_t w = 0; w < 8; w++) {
+        int32_t four;
+        memcpy(&four, q + 4 * (size_t)w, 4);
+        sum = _mm512_dpbusd_epi32(sum, codes[w], _mm512_set1_epi32(four));
+    }
+    return sum;
+}
+/* Rounds 64 numbers (ties to even) to bytes: word 4 j + k is lanes 4 j .. 4 j + 3 of x[k]. */
+INLINE void v_store_words(int8_t *p, const vec x[4])
+{
+    __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32(x[0]), _mm512_cvtps_epi32(x[1]));
+    __m512i b = _mm512_packs_epi32(_mm512_cvtps_epi32(x[2]), _mm512_cvtps_epi32(x[3]));
+    _mm512_storeu_si512(p, _mm512_packs_epi16(a, b));
+}
+/* 0 where e is 0, else 2^((e - 128) / 8) */
+INLINE vec v_step(const uint8_t *p)
+{
+    const __m512 eighths = _mm512_broadcast_f32x8(_mm256_setr_ps(KG_EIGHTHS));
+    __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    __m512i power = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_srli_epi32(e, 3), _mm512_set1_epi32(16)), 23);
+    __m512i fraction = _mm512_castps_si512(_mm512_permutexvar_ps(e, eighths));
+    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(_mm512_test_epi32_mask(e, e), fraction, power));
+}
+
 typedef __m512i word;
 INLINE word word_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE word word_xor(word a, word b) { return _mm512_xor_si512(a, b); }

@@ -104,3 +104,10 @@ void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk
         stock->filling = NULL;
     drop_chunk(chunk);
 }
+
+void *kg_memory_place(struct kg_memory_places *places, size_t count, size_t size)
+{
+    void *place = places->bits ? places->bits + places->used : NULL;
+    places->used += (count * size + 63) / 64 * 64;
+    return place;
+}

@@ -33,4 +33,12 @@ enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void 
                               const char *what, struct kg_error *err);
 void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, size_t *counter);
 
+/* Places for arrays one behind the other, each at a multiple of 64 bytes. With bits NULL only their size is counted. */
+struct kg_memory_places {
+    char *bits;
+    size_t used;
+};
+
+void *kg_memory_place(struct kg_memory_places *places, size_t count, size_t size);
+
 #endif

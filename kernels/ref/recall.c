@@ -1,5 +1,6 @@
 /* The key index, the choice of tokens, and attention over what was chosen. */
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static void index_channel(const struct kg_kv *kv, uint32_t page, uint32_t layer,
         low = fmin(low, k);
         high = fmax(high, k);
     }
+    low += 0; /* -0 becomes 0 */
     uint16_t m = kg_f16_from_double(low);
     uint8_t e = step_code(high - low, levels);
     memcpy(at + 2 * (size_t)d, &m, sizeof m);
@@ -57,8 +59,21 @@ static void index_channel(const struct kg_kv *kv, uint32_t page, uint32_t layer,
     }
 }
 
+static bool keys_are_finite(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t tokens)
+{
+    bool finite = true;
+    for (uint32_t h = 0; h < kv->shape.kv_heads; h++)
+        for (uint32_t t = 0; t < tokens; t++)
+            for (uint32_t d = 0; d < kv->shape.head_size; d++)
+                finite = finite && isfinite(kg_f16_to_double(kg_ref_kv_at(kv, page, layer, 0, h, t)[d]));
+    return finite;
+}
+
 static void index_page(struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t tokens)
 {
+    *indexed_at(kv, page, layer) = 0;
+    if (!keys_are_finite(kv, page, layer, tokens))
+        return;
     for (uint32_t h = 0; h < kv->shape.kv_heads; h++) {
         memset(index_at(kv, page, layer, h), 0, KG_INDEX_HEAD_BYTES(&kv->shape));
         for (uint32_t d = 0; d < kv->shape.head_size; d++)
@@ -89,7 +104,9 @@ enum kg_status kg_ref_index_export(struct kg_device *device, const struct kg_kv 
 {
     (void)device, (void)err;
     memcpy(host, index_at(kv, page, 0, 0), KG_INDEX_PAGE_BYTES(&kv->shape));
-    *tokens = *indexed_at(kv, page, 0);
+    *tokens = KG_PAGE;
+    for (uint32_t l = 0; l < kv->shape.layers; l++)
+        *tokens = *indexed_at(kv, page, l) < *tokens ? *indexed_at(kv, page, l) : *tokens;
     return KG_OK;
 }
 
@@ -151,7 +168,7 @@ static uint32_t visible(const struct kg_span *span, int64_t position)
     return n <= 0 ? 0 : n < span->tokens ? (uint32_t)n : span->tokens;
 }
 
-/* Raises rank[t] of every visible token to what this query head says; -INFINITY for those that cannot be chosen. */
+/* Raises rank[t] of every token that may be chosen to what this query head says. */
 static void rank_head(const struct kg_kv *kv, uint32_t layer, const struct kg_view *view, const struct kg_attention *a, const struct kg_look *look,
                       const float *query, uint32_t kv_head, int64_t position, double *scores, double *rank)
 {
@@ -177,6 +194,14 @@ static void rank_head(const struct kg_kv *kv, uint32_t layer, const struct kg_vi
         for (uint32_t t = 0; t < visible(&view->spans[i], position); t++)
             if (is_choosable(kv, layer, &view->spans[i], t, look, position))
                 rank[at + t] = fmax(rank[at + t], scores[at + t] - most - log(total));
+}
+
+/* The least rank for what may be chosen, -INFINITY for the rest. */
+static void set_ranks(const struct kg_kv *kv, uint32_t layer, const struct kg_view *view, const struct kg_look *look, int64_t position, double *rank)
+{
+    for (uint32_t i = 0; i < view->n; rank += view->spans[i++].tokens)
+        for (uint32_t t = 0; t < view->spans[i].tokens; t++)
+            rank[t] = is_choosable(kv, layer, &view->spans[i], t, look, position) ? -DBL_MAX : -INFINITY;
 }
 
 /* The k of largest rank, ascending; their ranks are set to -INFINITY on the way. */
@@ -212,8 +237,7 @@ void kg_ref_choose(struct kg_device *device, struct kg_buffer *chosen, const str
         tokens += view->spans[i].tokens;
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t h = 0; h < a->kv_heads; h++, out += look->k) {
-            for (size_t t = 0; t < tokens; t++)
-                view->ranks[t] = -INFINITY;
+            set_ranks(kv, layer, view, look, (int64_t)position + r, view->ranks);
             for (uint32_t g = 0; g < group; g++)
                 rank_head(kv, layer, view, a, look, in + ((size_t)r * a->heads + (size_t)h * group + g) * a->head_size, h, (int64_t)position + r,
                           view->scores, view->ranks);
@@ -234,8 +258,9 @@ static void attend_head(const struct kg_kv *kv, uint32_t layer, const struct kg_
         kg_ref_rotate(q, query, a->head_size, a->rope, position - span->base + span->local);
         for (uint32_t t = 0; t < visible(span, position); t++) {
             view->scores[at + t] = -INFINITY;
+            while (next < look->k && chosen[next] >= 0 && (size_t)chosen[next] < at + t)
+                next++;
             bool taken = next < look->k && chosen[next] == (int32_t)(at + t);
-            next += taken;
             if (!taken && is_choosable(kv, layer, span, t, look, position))
                 continue;
             view->scores[at + t] = capped(a, (double)a->scale * exact_dot(kv, span->pages[t / KG_PAGE], layer, kv_head, t % KG_PAGE, q));
