@@ -88,6 +88,7 @@ $(O)/tui/screen/builtin_themes.o: $(wildcard config/themes/*.theme)
 include mk/install.mk
 include mk/test.mk
 include mk/bench.mk
+include mk/cuda.mk
 
 # What everything is built with, and from: when flags change or a file comes or goes, what depends on it is out of date.
 quote = '$(subst ','\'',$(1))'
