@@ -89,6 +89,7 @@ include mk/install.mk
 include mk/test.mk
 include mk/bench.mk
 include mk/cuda.mk
+include mk/eval.mk
 
 # What everything is built with, and from: when flags change or a file comes or goes, what depends on it is out of date.
 quote = '$(subst ','\'',$(1))'
@@ -120,6 +121,8 @@ help:
 ## make check-long      the same with full counts
 ## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS=1,
 ##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios
+## make eval-index REPO=path [COMMITS=200]
+##                      how well files are chosen: its past commits as questions, beside BM25
 ## make lint            clang-tidy over everything
 ## make install PREFIX=/usr/local DESTDIR=    and make uninstall
 ## make clean

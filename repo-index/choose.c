@@ -27,6 +27,9 @@ struct choice {
 };
 
 struct choosing {
+    const struct kg_context_request *request;
+    int (*each)(void *ctx, const struct kg_context_part *part);
+    void *ctx;
     const struct kg_catalog *catalog;
     struct kg_question question;
     struct choice *choices; /* of every file, in the catalog's order until sorted */
@@ -360,28 +363,29 @@ static uint32_t tokens_of(uint64_t bytes)
     return (uint32_t)ceil((double)bytes / KG_BYTES_PER_TOKEN);
 }
 
-static void report(const struct choosing *c, uint32_t tokens, double worth, int (*each)(void *ctx, const struct kg_choice *), void *ctx)
+static void report(const struct choosing *c, double worth)
 {
-    uint32_t left = tokens;
+    const struct kg_context_request *request = c->request;
+    uint32_t left = request->tokens;
     unsigned given = 0;
-    for (size_t i = 0; i < c->catalog->count && given < CHOICES_MAX; i++) {
+    for (size_t i = 0; i < c->catalog->count && given < request->files; i++) {
         const struct choice *choice = &c->choices[i];
-        if (choice->score <= 0 || (!choice->named && choice->score < worth))
+        if (choice->score <= 0 || (!choice->named && request->tokens && choice->score < worth))
             break;
         uint32_t cost = tokens_of(choice->file->bytes);
-        if (choice->file->bytes == 0 || cost > left)
+        if (choice->file->bytes == 0 || (request->tokens && cost > left))
             continue;
         char reason[400];
         write_reason(c, choice, reason, sizeof reason);
-        const struct kg_choice out = { .path = choice->file->path, .bytes = choice->file->bytes, .tokens = cost, .reason = reason };
+        const struct kg_context_part out = { .path = choice->file->path, .bytes = choice->file->bytes, .tokens = cost, .score = choice->score, .reason = reason };
         left -= cost;
         given++;
-        if (each(ctx, &out))
+        if (c->each(c->ctx, &out))
             return;
     }
 }
 
-static void decide(struct choosing *c, const struct kg_rank *rank, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx)
+static void decide(struct choosing *c, const struct kg_rank *rank)
 {
     apply_rank(c, rank);
     for (unsigned i = 0; i < c->question.mention_count; i++)
@@ -392,17 +396,20 @@ static void decide(struct choosing *c, const struct kg_rank *rank, uint32_t toke
         worth = fmax(worth, WORTH_BESIDE * rarest(c));
     favour_partners(c, worth);
     qsort(c->choices, c->catalog->count, sizeof *c->choices, better);
-    report(c, tokens, worth, each, ctx);
+    report(c, worth);
 }
 
-static enum kg_status choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx,
+static enum kg_status choose(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *), void *ctx,
                              struct kg_error *err)
 {
     struct choosing *c = calloc(1, sizeof *c);
     struct kg_rank rank = { 0 };
     if (!c)
         return kg_fail_nomem(err, "choosing files");
-    kg_question_parse(question, &c->question);
+    c->request = request;
+    c->each = each;
+    c->ctx = ctx;
+    kg_question_parse(request->question, &c->question);
     enum kg_status status = kg_store_begin_read(index->store, err);
     if (status == KG_OK) {
         status = kg_catalog_of(index, &c->catalog, err);
@@ -414,16 +421,36 @@ static enum kg_status choose(struct kg_index *index, const char *question, uint3
     if (status == KG_OK && !c->choices)
         status = kg_fail_nomem(err, "choosing files");
     if (c->choices && c->catalog->count)
-        decide(c, &rank, tokens, each, ctx);
+        decide(c, &rank);
     kg_rank_free(&rank);
     free(c->choices);
     free(c);
     return status;
 }
 
+enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *),
+                                void *ctx, struct kg_error *err)
+{
+    enum kg_status status = choose(index, request, each, ctx, err);
+    return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
+}
+
+struct whole_files {
+    int (*each)(void *ctx, const struct kg_choice *choice);
+    void *ctx;
+};
+
+static int give_whole(void *ctx, const struct kg_context_part *part)
+{
+    const struct whole_files *files = ctx;
+    const struct kg_choice choice = { .path = part->path, .bytes = part->bytes, .tokens = part->tokens, .reason = part->reason };
+    return files->each(files->ctx, &choice);
+}
+
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx,
                                struct kg_error *err)
 {
-    enum kg_status status = choose(index, question, tokens, each, ctx, err);
-    return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
+    const struct kg_context_request request = { .question = question, .tokens = tokens, .files = CHOICES_MAX };
+    struct whole_files files = { each, ctx };
+    return tokens ? kg_index_context(index, &request, give_whole, &files, err) : KG_OK;
 }

@@ -88,6 +88,22 @@ enum kg_status kg_index_symbols(struct kg_index *index, const char *query, uint3
  * file is not in the index; a file in another language has none. Paths are as the file system has them. */
 enum kg_status kg_index_imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
 
+struct kg_context_request {
+    const char *question;
+    uint32_t tokens; /* a budget, or 0: the best files, whatever their size and worth */
+    uint32_t files;  /* at most so many */
+};
+struct kg_context_part {
+    const char *path; /* as the file system has it */
+    uint64_t bytes;
+    uint32_t tokens;  /* estimate */
+    double score;     /* larger is better, comparable within one list */
+    const char *reason;
+};
+/* Best first. The same question over the same files and history gives the same list. Nonzero from each stops. */
+enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *),
+                                void *ctx, struct kg_error *err);
+
 /* Paths whose characters match the pattern in order, best first: for @path completion. An upper-case letter matches only
  * itself; the empty pattern matches all. Paths are as the file system has them. */
 enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);

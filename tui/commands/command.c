@@ -17,6 +17,7 @@ const struct kg_command kg_commands[] = {
     { "config", "show what is configured, and where", kg_command_config },
     { "index", "bring the repository's index up to date", kg_command_index },
     { "search", "search the repository", kg_command_search },
+    { "context", "choose files for a question", kg_command_context },
     { "symbols", "list what the repository defines", kg_command_symbols },
     { NULL, NULL, NULL },
 };

@@ -29,6 +29,7 @@ int kg_command_cache(int argc, char **argv);
 int kg_command_config(int argc, char **argv);
 int kg_command_index(int argc, char **argv);
 int kg_command_search(int argc, char **argv);
+int kg_command_context(int argc, char **argv);
 int kg_command_symbols(int argc, char **argv);
 
 /* "kedge COMMAND: text" on stderr; returns the exit status that fits. */
