@@ -22,7 +22,7 @@ flags_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-s
 flags_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 flags_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
-PACKAGES := ncursesw libgit2 sqlite3 libpcre2-8 libutf8proc md4c libxxhash libzstd libcjson inih libcurl libcrypto libzip
+PACKAGES := ncursesw libgit2 sqlite3 libpcre2-8 libutf8proc md4c libxxhash libzstd libcjson inih libcurl libcrypto libzip zlib
 HAVE_PACKAGES := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings
