@@ -19,6 +19,7 @@ const struct kg_command kg_commands[] = {
     { "search", "search the repository", kg_command_search },
     { "context", "choose files for a question", kg_command_context },
     { "symbols", "list what the repository defines", kg_command_symbols },
+    { "eval", "measure how well a model answers", kg_command_eval },
     { NULL, NULL, NULL },
 };
 

@@ -31,6 +31,7 @@ int kg_command_index(int argc, char **argv);
 int kg_command_search(int argc, char **argv);
 int kg_command_context(int argc, char **argv);
 int kg_command_symbols(int argc, char **argv);
+int kg_command_eval(int argc, char **argv);
 
 /* "kedge COMMAND: text" on stderr; returns the exit status that fits. */
 int kg_command_failed(const char *command, const struct kg_error *err);

@@ -1,0 +1,40 @@
+#include <stdlib.h>
+
+#include "engine/complete.h"
+#include "engine/state.h"
+
+static enum kg_status share_piece(struct kg_session *session, const struct kg_piece *from, struct kg_error *err)
+{
+    struct kg_piece *piece = kg_piece_add(session, from->kind, from->label, from->text, from->length);
+    if (!piece)
+        return kg_fail_nomem(err, "starting a session");
+    char *label = piece->label, *text = piece->text;
+    *piece = *from;
+    piece->label = label;
+    piece->text = text;
+    piece->stored_id = 0;
+    if (!from->block)
+        return KG_OK;
+    kg_block_keep(piece->block);
+    return kg_sequence_place(session->sequence, piece->block, piece->base, err);
+}
+
+enum kg_status kg_session_fork(const struct kg_session *session, struct kg_session **out, struct kg_error *err)
+{
+    struct kg_session *fork = calloc(1, sizeof *fork);
+    if (!fork)
+        return kg_fail_nomem(err, "starting a session");
+    fork->engine = session->engine;
+    fork->policy = session->policy;
+    fork->lock = -1;
+    fork->sees_secret = true; /* so that nothing is stored */
+    enum kg_status status = kg_sequence_create(kg_model_shape(session->engine->model)->trained_length, &fork->sequence, err);
+    for (size_t i = 0; i < session->count && session->pieces[i].kind != KG_BLOCK_TURN && status == KG_OK; i++)
+        status = share_piece(fork, &session->pieces[i], err);
+    if (status != KG_OK) {
+        kg_session_close(fork);
+        return status;
+    }
+    *out = fork;
+    return KG_OK;
+}
