@@ -36,6 +36,13 @@ static bool closes(const char *line, char mark, size_t marks)
     return n >= marks && other == mark && (*behind == '\n' || *behind == '\0');
 }
 
+/* Some models name the language in the block's first line in place of behind the fence. */
+static const char *behind_language(const char *text)
+{
+    size_t n = begins(text, "python") ? 6 : 0;
+    return n && strchr("\r\n", text[n]) ? next_line(text) : text;
+}
+
 /* The first block at or behind `from`; where the search goes on. NULL when there is none. */
 static const char *next_block(const char *from, struct kg_eval_span *out)
 {
@@ -44,7 +51,7 @@ static const char *next_block(const char *from, struct kg_eval_span *out)
         size_t marks = fence(line, &mark);
         if (!marks)
             continue;
-        out->text = next_line(line);
+        out->text = behind_language(next_line(line));
         const char *end = out->text;
         while (*end && !closes(end, mark, marks))
             end = next_line(end);
@@ -72,9 +79,12 @@ static bool defines(struct kg_eval_span span, const char *name)
 
 static bool is_indented(struct kg_eval_span span)
 {
-    for (const char *line = span.text; line < span.text + span.length; line = next_line(line))
-        if (line[strspn(line, " \t\r\f")] != '\n') /* an empty line says nothing */
-            return *line == ' ' || *line == '\t';
+    const char *end = span.text + span.length;
+    for (const char *line = span.text; line < end; line = next_line(line)) {
+        const char *first = line + strspn(line, " \t\r\f");
+        if (first < end && *first != '\n') /* an empty line says nothing */
+            return first > line;
+    }
     return false;
 }
 

@@ -25,6 +25,7 @@ struct kg_eval_result {
     bool passed;
     bool strictly;   /* passed in the stricter sense, for kinds that have one */
     char reason[96]; /* printable */
+    char line[512];  /* printable; what was filled in, "" where that is no single line */
     struct kg_counts counts;
 };
 

@@ -20,7 +20,7 @@ static const char help[] =
     "      --json            a JSON object an item, and one for all\n";
 
 /* As EvalPlus asks instruct models; its replies begin with a code fence of its own making, ours do not. */
-static const char question_begin[] = "Please provide a self-contained Python script that solves the following problem in a markdown code block:\n```\n";
+static const char question_begin[] = "Please provide a self-contained Python script that solves the following problem in a markdown code block:\n```python\n";
 static const char question_end[] = "\n```\n";
 
 struct answer {

@@ -67,6 +67,7 @@ static enum kg_status judge(const struct kg_eval_question *q, struct kg_eval_res
     kg_eval_line_of(line.text, &filled);
     out->passed = filled.length == wanted.length && memcmp(filled.text, wanted.text, wanted.length) == 0;
     out->strictly = is_same_with_indentation(line.text, item->canonical_solution);
+    kg_printable(out->line, sizeof out->line, filled.text, filled.length);
     strcpy(out->reason, out->passed ? "passed" : filled.length ? "another line" : "nothing");
     return KG_OK;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "repo-index/kind.h"
 #include "tui/commands/eval.h"
 
 #define CONTEXT_MAX 256
@@ -177,6 +178,8 @@ static void put_item(const struct run *run, const struct kg_eval_item *item, con
     if (run->kind->strict_share)
         cJSON_AddBoolToObject(line, "strictly", result->strictly);
     cJSON_AddStringToObject(line, "reason", result->reason);
+    if (result->line[0])
+        cJSON_AddStringToObject(line, "line", result->line);
     cJSON_AddNumberToObject(line, "tokens", (double)result->counts.decode_tokens);
     cJSON_AddNumberToObject(line, "seconds", seconds);
     put_json(line);
@@ -229,6 +232,20 @@ static enum kg_status judge_all(struct run *run, struct kg_error *err)
     return status;
 }
 
+static enum kg_status add_file(struct kg_session *base, const char *path, struct kg_error *err)
+{
+    char *text = NULL;
+    size_t length;
+    enum kg_status status = kg_read_file(path, KG_FILE_MAX, &text, &length, err);
+    if (status != KG_OK)
+        return status;
+    bool secret = kg_kind_by_name(path) == KG_KIND_SECRET ||
+                  kg_kind_by_content(path, text, length < KG_KIND_HEAD ? length : KG_KIND_HEAD) == KG_KIND_SECRET;
+    status = kg_session_add_file(base, path, text, length, secret, err);
+    free(text);
+    return status;
+}
+
 static enum kg_status open_base(struct run *run, const char *model_path, struct kg_error *err)
 {
     const struct arguments *a = run->a;
@@ -243,14 +260,8 @@ static enum kg_status open_base(struct run *run, const char *model_path, struct 
         status = run->kind->check_engine(run->engine, err);
     if (status == KG_OK)
         status = kg_session_open(run->engine, &(struct kg_session_options){ .policy = a->policy, .unsaved = true }, &run->base, err);
-    for (size_t i = 0; i < a->context_count && status == KG_OK; i++) {
-        char *text = NULL;
-        size_t length;
-        status = kg_read_file(a->contexts[i], KG_FILE_MAX, &text, &length, err);
-        if (status == KG_OK)
-            status = kg_session_add_file(run->base, a->contexts[i], text, length, false, err);
-        free(text);
-    }
+    for (size_t i = 0; i < a->context_count && status == KG_OK; i++)
+        status = add_file(run->base, a->contexts[i], err);
     return status;
 }
 
