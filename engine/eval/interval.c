@@ -21,7 +21,8 @@ static int by_size(const void *a, const void *b)
 
 void kg_eval_interval(size_t passed, size_t total, uint64_t seed, double *low, double *high)
 {
-    static uint32_t drawn[RESAMPLES];
+    uint32_t drawn[RESAMPLES];
+    const size_t beyond = RESAMPLES / 40; /* on each side */
     *low = *high = 0;
     for (size_t r = 0; r < RESAMPLES && total; r++) {
         drawn[r] = 0;
@@ -31,6 +32,6 @@ void kg_eval_interval(size_t passed, size_t total, uint64_t seed, double *low, d
     if (!total)
         return;
     qsort(drawn, RESAMPLES, sizeof *drawn, by_size);
-    *low = (double)drawn[RESAMPLES / 40] / (double)total;
-    *high = (double)drawn[RESAMPLES - 1 - RESAMPLES / 40] / (double)total;
+    *low = (double)drawn[beyond] / (double)total;
+    *high = (double)drawn[RESAMPLES - 1 - beyond] / (double)total;
 }

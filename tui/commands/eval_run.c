@@ -176,7 +176,7 @@ static void put_item(const struct run *run, const struct kg_eval_item *item, con
     cJSON_AddStringToObject(line, "task_id", id);
     cJSON_AddBoolToObject(line, "passed", result->passed);
     if (run->kind->strict_share)
-        cJSON_AddBoolToObject(line, "strictly", result->strictly);
+        cJSON_AddBoolToObject(line, run->kind->strict_share, result->strictly);
     cJSON_AddStringToObject(line, "reason", result->reason);
     if (result->line[0])
         cJSON_AddStringToObject(line, "line", result->line);

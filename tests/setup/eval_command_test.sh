@@ -1,0 +1,116 @@
+#!/bin/sh
+# kedge eval as a person uses it: made items, real models, the sandbox.
+set -u
+O=${O:-build}
+kedge=$PWD/$O/kedge
+place=$(mktemp -d) || exit 1
+trap 'rm -rf "$place"' EXIT
+export KEDGE_CACHE="$place/cache" KEDGE_STATE="$place/state"
+number=0
+check() {
+    number=$((number + 1))
+    name=$1
+    shift
+    if "$@" >"$place/said" 2>&1; then echo "ok $number - $name"; else
+        echo "not ok $number - $name"
+        cat "$place/said" "$place/out" "$place/err" 2>/dev/null | sed 's/^/# /'
+    fi
+}
+skip() {
+    number=$((number + 1))
+    echo "ok $number - $1 # SKIP $2"
+}
+# Runs kedge eval; its output in out and err, its exit status in status.
+evaluate() {
+    "$kedge" eval "$@" >"$place/out" 2>"$place/err" </dev/null
+    status=$?
+}
+# The lines of out as `lines`, those of other files by their names, in a condition of Python.
+holds() {
+    python3 -c "
+import json, sys
+def of(name):
+    return [json.loads(line) for line in open('$place/' + name)]
+lines = of('out')
+assert $1, lines
+"
+}
+fails_with() { # exit status, text
+    test "$status" = "$1" && grep -q -- "$2" "$place/err" && test "$(wc -l <"$place/err")" = 1 && test ! -s "$place/out"
+}
+python3 - "$place" <<'PY'
+import gzip, json, sys
+place = sys.argv[1]
+def item(i, name, body, line):
+    prompt = f'def {name}(a: int, b: int) -> int:\n    """ The {name} of a and b.\n    """\n'
+    test = f"def check(candidate):\n    assert candidate(7, 2) == {line}\n"
+    return {"task_id": f"made/{i}\u001b[2J", "prompt": prompt, "entry_point": name, "canonical_solution": body, "test": test}
+items = [item(0, "sum", "    return a + b\n", "9"), item(1, "product", "    return a * b\n", "14"), item(2, "difference", "    return a - b\n", "5")]
+with gzip.open(place + "/functions.jsonl.gz", "wt") as file:
+    file.writelines(json.dumps(i) + "\n" for i in items)
+with open(place + "/lines.jsonl", "w") as file:
+    for i, (head, line, rest) in enumerate([("total = 0\nfor n in [1, 2, 3]:\n", "    total += n\n", "print(total)\n"),
+                                            ("def add(a, b):\n", "    return a + b\n", "\nprint(add(1, 2))\n"),
+                                            ("a = 1\n", "xyzzy_plugh(a, -17.5)\n", "b = 2\n")]):
+        file.write(json.dumps({"task_id": f"line/{i}", "prompt": head, "suffix": rest, "canonical_solution": line, "test": ""}) + "\n")
+PY
+head -c 200 "$place/functions.jsonl.gz" >"$place/cut.jsonl.gz"
+echo 'KEDGE_NUMBER = 4711' >"$place/front.py"
+echo 'TOKEN=abc' >"$place/.env"
+
+evaluate --help
+check "--help is exit status 0 and tells of both" sh -c "test $status = 0 && grep -q 'eval humaneval ' '$place/out' && grep -q 'eval infill ' '$place/out'"
+for wrong in "" "fly" "infill" "humaneval a b" "humaneval --limit 0 a" "humaneval --limit x a" "infill --policy fly a" "humaneval --bare a" \
+    "infill --bare --context a b" "infill --colour a"; do
+    # shellcheck disable=SC2086 # words
+    evaluate $wrong
+    check "wrong usage is exit status 2: eval $wrong" sh -c "test $status = 2 && test \$(wc -l <'$place/err') = 1"
+done
+evaluate humaneval "$place/nothing"
+check "a file that is not there" fails_with 1 "cannot open"
+evaluate infill "$place/cut.jsonl.gz"
+check "a damaged file" fails_with 1 "fetch it again"
+evaluate infill "$place/functions.jsonl.gz"
+check "items of another kind" fails_with 1 "line 1 has no text named suffix"
+
+if ! "$kedge" model path smol >/dev/null 2>&1; then
+    skip "functions" "the model smol is not here: kedge model get smol"
+elif evaluate humaneval -m smol --max-tokens 1 --limit 1 "$place/functions.jsonl.gz" && [ $status != 0 ] && grep -q sandbox "$place/err"; then
+    skip "functions" "$(cat "$place/err")"
+else
+    evaluate humaneval -m smol --max-tokens 96 --json --context "$place/front.py" "$place/functions.jsonl.gz"
+    cp "$place/out" "$place/first"
+    check "every item and one for all" sh -c "test $status = 0 && test ! -s '$place/err' && test \$(wc -l <'$place/out') = 4"
+    check "an item says what became of it" holds "all(set(l) == {'task_id', 'passed', 'reason', 'tokens', 'seconds'} and l['passed'] == (l['reason'] == 'passed') and 0 < l['tokens'] <= 96 for l in lines[:3])"
+    check "and its name cannot write to a terminal" holds "lines[0]['task_id'] == 'made/0' + chr(92) + 'x1b[2J'"
+    check "all together" holds "(lambda s, p: s['total'] == 3 and s['passed'] == p and abs(s['pass_at_1'] - p / 3) < 1e-9 and s['low'] <= s['pass_at_1'] <= s['high'] and s['policy'] == 'alone')(lines[3], sum(l['passed'] for l in lines[:3]))"
+    check "what stands in front is read once" holds "lines[3]['reused_tokens'] == 3 * lines[3]['context_tokens'] and lines[3]['context_tokens'] > 80"
+    evaluate humaneval -m smol --max-tokens 96 --json --context "$place/front.py" --limit 1 "$place/functions.jsonl.gz"
+    check "asked alone, an item is answered as among others" holds "(lambda a, b: a['reason'] == b['reason'] and a['tokens'] == b['tokens'])(lines[0], of('first')[0])"
+    "$kedge" cache ls >"$place/out"
+    check "nothing but what stands in front is kept" sh -c "grep -q 'front.py' '$place/out' && ! grep -qE ' (turn|answer) ' '$place/out'"
+    evaluate humaneval -m smol --max-tokens 8 --limit 1 --context "$place/.env" "$place/functions.jsonl.gz"
+    check "and nothing that looks secret" sh -c "test $status = 0 && ! '$kedge' cache ls | grep -q '[.]env'"
+    check "without --json a table" sh -c "grep -qE '^pass_at_1 .* of 1, 95 % interval' '$place/out' && grep -q '^failed' '$place/out'"
+    # no user namespaces inside of one that forbids them
+    bwrap --bind / / --dev /dev --proc /proc --unshare-user --disable-userns "$kedge" eval humaneval -m smol "$place/functions.jsonl.gz" \
+        >"$place/out" 2>"$place/err" </dev/null
+    status=$?
+    check "where there is no sandbox, nothing is asked and nothing run" fails_with 1 "run in a sandbox only"
+    evaluate infill -m smol "$place/lines.jsonl"
+    check "a model without fill-in-the-middle is refused" fails_with 1 "no tokens for fill-in-the-middle"
+fi
+
+if ! "$kedge" model path q05 >/dev/null 2>&1; then
+    skip "lines" "the model q05 is not here: kedge model get q05"
+else
+    evaluate infill -m q05 --json --context "$place/front.py" "$place/lines.jsonl"
+    check "every line and one for all" sh -c "test $status = 0 && test ! -s '$place/err' && test \$(wc -l <'$place/out') = 4"
+    check "a line says what was filled in" holds "all(set(l) - {'line'} == {'task_id', 'passed', 'with_indentation', 'reason', 'tokens', 'seconds'} and l['tokens'] <= 64 for l in lines[:3])"
+    check "what nobody can guess does not match" holds "not lines[2]['passed'] and lines[2]['reason'] == 'another line'"
+    check "what stands in front is read once here, too" holds "lines[3]['reused_tokens'] == 3 * lines[3]['context_tokens'] and lines[3]['total'] == 3"
+    evaluate infill -m q05 --json --bare "$place/lines.jsonl"
+    check "a line that everybody can guess does" holds "lines[1]['passed'] and lines[1]['line'] == 'return a + b' and lines[3]['passed'] >= 1"
+    check "--bare leaves everything out" holds "lines[3]['reused_tokens'] == 0"
+fi
+echo "1..$number"

@@ -1,0 +1,379 @@
+/* Completions and sessions behind others, against a dense reading of the same ids from the beginning. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/complete.h"
+#include "engine/tokenizer/chat.h"
+#include "tests/unit/model_run.h"
+#include "tests/unit/tiny_model.h"
+
+enum { FIM_PREFIX = 1, FIM_SUFFIX = 2, FIM_MIDDLE = 3, POSITIONS = 1024, GENERATED = 24 };
+
+static const char file_text[] = "the file\nsays that\n", prefix[] = "def the(", suffix[] = "):\n  other";
+
+struct world {
+    char path[64], cache[64];
+    struct kg_engine *engine;
+    struct kg_gguf *file;
+    struct kg_tokenizer *tokenizer;
+    struct kg_chat *chat;
+};
+
+/* A factor of the embeddings with which the model goes on and on. */
+static const float going_on = 5;
+
+static void write_model(char path[64], bool can_fill, float gain)
+{
+    struct gguf_writer w;
+    const struct tiny_model model = { .left_out = "llama.context_length", .embedding_gain = gain };
+    tiny_model_keys(&w, &model);
+    gguf_u32(&w, "llama.context_length", POSITIONS);
+    if (can_fill) {
+        gguf_u32(&w, "tokenizer.ggml.fim_pre_token_id", FIM_PREFIX);
+        gguf_u32(&w, "tokenizer.ggml.fim_suf_token_id", FIM_SUFFIX);
+        gguf_u32(&w, "tokenizer.ggml.fim_mid_token_id", FIM_MIDDLE);
+    }
+    tiny_model_tensors(&w, &model);
+    gguf_end(&w);
+    gguf_to_file(w.bytes, w.length, path);
+    gguf_free(&w);
+}
+
+static int open_world_of(void **state, float gain)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct kg_error err;
+    write_model(w->path, true, gain);
+    strcpy(w->cache, "/tmp/kedge-complete-XXXXXX");
+    if (!mkdtemp(w->cache))
+        return 1;
+    struct kg_engine_options options = { .model_path = w->path, .threads = 2, .cache_dir = w->cache, .state_dir = w->cache };
+    *state = w;
+    return kg_engine_open(&options, &w->engine, &err) != KG_OK || kg_gguf_open(w->path, &w->file, &err) != KG_OK ||
+           kg_tokenizer_create(w->file, &w->tokenizer, &err) != KG_OK || kg_chat_create(w->file, w->tokenizer, &w->chat, &err) != KG_OK;
+}
+
+static int open_world(void **state)
+{
+    return open_world_of(state, going_on);
+}
+
+static int close_world(void **state)
+{
+    struct world *w = *state;
+    char command[128];
+    kg_engine_close(w->engine);
+    kg_chat_free(w->chat);
+    kg_tokenizer_free(w->tokenizer);
+    kg_gguf_close(w->file);
+    unlink(w->path);
+    snprintf(command, sizeof command, "rm -r %s", w->cache);
+    int result = system(command);
+    free(w);
+    return result;
+}
+
+static struct kg_session *open_session(struct world *w, enum kg_policy policy, bool with_file)
+{
+    struct kg_session *session = NULL;
+    struct kg_error err;
+    if (kg_session_open(w->engine, &(struct kg_session_options){ .policy = policy, .unsaved = true }, &session, &err) != KG_OK ||
+        (with_file && kg_session_add_file(session, "a.py", file_text, sizeof file_text - 1, false, &err) != KG_OK))
+        fail_msg("%s", err.text);
+    return session;
+}
+
+struct text {
+    char bytes[4096];
+    size_t length, enough; /* 0 = never */
+    unsigned calls;
+};
+
+static int keep(void *ctx, const char *text, size_t length)
+{
+    struct text *t = ctx;
+    assert_true(t->length + length < sizeof t->bytes);
+    memcpy(t->bytes + t->length, text, length);
+    t->length += length;
+    t->bytes[t->length] = '\0';
+    t->calls++;
+    return t->enough && t->length >= t->enough;
+}
+
+static struct kg_completion filling(struct text *text)
+{
+    return (struct kg_completion){ .prefix = prefix, .prefix_length = sizeof prefix - 1, .suffix = suffix, .suffix_length = sizeof suffix - 1,
+                                   .max_tokens = GENERATED, .text_out = keep, .ctx = text };
+}
+
+static enum kg_end complete(const struct kg_session *session, const struct kg_completion *completion, struct kg_counts *counts)
+{
+    enum kg_end end = KG_END_STOPPED;
+    struct kg_error err;
+    struct text *text = completion->ctx;
+    text->length = text->calls = 0;
+    text->bytes[0] = '\0';
+    if (kg_session_complete(session, completion, &end, counts, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    return end;
+}
+
+static void put_text(struct world *w, struct kg_ids *ids, const char *text)
+{
+    assert_int_equal(kg_tokenize(w->tokenizer, text, strlen(text), false, ids, NULL), KG_OK);
+}
+
+static void put_filling(struct world *w, struct kg_ids *ids)
+{
+    kg_ids_push(ids, FIM_PREFIX, NULL);
+    put_text(w, ids, prefix);
+    kg_ids_push(ids, FIM_SUFFIX, NULL);
+    put_text(w, ids, suffix);
+    kg_ids_push(ids, FIM_MIDDLE, NULL);
+}
+
+/* The likeliest tokens behind the ids, each found by reading everything anew, until one that is no text. */
+static enum kg_end continue_densely(struct world *w, struct kg_ids *ids, struct text *text)
+{
+    struct model_run run;
+    struct kg_utf8_stream stream = { .count = 0 };
+    char out[64];
+    float logits[TINY_VOCABULARY];
+    model_run_open(&run, w->path, kg_backend_find("cpu"), NULL, POSITIONS);
+    enum kg_end end = KG_END_LENGTH;
+    text->length = 0;
+    for (unsigned n = 0; n < GENERATED; n++) {
+        int32_t best = 0;
+        model_run_rewind(&run);
+        model_run_read(&run, ids->ids, (uint32_t)ids->count, 64, logits, 1);
+        for (int32_t id = 1; id < TINY_VOCABULARY; id++)
+            best = logits[id] > logits[best] ? id : best;
+        if (best >= 256 + 2 || (best >= FIM_PREFIX && best <= FIM_MIDDLE)) {
+            end = KG_END_MODEL;
+            break;
+        }
+        size_t length;
+        const char *bytes = kg_token_bytes(w->tokenizer, best, false, &length);
+        kg_ids_push(ids, best, NULL);
+        keep(text, out, kg_utf8_push(&stream, bytes, length, false, out));
+    }
+    keep(text, out, kg_utf8_push(&stream, "", 0, true, out));
+    model_run_close(&run);
+    kg_ids_free(ids);
+    return end;
+}
+
+static void expect_same(const struct text *got, const struct text *expected)
+{
+    assert_int_equal(got->length, expected->length);
+    assert_memory_equal(got->bytes, expected->bytes, expected->length);
+}
+
+static void expect_dense(struct world *w, const struct kg_session *session, const struct kg_completion *completion, struct kg_ids *ids, unsigned ends[KG_END_FULL + 1])
+{
+    struct text expected = { .length = 0 };
+    enum kg_end end = continue_densely(w, ids, &expected);
+    assert_int_equal(complete(session, completion, NULL), end);
+    expect_same(completion->ctx, &expected);
+    ends[end]++;
+}
+
+static void test_bare(void **state)
+{
+    unsigned ends[KG_END_FULL + 1] = { 0 };
+    (void)state;
+    for (float gain = 1; gain < 9; gain++) {
+        void *world;
+        assert_int_equal(open_world_of(&world, gain), 0);
+        struct kg_session *session = open_session(world, KG_POLICY_ALONE, true);
+        struct text text;
+        struct kg_ids ids = { 0 };
+        struct kg_completion completion = filling(&text);
+        completion.bare = true;
+        put_filling(world, &ids);
+        expect_dense(world, session, &completion, &ids, ends);
+        completion.suffix = NULL; /* plainly on from the prefix */
+        put_text(world, &ids, prefix);
+        expect_dense(world, session, &completion, &ids, ends);
+        kg_session_close(session);
+        assert_int_equal(close_world(&world), 0);
+    }
+    assert_true(ends[KG_END_MODEL] && ends[KG_END_LENGTH]);
+}
+
+/* Read as a chain, a session is one text, which the completion goes on with. */
+static void test_behind_files(void **state)
+{
+    struct world *w = *state;
+    struct kg_session *session = open_session(w, KG_POLICY_FULL, true);
+    struct text text = { .length = 0 }, expected = { .length = 0 };
+    struct kg_ids ids = { 0 };
+    struct kg_counts counts;
+    struct kg_completion completion = filling(&text);
+    completion.path = "b.py";
+    assert_int_equal(complete(session, &completion, &counts), KG_END_LENGTH);
+    kg_chat_preamble(w->chat, &ids, NULL);
+    kg_chat_heading(w->chat, KG_ROLE_SYSTEM, "a.py", &ids, NULL);
+    put_text(w, &ids, file_text);
+    size_t in_front = ids.count;
+    kg_chat_heading(w->chat, KG_ROLE_SYSTEM, "b.py", &ids, NULL);
+    put_filling(w, &ids);
+    assert_int_equal(counts.reused_tokens, in_front);
+    assert_int_equal(counts.computed_tokens, ids.count - in_front);
+    assert_int_equal(counts.decode_tokens, GENERATED);
+    continue_densely(w, &ids, &expected);
+    expect_same(&text, &expected);
+    kg_session_close(session);
+}
+
+/* It sees nothing of a conversation, changes nothing in it, and leaves nothing in the cache. */
+static void test_leaves_no_trace(void **state)
+{
+    struct world *w = *state;
+    struct kg_session *session = open_session(w, KG_POLICY_ALONE, true);
+    struct text before = { .length = 0 }, after = { .length = 0 };
+    struct kg_completion completion = filling(&before);
+    struct kg_question question = { .text = "the", .length = 3, .max_tokens = 4, .sampling = kg_sampling_greedy() };
+    struct kg_counts counts;
+    enum kg_end end;
+    complete(session, &completion, NULL);
+    assert_int_equal(kg_session_parts(session), 1);
+    assert_int_equal(kg_session_ask(session, &question, &end, NULL), KG_OK);
+    kg_session_counts(session, &counts);
+    completion.ctx = &after;
+    complete(session, &completion, NULL);
+    expect_same(&after, &before);
+    assert_int_equal(kg_session_parts(session), 3);
+    uint32_t tokens = counts.context_tokens;
+    kg_session_counts(session, &counts);
+    assert_int_equal(counts.context_tokens, tokens);
+    kg_session_close(session);
+}
+
+static int count_block(void *ctx, const struct kg_cached_block *block)
+{
+    unsigned *turns = ctx;
+    *turns += strcmp(block->kind, "turn") == 0 || strcmp(block->kind, "answer") == 0;
+    return 0;
+}
+
+/* Asked behind another session, a question gets the answer that it would get there, and neither sees the other. */
+static void test_forks(void **state)
+{
+    struct world *w = *state;
+    struct text first = { .length = 0 };
+    struct kg_session *base = open_session(w, KG_POLICY_ALONE, true), *forks[3], *own;
+    struct kg_counts counts;
+    unsigned turns = 0;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(kg_session_fork(base, &forks[i], NULL), KG_OK);
+    kg_session_counts(base, &counts);
+    uint32_t in_front = counts.context_tokens;
+    kg_session_close(base); /* before those that share its blocks */
+    for (unsigned i = 0; i < 3; i++) {
+        struct text text = { .length = 0 };
+        struct kg_question question = { .text = i == 1 ? "other" : "the", .length = i == 1 ? 5 : 3, .max_tokens = 12, .sampling = kg_sampling_greedy() };
+        enum kg_end end;
+        assert_int_equal(kg_session_ask(forks[i], &question, &end, NULL), KG_OK);
+        struct kg_part answer = kg_session_part(forks[i], 2);
+        assert_int_equal(kg_session_parts(forks[i]), 3);
+        keep(&text, answer.text, answer.length);
+        if (i == 0)
+            first = text;
+        if (i == 2)
+            expect_same(&text, &first);
+        kg_session_counts(forks[i], &counts);
+        assert_int_equal(counts.reused_tokens, in_front);
+        assert_true(counts.computed_tokens < 60);
+    }
+    assert_true(first.length > 0);
+    for (unsigned i = 0; i < 3; i++)
+        kg_session_close(forks[i]);
+    kg_cache_list(w->cache, count_block, &turns, NULL);
+    assert_int_equal(turns, 0);
+    own = open_session(w, KG_POLICY_ALONE, true);
+    struct kg_question question = { .text = "the", .length = 3, .max_tokens = 12, .sampling = kg_sampling_greedy() };
+    enum kg_end end;
+    assert_int_equal(kg_session_ask(own, &question, &end, NULL), KG_OK);
+    struct kg_part answer = kg_session_part(own, 2);
+    assert_int_equal(answer.length, first.length);
+    assert_memory_equal(answer.text, first.bytes, first.length);
+    kg_session_close(own);
+}
+
+static void test_ends(void **state)
+{
+    struct world *w = *state;
+    struct kg_session *session = open_session(w, KG_POLICY_ALONE, false);
+    struct text text = { .enough = 3 };
+    struct kg_completion completion = filling(&text);
+    struct kg_counts counts;
+    struct kg_error err;
+    enum kg_end end;
+    assert_int_equal(complete(session, &completion, &counts), KG_END_MODEL);
+    assert_true(text.length >= 3 && text.length < 8);
+    assert_true(counts.decode_tokens < GENERATED);
+    text.enough = 0;
+    completion.max_tokens = 1;
+    assert_int_equal(complete(session, &completion, &counts), KG_END_LENGTH);
+    assert_int_equal(counts.decode_tokens, 1);
+    completion.max_tokens = 0;
+    assert_int_equal(complete(session, &completion, &counts), KG_END_FULL);
+    assert_int_equal(counts.context_tokens, POSITIONS);
+    kg_engine_stop(w->engine);
+    assert_int_equal(complete(session, &completion, NULL), KG_END_STOPPED);
+    assert_int_equal(text.length, 0);
+    kg_engine_go(w->engine);
+    char *much = malloc(POSITIONS);
+    memset(much, 'x', POSITIONS);
+    completion.prefix = much;
+    completion.prefix_length = POSITIONS;
+    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_FULL);
+    completion = (struct kg_completion){ .prefix = "", .bare = true };
+    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_USAGE);
+    free(much);
+    kg_session_close(session);
+}
+
+static void test_model_that_cannot_fill(void **state)
+{
+    char path[64];
+    struct kg_engine *engine = NULL;
+    struct kg_session *session = NULL;
+    struct kg_error err;
+    struct text text = { .length = 0 };
+    struct kg_completion completion = filling(&text);
+    enum kg_end end;
+    (void)state;
+    write_model(path, false, going_on);
+    assert_int_equal(kg_engine_open(&(struct kg_engine_options){ .model_path = path, .cache_off = true }, &engine, &err), KG_OK);
+    assert_int_equal(kg_session_open(engine, &(struct kg_session_options){ .unsaved = true }, &session, &err), KG_OK);
+    assert_int_equal(kg_engine_can_fill(engine, &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_UNSUPPORTED);
+    completion.suffix = NULL;
+    complete(session, &completion, NULL);
+    kg_session_close(session);
+    kg_engine_close(engine);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bare),
+        cmocka_unit_test_setup_teardown(test_behind_files, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_leaves_no_trace, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_forks, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_ends, open_world, close_world),
+        cmocka_unit_test(test_model_that_cannot_fill),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
