@@ -207,7 +207,7 @@ static enum kg_status read_apart(struct kg_cbr_reader *reader, struct apart *apa
     return status;
 }
 
-/* The first `count` pieces, each read apart. */
+/* Pieces from .. upto-1, each read apart. */
 static enum kg_status put_together(struct kg_cbr_reader *reader, struct apart *apart, size_t from, size_t upto, const struct kg_reading *look,
                                    struct kg_sequence *sequence, struct kg_error *err)
 {
@@ -230,14 +230,35 @@ static enum kg_status read_chain(struct kg_cbr_reader *reader, struct kg_error *
     return status;
 }
 
+/* The own head behind the other files, without its heading in between: as a conversation reads a file that includes them. */
+static enum kg_status read_head(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_block **out, struct kg_error *err)
+{
+    const size_t last = reader->text->piece_count - 1;
+    const struct kg_cbr_piece *head = &reader->text->pieces[last];
+    struct kg_sequence *sequence = NULL;
+    struct kg_reading look;
+    enum kg_status status = begin(reader, &sequence, err);
+    if (status == KG_OK)
+        status = put_together(reader, &reader->alone, 0, last - 1, NULL, sequence, err);
+    kg_cbr_reader_look(reader, rule->look, rule->window, rule->k, &look);
+    if (status == KG_OK)
+        status = kg_cbr_reader_append(reader, sequence, head->kind, head->ids, head->count, &look, NULL, 0, NULL, err);
+    if (status == KG_OK)
+        *out = kg_block_keep(kg_sequence_block(sequence, kg_sequence_count(sequence) - 1));
+    kg_sequence_free(sequence);
+    return status;
+}
+
 static enum kg_status read_linked(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_error *err)
 {
-    size_t last = reader->text->piece_count - 1;
-    const struct kg_cbr_piece *head = &reader->text->pieces[last];
-    struct kg_reading look;
-    enum kg_status status = put_together(reader, &reader->alone, 0, last, NULL, reader->context, err);
-    kg_cbr_reader_look(reader, rule->look, rule->window, rule->k, &look);
-    return status == KG_OK ? kg_cbr_reader_append(reader, reader->context, head->kind, head->ids, head->count, &look, NULL, 0, NULL, err) : status;
+    struct kg_block *head = NULL;
+    enum kg_status status = put_together(reader, &reader->alone, 0, reader->text->piece_count - 1, NULL, reader->context, err);
+    if (status == KG_OK)
+        status = read_head(reader, rule, &head, err);
+    if (status == KG_OK)
+        status = kg_sequence_append(reader->context, head, err);
+    kg_block_release(head);
+    return status;
 }
 
 static enum kg_status read_anchored(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_error *err)

@@ -91,21 +91,30 @@ static size_t trimmed(const char *line, size_t length)
     return length;
 }
 
+static bool is_statement(const char *word, size_t length)
+{
+    static const char *const statements[] = { "if", "else", "for", "while", "switch", "return", "throw", "delete", "sizeof", "catch", "defined" };
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
+        if (length == strlen(statements[i]) && memcmp(word, statements[i], length) == 0)
+            return true;
+    return false;
+}
+
 /* type name(arguments), then ; or { or the line's end with { on the next one. */
 static bool is_c_prototype(const char *line, size_t length, const char *next, struct prototype *out)
 {
-    static const char *const statements[] = { "if", "for", "while", "switch", "return", "sizeof", "catch", "defined" };
     const char *bracket = memchr(line, '(', length);
     if (!length || !is_word(*line) || (*line >= '0' && *line <= '9') || !bracket)
         return false;
-    size_t open = (size_t)(bracket - line), name = open;
+    size_t open = (size_t)(bracket - line), name = open, first = 0;
+    while (is_word(line[first]))
+        first++;
     while (name > 0 && (is_word(line[name - 1]) || line[name - 1] == ':' || line[name - 1] == '~'))
         name--;
     if (name == open || name == 0 || (line[name - 1] != ' ' && line[name - 1] != '*' && line[name - 1] != '&'))
         return false;
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
-        if (open - name == strlen(statements[i]) && memcmp(line + name, statements[i], open - name) == 0)
-            return false;
+    if (is_statement(line, first) || is_statement(line + name, open - name))
+        return false;
     for (size_t i = 0; i < open; i++)
         if (strchr("=\"'/#;{}[]", line[i]))
             return false;

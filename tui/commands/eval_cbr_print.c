@@ -90,7 +90,7 @@ void kg_cbr_print_object(const struct kg_cbr_line *line)
 
 void kg_cbr_print_head(void)
 {
-    printf("%-28s %-7s %-7s %4s %4s %4s  %6s %6s %6s %6s  %-18s  %-18s  %-14s  %-12s  %7s %6s\n", "text", "read", "look", "w", "k", "bits", "nll",
+    printf("%-28s %-7s %-7s %4s %4s %4s  %6s %6s %6s %6s  %-18s  %-18s  %-14s  %-16s  %7s %6s\n", "text", "read", "look", "w", "k", "bits", "nll",
            "full", "window", "own", "cbr", "cross-cbr", "constants", "prototypes", "keys", "bytes");
 }
 
