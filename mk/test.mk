@@ -11,8 +11,9 @@ $(O)/tests/%_test: $(O)/tests/%_test.o $(call objects,$(test_support)) $(LIBRARI
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $(filter %.o %.a,$^) $(TEST_LIBS) $(LIBS)
 
-# Its engine and index follow a script: its own definitions count, not those of the libraries.
-$(O)/tests/screens/interface_test: ldflags += -Wl,-z,muldefs
+# Their engine and index follow a script: their own definitions count, not those of the libraries.
+scripted := interface browse
+$(scripted:%=$(O)/tests/screens/%_test): ldflags += -Wl,-z,muldefs
 
 .PHONY: test-programs check check-long check-only
 .SECONDARY:

@@ -1,5 +1,5 @@
 /* An engine and an index that follow a script, in place of the real ones: a program that defines these functions itself
- * is linked without those. Included by exactly one test program.
+ * is linked without those. Included by scripted_interface.h only.
  *
  * The conversation's state directory is where the test and the script meet: the script waits for files there.
  *   model "slow"        loading stands at 45 % until the file "loaded" is there

@@ -41,7 +41,7 @@ static const char *rendered_bytes(const char *text, size_t length, int columns, 
     assert_true(kg_rich_whole(rich));
     assert_true(kg_rich_layout(rich, columns, 100));
     for (size_t i = 0; i < kg_rich_rows(rich); i++)
-        kg_rich_draw(rich, i, screen, (int)i, 0, columns);
+        kg_rich_draw(rich, i, NULL, KG_NOWHERE, screen, (int)i, 0, columns);
     const char *out = rows_of(screen, styles);
     kg_rich_free(rich);
     kg_screen_free(screen);
@@ -112,7 +112,7 @@ static void any_bytes_are_rendered(void **state)
             struct kg_screen *screen = kg_screen_create(3, width);
             assert_true(kg_rich_layout(rich, width, 40));
             for (size_t i = 0; i < kg_rich_rows(rich); i++)
-                kg_rich_draw(rich, i, screen, (int)i % 3, 0, width);
+                kg_rich_draw(rich, i, NULL, KG_NOWHERE, screen, (int)i % 3, 0, width);
             kg_screen_free(screen);
         }
         kg_rich_free(rich);

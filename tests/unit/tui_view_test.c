@@ -38,7 +38,7 @@ static int set_scene(void **state)
     s->editor = kg_editor_create();
     s->completion = kg_completion_create(commands);
     s->screen = kg_screen_create(10, 40);
-    s->view = (struct kg_view){ .transcript = kg_transcript_create(), .editor = s->editor, .completion = s->completion, .status = &s->status, .placeholder = "ask" };
+    s->view = (struct kg_view){ .transcript = kg_transcript_create(), .editor = s->editor, .completion = s->completion, .status = &s->status, .placeholder = "ask", .prompt = "› " };
     *state = s;
     return 0;
 }

@@ -20,7 +20,7 @@ enum kg_wanted {
 
 struct kg_input_command {
     const char *name;     /* "/add" */
-    const char *argument; /* "PATH", or "" */
+    const char *argument; /* "PATH", "[code]" for one that may be left out, or "" */
     const char *help;     /* one line */
     enum kg_wanted completes; /* its argument */
 };

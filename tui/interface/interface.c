@@ -214,10 +214,11 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
     ui->screen = kg_screen_create(1, 1);
     ui->keys = kg_keys_create(kg_interface_key, ui);
     ui->editor = kg_editor_create();
+    ui->line = kg_editor_create();
     ui->completion = kg_completion_create(kg_interface_commands);
     ui->transcript = kg_transcript_create();
     ui->events = kg_channel_create();
-    if (!ui->screen || !ui->keys || !ui->editor || !ui->completion || !ui->transcript || !ui->events)
+    if (!ui->screen || !ui->keys || !ui->editor || !ui->line || !ui->completion || !ui->transcript || !ui->events)
         return kg_fail_nomem(err, "opening the interface");
     kg_terminal_teach(ui->terminal, ui->keys);
     kg_terminal_measure(ui->terminal, &rows, &columns);
@@ -227,7 +228,8 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
                                  .editor = ui->editor,
                                  .completion = ui->completion,
                                  .status = &ui->status,
-                                 .placeholder = ui->placeholder };
+                                 .placeholder = ui->placeholder,
+                                 .prompt = KG_PROMPT };
     snprintf(ui->placeholder, sizeof ui->placeholder, "ask a question");
     ui->status.doing = KG_DOING_LOADING;
     ui->doing_since = kg_interface_seconds();
@@ -265,6 +267,7 @@ static void close_all(struct kg_interface *ui)
     kg_completion_free(ui->completion);
     kg_history_close(ui->history);
     kg_editor_free(ui->editor);
+    kg_editor_free(ui->line);
     kg_keys_free(ui->keys);
     kg_screen_free(ui->screen);
     free(ui->files);

@@ -11,6 +11,8 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
+    { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
+    { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
     { "/sessions", "", "conversations about this repository", KG_WANTED_NOTHING },
     { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
@@ -25,6 +27,7 @@ static const char keys_help[] = "\n"
                                 "PgUp, PgDn      scroll                   Ctrl-Up, Ctrl-Down  by a row\n"
                                 "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
                                 "Up, Down        what you sent before     Tab                 complete\n"
+                                "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
                                 "Ctrl-Z          suspend                  Ctrl-L              redraw\n"
                                 "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D    edit as in Emacs\n"
                                 "@path in a question reads that file.";
@@ -40,7 +43,7 @@ static void help(struct kg_interface *ui)
     char text[4096];
     size_t n = 0;
     for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%-10s %-5s %s\n", c->name, c->argument, c->help);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-6s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
 }
@@ -112,7 +115,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
                   { "/resume", KG_TASK_RESUME },
                   { "/save", KG_TASK_SAVE } };
     char text[256];
-    if (*command->argument && !*argument) {
+    if (*command->argument && *command->argument != '[' && !*argument) {
         snprintf(text, sizeof text, "%s needs a %s: %s", command->name, command->argument, command->help);
         say(ui, KG_ENTRY_ERROR, text);
         return;
@@ -124,6 +127,10 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         help(ui);
     else if (strcmp(command->name, "/files") == 0)
         list_files(ui);
+    else if (strcmp(command->name, "/copy") == 0)
+        kg_interface_copy_last(ui, strcmp(argument, "code") == 0);
+    else if (strcmp(command->name, "/transcript") == 0)
+        kg_interface_page(ui);
     else if (strcmp(command->name, "/sessions") == 0)
         kg_lookup_list_sessions(ui->lookup);
     else if (strcmp(command->name, "/quit") == 0)

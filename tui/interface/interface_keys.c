@@ -6,8 +6,7 @@
 
 #define HINT_S 2.0
 
-/* In place of what goes on, for a moment; text is static. */
-static void hint(struct kg_interface *ui, const char *text)
+void kg_interface_hint(struct kg_interface *ui, const char *text)
 {
     ui->status.hint = text;
     ui->hint_until = kg_interface_seconds() + HINT_S;
@@ -46,7 +45,7 @@ void kg_interface_complete(struct kg_interface *ui)
 static void stop(struct kg_interface *ui)
 {
     kg_worker_stop(ui->worker, ui->running);
-    hint(ui, "stopping");
+    kg_interface_hint(ui, "stopping");
 }
 
 static void send_input(struct kg_interface *ui)
@@ -104,7 +103,7 @@ static void interrupt(struct kg_interface *ui)
     if (length > 0)
         kg_editor_set(ui->editor, "", 0);
     ui->first_hint = true;
-    hint(ui, "Ctrl-C again quits");
+    kg_interface_hint(ui, "Ctrl-C again quits");
 }
 
 static void end_of_file(struct kg_interface *ui)
@@ -155,6 +154,12 @@ static void control(struct kg_interface *ui, int letter)
         break;
     case 'p':
         up_or_down(ui, -1);
+        break;
+    case 's':
+        kg_interface_enter(ui, KG_MODE_SEARCH);
+        break;
+    case 't':
+        kg_interface_enter(ui, KG_MODE_BROWSE);
         break;
     case 'u':
         kg_editor_erase(ui->editor, KG_MOVE_LINE_START, true);
@@ -210,7 +215,9 @@ static void arrow(struct kg_interface *ui, const struct kg_key *key)
     bool words = key->modifiers & (KG_CONTROL | KG_ALT);
     switch (key->code) {
     case KG_KEY_UP:
-        if (key->modifiers & KG_CONTROL)
+        if (key->modifiers & KG_ALT)
+            kg_interface_enter(ui, KG_MODE_BROWSE);
+        else if (key->modifiers & KG_CONTROL)
             kg_transcript_scroll(ui->transcript, -1);
         else
             up_or_down(ui, -1);
@@ -267,6 +274,8 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
     ui->dirty = ui->typed = true;
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
+    if (ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key))
+        return;
     switch (key->code) {
     case KG_KEY_TEXT:
         if (key->modifiers & KG_ALT)

@@ -11,6 +11,15 @@
 
 #define KG_PENDING_MOST 100
 
+#define KG_PROMPT "› "
+
+/* Who gets the keys. */
+enum kg_mode {
+    KG_MODE_INPUT,
+    KG_MODE_BROWSE, /* the transcript */
+    KG_MODE_SEARCH, /* the line in which a pattern is written */
+};
+
 /* Sent, and waiting for the worker. */
 struct kg_pending {
     enum kg_task_kind kind;
@@ -23,7 +32,9 @@ struct kg_interface {
     struct kg_terminal *terminal;
     struct kg_screen *screen;
     struct kg_keys *keys;
-    struct kg_editor *editor;
+    struct kg_editor *editor, *line; /* line: of a search */
+    enum kg_mode mode, mode_before;  /* before: of a search */
+    struct kg_transcript_place search_from;
     struct kg_history *history;
     struct kg_completion *completion;
     struct kg_transcript *transcript;
@@ -45,6 +56,7 @@ struct kg_interface {
 
     double doing_since, answer_since, hint_until;
     unsigned pieces;   /* of the answer that streams */
+    char hint[160];    /* what status.hint points to when it is not static */
     bool dirty, quit;
     bool typed;        /* dirty by a key */
     bool first_hint;   /* Ctrl-C was pressed a moment ago: the next one quits */
@@ -62,6 +74,18 @@ void kg_interface_next(struct kg_interface *ui);
 /* Keys (interface_keys.c). */
 void kg_interface_key(void *ui, const struct kg_key *key);
 void kg_interface_complete(struct kg_interface *ui);
+
+/* In place of what goes on, for a moment; text is static, or ui->hint. */
+void kg_interface_hint(struct kg_interface *ui, const char *text);
+
+/* Going through the transcript (interface_browse.c). */
+void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode);
+/* A key in a mode other than KG_MODE_INPUT; false: it ended the mode and is the input's. */
+bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key);
+/* The last answer, or its last block of code, for the clipboard. */
+void kg_interface_copy_last(struct kg_interface *ui, bool code);
+/* The whole conversation in $PAGER. */
+void kg_interface_page(struct kg_interface *ui);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ROWS_MOST 20
-#define ROW_BYTES ((size_t)KG_SCREEN_MOST * 4)
+#define ROWS_MOST 2000 /* of a long conversation the last ones */
 
 /* For a shell: as it is when that is safe, else in single quotes. */
 static void print_quoted(const char *name)
@@ -26,32 +25,13 @@ static void print_quoted(const char *name)
     putchar('\'');
 }
 
-static void print_rows(struct kg_interface *ui, int rows)
-{
-    static char text[ROW_BYTES];
-    kg_screen_clear(ui->screen);
-    kg_transcript_set_window(ui->transcript, rows, ui->screen->columns);
-    kg_transcript_to_end(ui->transcript);
-    int drawn = kg_transcript_draw(ui->transcript, ui->screen, 0), first = 0;
-    for (; first < drawn; first++) {
-        kg_screen_row_text(ui->screen, first, text, sizeof text);
-        if (*text)
-            break;
-    }
-    for (int row = first; row < drawn; row++) {
-        kg_screen_row_text(ui->screen, row, text, sizeof text);
-        puts(text);
-    }
-}
-
 void kg_leaving_print(struct kg_interface *ui)
 {
     char name[sizeof ui->session * 4];
     if (!ui->asked || !ui->session[0])
         return;
-    int rows = ui->screen->rows - 4 < ROWS_MOST ? ui->screen->rows - 4 : ROWS_MOST;
-    if (rows > 0)
-        print_rows(ui, rows);
+    kg_interface_enter(ui, KG_MODE_INPUT); /* nothing is marked */
+    kg_transcript_write(ui->transcript, ROWS_MOST, false, stdout);
     kg_printable(name, sizeof name, ui->session, strlen(ui->session));
     fputs("\nThis conversation is kept. Go on with it: kedge --session ", stdout);
     print_quoted(name);

@@ -1,4 +1,4 @@
-/* What stays on the normal screen: the end of the conversation, and how to go on with it. */
+/* What stays on the normal screen: the conversation, the last 2,000 rows of a long one, and how to go on with it. */
 #ifndef KG_TUI_LEAVING_H
 #define KG_TUI_LEAVING_H
 

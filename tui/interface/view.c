@@ -4,13 +4,11 @@
 
 #include "tui/screen/wrap.h"
 
-#define PROMPT "› "
-#define PROMPT_COLUMNS 2
 #define CANDIDATES_SHOWN 10
 
 int kg_view_input_width(int columns)
 {
-    int width = columns - PROMPT_COLUMNS - 1; /* the cursor may stand behind the last character */
+    int width = columns - KG_PROMPT_COLUMNS - 1; /* the cursor may stand behind the last character */
     return width < 2 ? 2 : width;
 }
 
@@ -81,7 +79,7 @@ static size_t scrolled_top(const struct input *input, size_t top, int rows)
 
 static void draw_row(struct kg_screen *screen, const struct input *input, const struct kg_row *row, int at)
 {
-    int column = PROMPT_COLUMNS;
+    int column = KG_PROMPT_COLUMNS;
     bool has_cursor = holds(input, row, input->cursor);
     struct kg_glyph glyph;
     for (size_t i = row->start; i < row->end; i += glyph.bytes) {
@@ -91,7 +89,7 @@ static void draw_row(struct kg_screen *screen, const struct input *input, const 
         }
         kg_glyph_next(input->text + i, row->end - i, &glyph);
         if (glyph.kind == KG_GLYPH_TAB)
-            column += kg_tab_width(column - PROMPT_COLUMNS);
+            column += kg_tab_width(column - KG_PROMPT_COLUMNS);
         else
             column = kg_screen_put_glyph(screen, at, column, screen->columns, &glyph, KG_STYLE_TEXT);
     }
@@ -101,8 +99,16 @@ static void draw_row(struct kg_screen *screen, const struct input *input, const 
     }
 }
 
+static int draw_legend(const struct kg_view *view, struct kg_screen *screen)
+{
+    kg_screen_put_cut(screen, screen->rows - 1, screen->columns > 20, screen->columns - 1, view->legend, strlen(view->legend), KG_STYLE_DIM);
+    return 1;
+}
+
 static int draw_input(struct kg_view *view, struct kg_screen *screen)
 {
+    if (view->legend)
+        return draw_legend(view, screen);
     struct input input = { .cursor = kg_editor_cursor(view->editor), .width = kg_view_input_width(screen->columns) };
     input.text = kg_editor_text(view->editor, &input.length);
     int most = screen->rows / 3 > 0 ? screen->rows / 3 : 1;
@@ -111,9 +117,9 @@ static int draw_input(struct kg_view *view, struct kg_screen *screen)
     rows = scrolls ? most : rows;
     first = screen->rows - rows;
     view->input_top = scrolls ? scrolled_top(&input, view->input_top, rows) : 0;
-    kg_screen_puts(screen, first, 0, screen->columns, PROMPT, KG_STYLE_PROMPT);
+    kg_screen_puts(screen, first, 0, screen->columns, view->prompt, KG_STYLE_PROMPT);
     if (input.length == 0)
-        kg_screen_put_cut(screen, first, PROMPT_COLUMNS, screen->columns, view->placeholder, strlen(view->placeholder), KG_STYLE_DIM);
+        kg_screen_put_cut(screen, first, KG_PROMPT_COLUMNS, screen->columns, view->placeholder, strlen(view->placeholder), KG_STYLE_DIM);
     struct kg_row row = row_at(&input, view->input_top);
     for (int i = 0; i < rows; i++) {
         draw_row(screen, &input, &row, first + i);
@@ -139,7 +145,7 @@ static void draw_candidates(const struct kg_view *view, struct kg_screen *screen
         int index = first + i;
         const char *help, *text = kg_completion_text(view->completion, (size_t)index, &help);
         unsigned style = index == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
-        int row = below - shown + i, column = PROMPT_COLUMNS;
+        int row = below - shown + i, column = KG_PROMPT_COLUMNS;
         kg_screen_fill(screen, row, 0, screen->columns, style);
         kg_screen_put_cut(screen, row, column, screen->columns - 1, text, strlen(text), style);
         column += widest + 2;

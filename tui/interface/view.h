@@ -18,9 +18,13 @@ struct kg_view {
     const struct kg_completion *completion;
     const struct kg_status_line *status;
     const char *placeholder; /* shown while the input is empty */
+    const char *prompt;      /* before the input, KG_PROMPT_COLUMNS wide */
+    const char *legend;      /* in place of the input: what keys do now; NULL = none */
     size_t input_top;        /* the input's byte at its first row; kept from frame to frame */
     int page;                /* set: rows of the transcript that are seen */
 };
+
+#define KG_PROMPT_COLUMNS 2
 
 void kg_view_draw(struct kg_view *view, struct kg_screen *screen);
 

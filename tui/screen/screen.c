@@ -78,6 +78,12 @@ void kg_screen_fill(struct kg_screen *screen, int row, int from, int to, unsigne
         set_blank(&screen->cells[(size_t)row * (size_t)screen->columns + (size_t)column], style);
 }
 
+void kg_screen_restyle(struct kg_screen *screen, int row, int from, int to, unsigned style)
+{
+    for (int column = from < 0 ? 0 : from; row >= 0 && row < screen->rows && column < to && column < screen->columns; column++)
+        screen->cells[(size_t)row * (size_t)screen->columns + (size_t)column].style = (uint16_t)style;
+}
+
 int kg_screen_put_glyph(struct kg_screen *screen, int row, int column, int limit, const struct kg_glyph *glyph, unsigned style)
 {
     limit = limit > screen->columns ? screen->columns : limit;

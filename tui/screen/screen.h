@@ -15,6 +15,11 @@
     X(KG_STYLE_PERSON, 'p', "person") \
     X(KG_STYLE_CODE, 'c', "code") \
     X(KG_STYLE_CODE_BLOCK, 'k', "code-block") \
+    X(KG_STYLE_KEYWORD, 'w', "keyword") \
+    X(KG_STYLE_STRING, '"', "string") \
+    X(KG_STYLE_COMMENT, '#', "comment") \
+    X(KG_STYLE_NUMBER, '0', "number") \
+    X(KG_STYLE_MATCH, 'm', "match") \
     X(KG_STYLE_TITLE, 't', "title") \
     X(KG_STYLE_LINK, 'l', "link") \
     X(KG_STYLE_NOTICE, 'n', "notice") \
@@ -65,6 +70,9 @@ int kg_screen_puts(struct kg_screen *screen, int row, int column, int limit, con
 
 /* The same, ending in a "…" when it does not fit. */
 int kg_screen_put_cut(struct kg_screen *screen, int row, int column, int limit, const char *text, size_t length, unsigned style);
+
+/* Columns [from, to) of a row keep their characters and look otherwise. */
+void kg_screen_restyle(struct kg_screen *screen, int row, int from, int to, unsigned style);
 
 const struct kg_cell *kg_screen_cell(const struct kg_screen *screen, int row, int column);
 

@@ -18,6 +18,8 @@
 #include <term.h>
 #undef columns /* term.h's name of a capability */
 
+#include "tui/screen/clipboard.h"
+#include "tui/screen/lend.h"
 #include "tui/screen/restore.h"
 
 #define PASTE_ON "\x1b[?2004h"
@@ -462,6 +464,29 @@ void kg_terminal_retake(struct kg_terminal *terminal)
 {
     reset_prog_mode();
     take_over(terminal);
+}
+
+bool kg_terminal_copy(struct kg_terminal *terminal, const char *text, size_t length)
+{
+    size_t bytes;
+    char *sequence = kg_clipboard_sequence(text, length, kg_clipboard_way(), &bytes);
+    if (!sequence)
+        return false;
+    write_all(terminal, sequence, bytes);
+    free(sequence);
+    return true;
+}
+
+int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const char *input, size_t length)
+{
+    write_all(terminal, PASTE_OFF, sizeof PASTE_OFF - 1);
+    endwin();
+    kg_restore_disarm();
+    tcsetattr(fileno(terminal->out), TCSADRAIN, &terminal->modes);
+    int result = kg_lend(fileno(terminal->in), fileno(terminal->out), command, input, length);
+    arm(terminal);
+    kg_terminal_retake(terminal);
+    return result;
 }
 
 void kg_terminal_bell(struct kg_terminal *terminal)

@@ -38,6 +38,13 @@ void kg_terminal_suspend(struct kg_terminal *terminal);
 /* Takes it over again after the process was stopped by somebody else and goes on. */
 void kg_terminal_retake(struct kg_terminal *terminal);
 
+/* Gives a text to the terminal's clipboard (see clipboard.h). False when it is too long or out of memory. */
+bool kg_terminal_copy(struct kg_terminal *terminal, const char *text, size_t length);
+
+/* Runs `command` by /bin/sh with the terminal as it was before; input (length bytes) on its standard input, or NULL: the terminal
+ * itself. Returns its exit status, 128 + a signal's number, or -1 when it could not be started. */
+int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const char *input, size_t length);
+
 void kg_terminal_bell(struct kg_terminal *terminal);
 
 #endif

@@ -2,9 +2,12 @@
 
 #include <limits.h>
 #include <md4c.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tui/transcript/highlight.h"
 
 #define DEPTH_MOST 12 /* deeper nesting is shown at this depth */
 #define LINK_MOST 2048
@@ -23,8 +26,13 @@ struct rendering {
     struct level levels[DEPTH_MOST];
     int depth;      /* may exceed DEPTH_MOST */
     bool open;      /* a paragraph is open */
-    bool code;
-    bool code_line_due; /* a newline that only counts when more code follows */
+    bool in_code_block;
+    char *code;         /* of the block so far */
+    size_t code_length, code_capacity;
+    size_t indent_due;  /* columns at the start of a line of code */
+    const char *source; /* what is parsed */
+    size_t source_length;
+    char language[17];  /* of it; "" = not said */
     unsigned heading;   /* style of the block */
     unsigned bold, italic, in_code, in_link;
     char link[LINK_MOST];
@@ -115,8 +123,26 @@ static void enter_code(struct rendering *r, const MD_BLOCK_CODE_DETAIL *detail)
         kg_rich_add(r->rich, detail->info.text, detail->info.size, KG_STYLE_DIM);
     }
     start_paragraph(r, "  ", false);
-    r->code = true;
-    r->code_line_due = false;
+    r->in_code_block = true;
+    r->code_length = r->indent_due = 0;
+    snprintf(r->language, sizeof r->language, "%.*s", plain ? (int)detail->info.size : 0, plain && detail->info.size ? detail->info.text : "");
+}
+
+static void take_piece(void *ctx, const char *piece, size_t length, unsigned style)
+{
+    struct rendering *r = ctx;
+    kg_rich_add(r->rich, piece, length, style);
+}
+
+/* A code block's last newline would be an empty row. */
+static void leave_code(struct rendering *r)
+{
+    size_t length = r->code_length - (r->code_length > 0 && r->code[r->code_length - 1] == '\n');
+    kg_rich_begin_code(r->rich);
+    if (length > 0)
+        kg_highlight(r->language, strlen(r->language), r->code, length, take_piece, r);
+    kg_rich_end_code(r->rich);
+    r->in_code_block = false;
 }
 
 static int enter_block(MD_BLOCKTYPE type, void *detail, void *ctx)
@@ -166,7 +192,9 @@ static int leave_block(MD_BLOCKTYPE type, void *detail, void *ctx)
         r->depth--;
     if (type == MD_BLOCK_LI && level(r)->due) /* an empty item */
         start_paragraph(r, "", true);
-    r->open = r->code = false;
+    if (type == MD_BLOCK_CODE)
+        leave_code(r);
+    r->open = false;
     r->heading = 0;
     return 0;
 }
@@ -252,20 +280,65 @@ static void add_entity(struct rendering *r, const char *text, size_t length)
     add(r, text, length, style_now(r));
 }
 
-/* A code block's last newline would be an empty row. */
+static void put_code(struct rendering *r, const char *text, size_t length)
+{
+    if (r->code_length + length > r->code_capacity) {
+        size_t larger = (r->code_length + length) * 2 + 256;
+        char *grown = realloc(r->code, larger);
+        if (!grown) { /* shown without colours */
+            kg_rich_add(r->rich, text, length, KG_STYLE_CODE_BLOCK);
+            return;
+        }
+        r->code = grown;
+        r->code_capacity = larger;
+    }
+    if (length > 0)
+        memcpy(r->code + r->code_length, text, length);
+    r->code_length += length;
+}
+
+static bool is_of_source(const struct rendering *r, const char *text)
+{
+    return (uintptr_t)text >= (uintptr_t)r->source && (uintptr_t)text < (uintptr_t)r->source + r->source_length;
+}
+
+/* md4c gives indentation as spaces. It was what stands before the line's text, if that has as many columns behind what belongs to
+ * the block around it. */
+static void put_indent(struct rendering *r, const char *behind)
+{
+    size_t start = behind ? (size_t)(behind - r->source) : 0, columns = 0;
+    while (behind && start > 0 && r->source[start - 1] != '\n')
+        start--;
+    for (const char *at = r->source + start; behind && at < behind; at++)
+        columns += *at == '\t' ? 4 - columns % 4 : 1;
+    size_t wanted = columns - r->indent_due, column = 0;
+    const char *from = r->source + start;
+    for (; behind && columns >= r->indent_due && from < behind && column < wanted; from++)
+        column += *from == '\t' ? 4 - column % 4 : 1;
+    if (behind && columns >= r->indent_due && column == wanted)
+        put_code(r, from, (size_t)(behind - from));
+    else
+        for (size_t i = 0; i < r->indent_due; i++)
+            put_code(r, " ", 1);
+    r->indent_due = 0;
+}
+
 static void add_code(struct rendering *r, const char *text, size_t length)
 {
-    if (r->code_line_due && length > 0)
-        kg_rich_add(r->rich, "\n", 1, KG_STYLE_CODE_BLOCK);
-    if (length > 0)
-        r->code_line_due = text[length - 1] == '\n';
-    kg_rich_add(r->rich, text, length - (length > 0 && r->code_line_due), KG_STYLE_CODE_BLOCK);
+    bool own = is_of_source(r, text);
+    if (!own && length > 0 && text[0] == ' ') {
+        r->indent_due += length;
+        return;
+    }
+    if (r->indent_due > 0)
+        put_indent(r, own ? text : NULL);
+    put_code(r, text, length);
 }
 
 static int add_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE size, void *ctx)
 {
     struct rendering *r = ctx;
-    if (r->code)
+    if (r->in_code_block)
         add_code(r, text, size);
     else if (type == MD_TEXT_BR || type == MD_TEXT_SOFTBR)
         add(r, "\n", 1, style_now(r));
@@ -335,9 +408,12 @@ void kg_markdown(struct kg_rich_text *rich, const char *text, size_t length, con
     size_t kept = 0;
     char *source = length < UINT_MAX / 4 ? keep_definitions(text, length, &kept) : NULL;
     size_t before = kg_rich_paragraphs(rich);
+    r.source = source;
+    r.source_length = kept;
     if (!source || md_parse(source, (MD_SIZE)kept, &parser, &r) != 0 || kg_rich_paragraphs(rich) == before) {
         kg_rich_paragraph(rich, indent, indent, KG_STYLE_TEXT, true);
         kg_rich_add(rich, text, length, KG_STYLE_TEXT);
     }
+    free(r.code);
     free(source);
 }

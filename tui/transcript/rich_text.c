@@ -24,7 +24,13 @@ struct row {
     bool first;
 };
 
+struct code {
+    size_t start, end; /* of the text */
+};
+
 struct kg_rich_text {
+    struct code *codes;
+    size_t code_count, code_capacity;
     char *text;
     size_t length, capacity;
     struct span *spans;
@@ -49,6 +55,7 @@ void kg_rich_free(struct kg_rich_text *rich)
     free(rich->spans);
     free(rich->paragraphs);
     free(rich->rows);
+    free(rich->codes);
     free(rich);
 }
 
@@ -113,6 +120,35 @@ void kg_rich_add(struct kg_rich_text *rich, const char *text, size_t length, uns
 size_t kg_rich_paragraphs(const struct kg_rich_text *rich)
 {
     return rich->paragraph_count;
+}
+
+void kg_rich_begin_code(struct kg_rich_text *rich)
+{
+    if (grow(rich, (void **)&rich->codes, &rich->code_capacity, rich->code_count, 1, sizeof *rich->codes))
+        rich->codes[rich->code_count++] = (struct code){ .start = rich->length, .end = rich->length };
+}
+
+void kg_rich_end_code(struct kg_rich_text *rich)
+{
+    if (rich->code_count > 0)
+        rich->codes[rich->code_count - 1].end = rich->length;
+}
+
+const char *kg_rich_text(const struct kg_rich_text *rich, size_t *length)
+{
+    *length = rich->length;
+    return rich->text ? rich->text : "";
+}
+
+size_t kg_rich_codes(const struct kg_rich_text *rich)
+{
+    return rich->code_count;
+}
+
+void kg_rich_code(const struct kg_rich_text *rich, size_t index, size_t *start, size_t *end)
+{
+    *start = rich->codes[index].start;
+    *end = rich->codes[index].end;
 }
 
 static bool layout_paragraph(struct kg_rich_text *rich, size_t index, int width, int measure)
@@ -184,7 +220,16 @@ static size_t span_at(const struct kg_rich_text *rich, size_t offset)
     return low;
 }
 
-void kg_rich_draw(const struct kg_rich_text *rich, size_t row, struct kg_screen *screen, int at, int left, int limit)
+/* The match that ends behind a place, or the first one behind it. */
+static size_t match_from(const struct kg_rich_text *rich, const struct kg_pattern *pattern, size_t at, size_t end)
+{
+    size_t from = at >= pattern->length ? at - pattern->length + 1 : 0;
+    size_t until = end + pattern->length < rich->length ? end + pattern->length : rich->length;
+    return kg_find_next(pattern, rich->text, until, from);
+}
+
+void kg_rich_draw(const struct kg_rich_text *rich, size_t row, const struct kg_pattern *pattern, size_t found, struct kg_screen *screen, int at, int left,
+                  int limit)
 {
     if (row >= rich->row_count)
         return;
@@ -192,12 +237,16 @@ void kg_rich_draw(const struct kg_rich_text *rich, size_t row, struct kg_screen 
     const struct paragraph *p = &rich->paragraphs[r->paragraph];
     int column = kg_screen_puts(screen, at, left, limit, r->first ? p->first : p->rest, p->prefix_style);
     int start = column;
-    size_t span = span_at(rich, r->start);
+    size_t span = span_at(rich, r->start), match = pattern && pattern->length && r->end > r->start ? match_from(rich, pattern, r->start, r->end) : KG_NOWHERE;
     struct kg_glyph glyph;
     for (size_t i = r->start; i < r->end; i += glyph.bytes) {
         while (span + 1 < rich->span_count && rich->spans[span + 1].start <= i)
             span++;
+        if (match != KG_NOWHERE && i >= match + pattern->length)
+            match = match_from(rich, pattern, i + pattern->length - 1, r->end);
         unsigned style = rich->spans[span].style;
+        if (match != KG_NOWHERE && i >= match)
+            style = match == found ? KG_STYLE_CHOSEN : KG_STYLE_MATCH;
         kg_glyph_next(rich->text + i, r->end - i, &glyph);
         if (glyph.kind == KG_GLYPH_TAB) {
             int behind = column + kg_tab_width(column - start);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "tui/screen/screen.h"
+#include "tui/transcript/find.h"
 
 #define KG_PREFIX_MOST 64 /* bytes with the NUL; longer ones are cut at a character */
 
@@ -23,6 +24,15 @@ void kg_rich_paragraph(struct kg_rich_text *rich, const char *first, const char 
 void kg_rich_add(struct kg_rich_text *rich, const char *text, size_t length, unsigned style);
 /* Paragraphs so far. */
 size_t kg_rich_paragraphs(const struct kg_rich_text *rich);
+/* What is added between the two is a block of code. */
+void kg_rich_begin_code(struct kg_rich_text *rich);
+void kg_rich_end_code(struct kg_rich_text *rich);
+
+/* All of the text, without what stands before its rows. */
+const char *kg_rich_text(const struct kg_rich_text *rich, size_t *length);
+size_t kg_rich_codes(const struct kg_rich_text *rich);
+/* Bytes [start, end) of the text that a block of code takes up. */
+void kg_rich_code(const struct kg_rich_text *rich, size_t index, size_t *start, size_t *end);
 
 /* Lays it out anew; false when out of memory (no rows then). */
 bool kg_rich_layout(struct kg_rich_text *rich, int width, int measure);
@@ -30,6 +40,8 @@ size_t kg_rich_rows(const struct kg_rich_text *rich);
 /* Where a row's text starts, and the row that holds that place: to stay there when the width changes. */
 size_t kg_rich_offset(const struct kg_rich_text *rich, size_t row);
 size_t kg_rich_row_at(const struct kg_rich_text *rich, size_t offset);
-void kg_rich_draw(const struct kg_rich_text *rich, size_t row, struct kg_screen *screen, int at, int left, int limit);
+/* Matches of pattern (may be NULL) are shown as such, the one at `found` (or KG_NOWHERE) as chosen. */
+void kg_rich_draw(const struct kg_rich_text *rich, size_t row, const struct kg_pattern *pattern, size_t found, struct kg_screen *screen, int at, int left,
+                  int limit);
 
 #endif

@@ -5,50 +5,32 @@
 #include <string.h>
 
 #include "tui/transcript/markdown.h"
-#include "tui/transcript/rich_text.h"
+#include "tui/transcript/transcript_state.h"
 
 #define MEASURE 100 /* prose is easier to read in lines no longer than this */
 #define MARGIN 2
-
-struct entry {
-    enum kg_entry_kind kind;
-    char *text, *summary; /* summary: NULL or the row of a folded one */
-    size_t length, capacity;
-    struct kg_rich_text *rich; /* NULL: to be made from the text */
-    int width;                 /* that it is laid out for; 0: none */
-};
-
-struct kg_transcript {
-    struct entry *entries;
-    size_t count, capacity, queued; /* the last `queued` of count */
-    bool unfolded;
-    int rows, columns;
-    bool follow;
-    size_t top, top_row; /* the entry at the window's top, and its row there; row 0 may be the gap before it */
-    size_t anchor;       /* the place in that entry's text that stays at the top through any number of widths */
-    bool anchored;       /* it is set: the width has changed since the window was moved */
-};
 
 struct kg_transcript *kg_transcript_create(void)
 {
     struct kg_transcript *transcript = calloc(1, sizeof *transcript);
     if (transcript) {
         transcript->follow = true;
+        transcript->selected = transcript->code = transcript->found = KG_NOWHERE;
         transcript->rows = transcript->columns = 1;
     }
     return transcript;
 }
 
-static void forget_layout(struct entry *entry)
+void kg_entry_forget_layout(struct kg_entry *entry)
 {
     kg_rich_free(entry->rich);
     entry->rich = NULL;
     entry->width = 0;
 }
 
-static void clear_entry(struct entry *entry)
+static void clear_entry(struct kg_entry *entry)
 {
-    forget_layout(entry);
+    kg_entry_forget_layout(entry);
     free(entry->text);
     free(entry->summary);
 }
@@ -73,13 +55,14 @@ void kg_transcript_clear(struct kg_transcript *transcript)
     transcript->top = transcript->top_row = 0;
     transcript->anchored = false;
     transcript->follow = true;
+    transcript->selected = transcript->code = transcript->found = KG_NOWHERE;
 }
 
-static struct entry *insert(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length)
+static struct kg_entry *insert(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length)
 {
     if (transcript->count == transcript->capacity) {
         size_t larger = transcript->capacity * 2 + 16;
-        struct entry *grown = realloc(transcript->entries, larger * sizeof *grown);
+        struct kg_entry *grown = realloc(transcript->entries, larger * sizeof *grown);
         if (!grown)
             return NULL;
         transcript->entries = grown;
@@ -91,13 +74,17 @@ static struct entry *insert(struct kg_transcript *transcript, enum kg_entry_kind
     memcpy(copy, text, length);
     copy[length] = '\0';
     size_t at = kind == KG_ENTRY_QUEUED ? transcript->count : transcript->count - transcript->queued;
-    struct entry *entry = &transcript->entries[at];
+    struct kg_entry *entry = &transcript->entries[at];
     memmove(entry + 1, entry, (transcript->count - at) * sizeof *entry);
-    *entry = (struct entry){ .kind = kind, .text = copy, .length = length, .capacity = length + 1 };
+    *entry = (struct kg_entry){ .kind = kind, .text = copy, .length = length, .capacity = length + 1 };
     transcript->count++;
     transcript->queued += kind == KG_ENTRY_QUEUED;
     if (!transcript->follow && at <= transcript->top && transcript->count > 1)
         transcript->top++;
+    if (transcript->selected != KG_NOWHERE && transcript->selected >= at)
+        transcript->selected++;
+    if (transcript->found != KG_NOWHERE && transcript->found >= at)
+        transcript->found++;
     return entry;
 }
 
@@ -109,7 +96,7 @@ bool kg_transcript_add(struct kg_transcript *transcript, enum kg_entry_kind kind
 bool kg_transcript_add_folded(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *summary, const char *text, size_t length)
 {
     char *copy = strdup(summary);
-    struct entry *entry = copy ? insert(transcript, kind, text, length) : NULL;
+    struct kg_entry *entry = copy ? insert(transcript, kind, text, length) : NULL;
     if (entry)
         entry->summary = copy;
     else
@@ -119,7 +106,7 @@ bool kg_transcript_add_folded(struct kg_transcript *transcript, enum kg_entry_ki
 
 bool kg_transcript_append(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length)
 {
-    struct entry *entry = NULL;
+    struct kg_entry *entry = NULL;
     for (size_t i = transcript->count - transcript->queued; i-- > 0 && transcript->entries[i].kind != KG_ENTRY_QUESTION && !entry;)
         if (transcript->entries[i].kind == kind)
             entry = &transcript->entries[i];
@@ -136,7 +123,7 @@ bool kg_transcript_append(struct kg_transcript *transcript, enum kg_entry_kind k
     memcpy(entry->text + entry->length, text, length);
     entry->length += length;
     entry->text[entry->length] = '\0';
-    forget_layout(entry);
+    kg_entry_forget_layout(entry);
     return true;
 }
 
@@ -153,6 +140,10 @@ void kg_transcript_drop_queued(struct kg_transcript *transcript, bool last)
         transcript->top--;
     else if (transcript->top == at)
         transcript->top_row = transcript->anchor = 0;
+    if (transcript->selected != KG_NOWHERE && transcript->selected >= at)
+        transcript->selected = transcript->selected == at ? KG_NOWHERE : transcript->selected - 1;
+    if (transcript->found != KG_NOWHERE && transcript->found >= at)
+        transcript->found = transcript->found == at ? KG_NOWHERE : transcript->found - 1;
 }
 
 const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_entry_kind kind, size_t *length)
@@ -177,13 +168,13 @@ static size_t words_of(const char *text, size_t length)
     return words;
 }
 
-static void add_lines(struct kg_rich_text *rich, const struct entry *entry, const char *first, unsigned prefix_style, unsigned style, bool by_words)
+static void add_lines(struct kg_rich_text *rich, const struct kg_entry *entry, const char *first, unsigned prefix_style, unsigned style, bool by_words)
 {
     kg_rich_paragraph(rich, first, "  ", prefix_style, by_words);
     kg_rich_add(rich, entry->text, entry->length, style);
 }
 
-static void add_folded(struct kg_rich_text *rich, const struct entry *entry)
+static void add_folded(struct kg_rich_text *rich, const struct kg_entry *entry)
 {
     char thought[64];
     const char *summary = entry->summary;
@@ -196,15 +187,16 @@ static void add_folded(struct kg_rich_text *rich, const struct entry *entry)
     kg_rich_add(rich, summary, strlen(summary), KG_STYLE_DIM);
 }
 
-static bool is_folded(const struct kg_transcript *transcript, const struct entry *entry)
+bool kg_entry_is_folded(const struct kg_transcript *transcript, const struct kg_entry *entry)
 {
-    return !transcript->unfolded && (entry->kind == KG_ENTRY_THOUGHT || (entry->kind == KG_ENTRY_READING && entry->summary));
+    bool foldable = entry->summary || entry->kind == KG_ENTRY_THOUGHT;
+    return foldable && !transcript->all_open && (entry->fold == KG_FOLD_AS_ALL ? !transcript->unfolded : entry->fold == KG_FOLD_CLOSED);
 }
 
-static void render(const struct kg_transcript *transcript, struct entry *entry)
+static void render(const struct kg_transcript *transcript, struct kg_entry *entry)
 {
     struct kg_rich_text *rich = entry->rich;
-    if (is_folded(transcript, entry)) {
+    if (kg_entry_is_folded(transcript, entry)) {
         add_folded(rich, entry);
         return;
     }
@@ -241,10 +233,9 @@ static int layout_width(const struct kg_transcript *transcript)
     return transcript->columns > 20 ? transcript->columns - MARGIN : transcript->columns;
 }
 
-/* An entry laid out for the window; NULL when memory ran out. */
-static const struct kg_rich_text *laid_out(struct kg_transcript *transcript, size_t index)
+const struct kg_rich_text *kg_entry_laid_out(struct kg_transcript *transcript, size_t index)
 {
-    struct entry *entry = &transcript->entries[index];
+    struct kg_entry *entry = &transcript->entries[index];
     if (!entry->rich) {
         entry->rich = kg_rich_create();
         entry->width = 0;
@@ -261,7 +252,7 @@ static const struct kg_rich_text *laid_out(struct kg_transcript *transcript, siz
 }
 
 /* Lines about work in progress stand close together; everything else is set apart by an empty row. */
-static size_t gap_before(const struct kg_transcript *transcript, size_t index)
+size_t kg_entry_gap(const struct kg_transcript *transcript, size_t index)
 {
     if (index == 0)
         return 0;
@@ -272,12 +263,12 @@ static size_t gap_before(const struct kg_transcript *transcript, size_t index)
 }
 
 /* A folded entry is one row, cut at the right edge. */
-static size_t rows_of(struct kg_transcript *transcript, size_t index)
+size_t kg_entry_rows(struct kg_transcript *transcript, size_t index)
 {
-    size_t gap = gap_before(transcript, index);
-    if (is_folded(transcript, &transcript->entries[index]))
+    size_t gap = kg_entry_gap(transcript, index);
+    if (kg_entry_is_folded(transcript, &transcript->entries[index]))
         return gap + 1;
-    const struct kg_rich_text *rich = laid_out(transcript, index);
+    const struct kg_rich_text *rich = kg_entry_laid_out(transcript, index);
     return gap + (rich ? kg_rich_rows(rich) : 0);
 }
 
@@ -291,7 +282,7 @@ static bool move_up(struct kg_transcript *transcript, size_t rows)
         }
         rows -= transcript->top_row;
         transcript->top--;
-        transcript->top_row = rows_of(transcript, transcript->top);
+        transcript->top_row = kg_entry_rows(transcript, transcript->top);
     }
     transcript->top_row -= rows;
     return true;
@@ -310,7 +301,7 @@ static size_t rows_from_top(struct kg_transcript *transcript, size_t enough)
 {
     size_t rows = 0;
     for (size_t i = transcript->top; i < transcript->count && rows < enough; i++)
-        rows += rows_of(transcript, i) - (i == transcript->top ? transcript->top_row : 0);
+        rows += kg_entry_rows(transcript, i) - (i == transcript->top ? transcript->top_row : 0);
     return rows < enough ? rows : enough;
 }
 
@@ -324,7 +315,7 @@ void kg_transcript_scroll(struct kg_transcript *transcript, long rows)
         transcript->follow = false;
     }
     while (rows > 0 && transcript->top < transcript->count) {
-        size_t left = rows_of(transcript, transcript->top) - transcript->top_row;
+        size_t left = kg_entry_rows(transcript, transcript->top) - transcript->top_row;
         if ((size_t)rows < left) {
             transcript->top_row += (size_t)rows;
             break;
@@ -361,9 +352,11 @@ void kg_transcript_unfold(struct kg_transcript *transcript, bool unfolded)
     transcript->unfolded = unfolded;
     transcript->anchored = false;
     for (size_t i = 0; i < transcript->count; i++)
-        if (transcript->entries[i].kind == KG_ENTRY_THOUGHT || transcript->entries[i].kind == KG_ENTRY_READING)
-            forget_layout(&transcript->entries[i]);
-    if (transcript->top < transcript->count && transcript->top_row >= rows_of(transcript, transcript->top))
+        if (transcript->entries[i].kind == KG_ENTRY_THOUGHT || transcript->entries[i].summary) {
+            transcript->entries[i].fold = KG_FOLD_AS_ALL;
+            kg_entry_forget_layout(&transcript->entries[i]);
+        }
+    if (transcript->top < transcript->count && transcript->top_row >= kg_entry_rows(transcript, transcript->top))
         transcript->top_row = 0;
 }
 
@@ -377,13 +370,13 @@ void kg_transcript_set_window(struct kg_transcript *transcript, int rows, int co
     rows = rows < 1 ? 1 : rows;
     columns = columns < 1 ? 1 : columns;
     if (columns != transcript->columns && !transcript->follow && transcript->top < transcript->count) {
-        size_t gap = gap_before(transcript, transcript->top);
-        const struct kg_rich_text *rich = laid_out(transcript, transcript->top);
+        size_t gap = kg_entry_gap(transcript, transcript->top);
+        const struct kg_rich_text *rich = kg_entry_laid_out(transcript, transcript->top);
         if (rich && !transcript->anchored)
             transcript->anchor = transcript->top_row >= gap ? kg_rich_offset(rich, transcript->top_row - gap) : 0;
         transcript->anchored = true;
         transcript->columns = columns;
-        rich = laid_out(transcript, transcript->top);
+        rich = kg_entry_laid_out(transcript, transcript->top);
         if (rich && transcript->top_row >= gap)
             transcript->top_row = gap + kg_rich_row_at(rich, transcript->anchor);
     }
@@ -393,21 +386,47 @@ void kg_transcript_set_window(struct kg_transcript *transcript, int rows, int co
         transcript->follow = true;
 }
 
+void kg_transcript_show_rows(struct kg_transcript *transcript, size_t index, size_t row, size_t rows, size_t above)
+{
+    size_t window = (size_t)transcript->rows, at = 0;
+    if (transcript->follow)
+        place_at_end(transcript);
+    transcript->follow = transcript->anchored = false;
+    bool above_top = index < transcript->top || (index == transcript->top && row < transcript->top_row);
+    for (size_t i = transcript->top; !above_top && i < index && at <= window; i++)
+        at += kg_entry_rows(transcript, i) - (i == transcript->top ? transcript->top_row : 0);
+    at += row - (!above_top && index == transcript->top ? transcript->top_row : 0);
+    rows = rows > window ? window : rows;
+    if (above_top || at + rows > window) {
+        transcript->top = index;
+        transcript->top_row = row;
+        move_up(transcript, above);
+    }
+    if (!kg_transcript_more_below(transcript))
+        kg_transcript_to_end(transcript);
+}
+
 int kg_transcript_draw(struct kg_transcript *transcript, struct kg_screen *screen, int row)
 {
     if (transcript->follow)
         place_at_end(transcript);
     int at = 0;
-    size_t first = transcript->top_row;
+    size_t first = transcript->top_row, from = 0, until = 0;
+    struct kg_pattern pattern = { .text = transcript->pattern, .length = transcript->pattern_length };
+    if (transcript->selected != KG_NOWHERE)
+        kg_transcript_selected_rows(transcript, &from, &until);
     for (size_t i = transcript->top; i < transcript->count && at < transcript->rows; i++, first = 0) {
-        size_t gap = gap_before(transcript, i), rows = rows_of(transcript, i);
-        const struct kg_rich_text *rich = laid_out(transcript, i);
+        size_t gap = kg_entry_gap(transcript, i), rows = kg_entry_rows(transcript, i);
+        size_t found = i == transcript->found ? transcript->found_at : KG_NOWHERE;
+        const struct kg_rich_text *rich = kg_entry_laid_out(transcript, i);
         for (size_t r = first; r < rows && at < transcript->rows; r++, at++) {
             if (r < gap || !rich)
                 continue;
-            kg_rich_draw(rich, r - gap, screen, row + at, 0, transcript->columns);
-            if (is_folded(transcript, &transcript->entries[i]) && kg_rich_rows(rich) > 1)
+            kg_rich_draw(rich, r - gap, &pattern, found, screen, row + at, 0, transcript->columns);
+            if (kg_entry_is_folded(transcript, &transcript->entries[i]) && kg_rich_rows(rich) > 1)
                 kg_screen_puts(screen, row + at, layout_width(transcript) - 1, transcript->columns, "…", KG_STYLE_DIM);
+            if (i == transcript->selected && r - gap >= from && r - gap < until)
+                kg_screen_restyle(screen, row + at, 0, 1, KG_STYLE_CHOSEN);
         }
     }
     return at;

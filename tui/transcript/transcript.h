@@ -5,13 +5,15 @@
 #ifndef KG_TUI_TRANSCRIPT_H
 #define KG_TUI_TRANSCRIPT_H
 
+#include <stdio.h>
+
 #include "tui/screen/screen.h"
 
 enum kg_entry_kind {
     KG_ENTRY_QUESTION,
     KG_ENTRY_ANSWER,  /* Markdown */
     KG_ENTRY_THOUGHT, /* folded: one row */
-    KG_ENTRY_READING, /* folded: one row, "read 3 files, ..." */
+    KG_ENTRY_READING, /* "read 3 files, ..." */
     KG_ENTRY_NOTICE,
     KG_ENTRY_ERROR,
     KG_ENTRY_COUNTS,  /* the row below an answer */
@@ -27,7 +29,7 @@ void kg_transcript_clear(struct kg_transcript *transcript); /* queued entries st
 
 /* False when out of memory, here and below: the transcript stays as it was. */
 bool kg_transcript_add(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length);
-/* One that is folded: summary is its one row, text all of it. */
+/* One that is folded, of any kind: summary is its one row, text all of it. */
 bool kg_transcript_add_folded(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *summary, const char *text, size_t length);
 /* To the last entry of this kind behind the last question, or to a new one. */
 bool kg_transcript_append(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length);
@@ -48,6 +50,41 @@ void kg_transcript_scroll(struct kg_transcript *transcript, long rows);
 void kg_transcript_to_start(struct kg_transcript *transcript);
 void kg_transcript_to_end(struct kg_transcript *transcript);
 bool kg_transcript_more_below(struct kg_transcript *transcript);
+
+/* A message, or a block of code in one, can be chosen: then it is marked at the left edge. */
+enum kg_unit { KG_UNIT_MESSAGE, KG_UNIT_CODE };
+/* The one before (-1) or behind (1) the one that is chosen, or else the last or first one in the window; it is brought into the
+ * window. False when there is none in that direction. */
+bool kg_transcript_select(struct kg_transcript *transcript, enum kg_unit unit, int direction);
+/* When what is chosen has been scrolled out of the window: the first message in it instead. */
+void kg_transcript_select_seen(struct kg_transcript *transcript);
+void kg_transcript_deselect(struct kg_transcript *transcript);
+/* The text of what is chosen, as it was written; NULL when nothing is. Valid until the transcript changes. code: whether it is a
+ * block of code. */
+const char *kg_transcript_selected(struct kg_transcript *transcript, size_t *length, bool *code);
+/* The last block of code of the last answer; NULL if there is none. */
+const char *kg_transcript_last_code(struct kg_transcript *transcript, size_t *length);
+/* Folds or unfolds the chosen message; false when it cannot be folded. */
+bool kg_transcript_fold_selected(struct kg_transcript *transcript);
+
+/* What is looked for from now on; matches in the window are marked. Cut to KG_PATTERN_MOST. "" = nothing. */
+#define KG_PATTERN_MOST 256
+void kg_transcript_set_pattern(struct kg_transcript *transcript, const char *pattern, size_t length);
+/* Brings the next match (1) or the one before (-1) into the window: behind the one found last, else from the window's top. The
+ * message that holds it is chosen. */
+enum kg_finding { KG_FOUND_NOTHING, KG_FOUND, KG_FOUND_AROUND /* the end or the start was passed */ };
+enum kg_finding kg_transcript_find(struct kg_transcript *transcript, int direction);
+/* Where the window stands, to come back to it while nothing was added; what was found last is forgotten. */
+struct kg_transcript_place {
+    size_t top, top_row;
+    bool follow;
+};
+struct kg_transcript_place kg_transcript_place(const struct kg_transcript *transcript);
+void kg_transcript_return(struct kg_transcript *transcript, const struct kg_transcript_place *place);
+
+/* All rows as plain text, or the last `most` of them; unfolded: nothing is folded. Returns how many rows were left out. Every
+ * byte that is written is printable or ends a row. */
+size_t kg_transcript_write(struct kg_transcript *transcript, size_t most, bool unfolded, FILE *stream);
 
 /* Draws the window with its top left cell at (row, 0); returns the rows that hold something. */
 int kg_transcript_draw(struct kg_transcript *transcript, struct kg_screen *screen, int row);

@@ -1,0 +1,230 @@
+/* Going through the transcript in a real pseudo-terminal: by keys, to the clipboard, to a pager, to the normal screen. */
+#include "tests/screens/scripted_interface.h"
+
+static struct driver *start_answered(const char *term, const char *const *environment, int rows, int columns)
+{
+    struct driver *d = start_as("scripted", term, environment, rows, columns);
+    driver_wait_for(d, "ready");
+    ask(d, "What does main do, in markdown?");
+    driver_wait_for(d, "reused");
+    driver_wait_for(d, "ready");
+    driver_settle(d);
+    return d;
+}
+
+static void leave(struct driver *d)
+{
+    driver_send(d, "\x1b");
+    driver_settle(d);
+    quit(d);
+}
+
+static void messages_are_gone_through(void **state)
+{
+    static const struct {
+        const char *term, *golden;
+        int rows, columns;
+    } cases[] = {
+        { "xterm-256color", "browse-80x24", 24, 80 }, { "tmux-256color", "browse-80x24", 24, 80 },  { "linux", "browse-80x24", 24, 80 },
+        { "vt100", "browse-80x24", 24, 80 },          { "xterm-256color", "browse-40x10", 10, 40 }, { "xterm-256color", "browse-200x60", 60, 200 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct driver *d = start_answered(cases[i].term, NULL, cases[i].rows, cases[i].columns);
+        driver_send(d, "a draft");
+        driver_send(d, "\x14");
+        driver_wait_for(d, "[ ] message");
+        driver_send(d, "[[");
+        driver_golden(d, cases[i].golden);
+        driver_send(d, "q");
+        driver_wait_for(d, "› a draft");
+        driver_send(d, "\x15");
+        quit(d);
+    }
+}
+
+static void matches_are_shown_as_they_are_written(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", NULL, 10, 60);
+    assert_false(driver_shows(d, "which answers"));
+    driver_send(d, "\x13");
+    driver_wait_for(d, "\n/ ");
+    driver_send(d, "ANSW\x7f\x7f\x7f\x7fwhich");
+    driver_wait_for(d, "which answers");
+    driver_send(d, "zzz");
+    driver_wait_for(d, "not found");
+    driver_send(d, "\x7f\x7f\x7f");
+    driver_wait_for(d, "which answers");
+    driver_send(d, "\x1b"); /* back to where it was */
+    driver_wait_gone(d, "which answers");
+    driver_wait_for(d, "› ask about");
+    driver_send(d, "\x13main\r");
+    driver_wait_for(d, "[ ] message");
+    driver_golden(d, "search");
+    for (int i = 0; i < 3 && !driver_shows(d, "found again from the start"); i++) {
+        driver_send(d, "n");
+        driver_settle(d);
+    }
+    driver_wait_for(d, "found again from the start");
+    assert_true(driver_shows(d, "› What does main do"));
+    driver_send(d, "N");
+    driver_wait_for(d, "found again from the end");
+    driver_send(d, "/\r"); /* nothing: back to browsing */
+    driver_wait_for(d, "[ ] message");
+    leave(d);
+}
+
+/* The bytes that were sent since, with the sequence that is expected in them. */
+static void wait_for_bytes(struct driver *d, const char *sequence)
+{
+    size_t length;
+    double end = driver_seconds() + 10;
+    while (!strstr(driver_raw(d, &length), sequence)) {
+        if (driver_seconds() > end)
+            fail_msg("%s was not sent", sequence + 1);
+        driver_settle(d);
+    }
+}
+
+/* int main(int argc, char **argv)\n{\n\treturn run(argc, argv); ünïcödé ... in base 64, as coreutils' base64 writes it. */
+#define CODE_BASE64 "aW50IG1haW4oaW50IGFyZ2MsIGNoYXIgKiphcmd2KQp7CglyZXR1cm4gcnVuKGFyZ2MsIGFyZ3YpOyAvKiDDvG7Dr2PDtmTDqSDmvKLlrZcgKi8KfQ=="
+#define QUESTION_BASE64 "V2hhdCBkb2VzIG1haW4gZG8sIGluIG1hcmtkb3duPw=="
+
+static void copies_reach_the_terminal(void **state)
+{
+    static const struct {
+        const char *term, *environment, *code, *question;
+    } cases[] = {
+        { "xterm-256color", "TMUX=", "\x1b]52;c;" CODE_BASE64 "\x07", "\x1b]52;c;" QUESTION_BASE64 "\x07" },
+        { "tmux-256color", "TMUX=/tmp/tmux-0/default,1,0", "\x1bPtmux;\x1b\x1b]52;c;" CODE_BASE64 "\x07\x1b\\",
+          "\x1bPtmux;\x1b\x1b]52;c;" QUESTION_BASE64 "\x07\x1b\\" },
+        { "screen", "TMUX=", "\x1bP\x1b]52;c;" CODE_BASE64 "\x07\x1b\\", "\x1bP\x1b]52;c;" QUESTION_BASE64 "\x07\x1b\\" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct driver *d = start_answered(cases[i].term, (const char *const[]){ cases[i].environment, "STY=", NULL }, 24, 80);
+        driver_send(d, "\x14{y");
+        driver_wait_for(d, "copied the code: 4 lines, 85 bytes");
+        wait_for_bytes(d, cases[i].code);
+        driver_send(d, "[[");
+        driver_send(d, "y");
+        driver_wait_for(d, "copied the message: 1 line, 31 bytes");
+        wait_for_bytes(d, cases[i].question);
+        driver_send(d, "q/copy code\r");
+        driver_wait_for(d, "copied the code: 4 lines, 85 bytes");
+        driver_send(d, "/copy\r");
+        driver_wait_for(d, "copied the answer: ");
+        ask(d, "short");
+        driver_wait_for(d, "You asked: short");
+        driver_wait_for(d, "ready");
+        ask(d, "/copy code");
+        driver_wait_for(d, "the last answer holds no block of code");
+        quit(d);
+    }
+}
+
+static void folds_open_by_key(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", NULL, 40, 80);
+    driver_send(d, "\x14[");
+    driver_send(d, "o");
+    driver_wait_for(d, "read run.c, 29 tokens: matches: run");
+    driver_send(d, "\r");
+    driver_wait_gone(d, "read run.c, 29 tokens: matches: run");
+    leave(d);
+}
+
+/* Streaming goes on below; the window and what is chosen in it stay. */
+static void it_is_browsed_while_text_streams(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", NULL, 24, 80);
+    ask(d, "endless");
+    driver_wait_for(d, "0 of an endless");
+    driver_send(d, "\x1b[1;3A"); /* Alt-Up */
+    driver_wait_for(d, "[ ] message");
+    driver_send(d, "\x1b[1;3A\x1b[1;3A\x1b[1;3A\x1b[1;3A");
+    driver_wait_for(d, "› What does main do");
+    driver_wait_for(d, "answering, 2 s");
+    driver_send(d, "y");
+    driver_wait_for(d, "copied the message: 1 line, 31 bytes");
+    driver_wait_for(d, "answering, 4 s"); /* the hint has gone */
+    assert_true(driver_shows(d, "› What does main do"));
+    driver_send(d, "\x03");
+    driver_wait_for(d, "ready");
+    driver_wait_for(d, "ask about");
+    quit(d);
+}
+
+static void all_of_it_goes_to_the_pager(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", (const char *const[]){ "PAGER=tr a-z A-Z; read x </dev/tty", NULL }, 24, 80);
+    ask(d, "/transcript");
+    driver_wait_for(d, "READ RUN.C, 29 TOKENS: MATCHES: RUN");
+    driver_wait_for(d, "THE REST OF THIS PARAGRAPH");
+    driver_send(d, "\r");
+    driver_wait_for(d, "ask about");
+    driver_send(d, "typed");
+    driver_wait_for(d, "› typed");
+    driver_send(d, "\x15");
+    quit(d);
+    d = start_answered("xterm-256color", (const char *const[]){ "PAGER=no-such-pager", NULL }, 24, 80);
+    ask(d, "/transcript");
+    driver_wait_for(d, "the pager could not be run; set PAGER");
+    quit(d);
+}
+
+/* Ctrl-C in the pager is the pager's; a resize meanwhile is seen afterwards. */
+static void the_pager_has_the_keys(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", (const char *const[]){ "PAGER=cat >/dev/null; echo paging; exec sleep 100", NULL }, 24, 80);
+    ask(d, "/transcript");
+    driver_wait_for(d, "paging");
+    driver_resize(d, 12, 60);
+    driver_send(d, "\x03");
+    driver_wait_for(d, "ask about");
+    driver_settle(d);
+    assert_true(driver_shows(d, " ready"));
+    quit(d);
+}
+
+static void the_conversation_stays_on_the_normal_screen(void **state)
+{
+    (void)state;
+    size_t length;
+    struct driver *d = start_answered("xterm-256color", NULL, 10, 80);
+    driver_send(d, "\x14[");
+    driver_settle(d);
+    driver_signal(d, SIGTERM);
+    assert_int_equal(driver_wait_exit(d), 128 + SIGTERM);
+    const char *raw = driver_raw(d, &length), *left = strstr(raw, "\x1b[?1049l");
+    assert_non_null(left);
+    assert_non_null(strstr(left, "kedge 0.1.0 in /repo\r\n")); /* all of it, not only what the window showed */
+    assert_non_null(strstr(left, "What does main do, in markdown?\r\n"));
+    assert_non_null(strstr(left, "        return run(argc, argv); /* ünïcödé 漢字 */\r\n"));
+    assert_non_null(strstr(left, "Go on with it: kedge --session"));
+    for (const char *at = strstr(left, "kedge 0.1.0"); at < strstr(left, "Go on with it"); at++)
+        assert_true(*at != 0x1b); /* as plain text */
+    driver_free(d);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return run_interface(argv[1], argv[2]);
+    const struct CMUnitTest tests[] = {
+        SCREEN_TEST(messages_are_gone_through),
+        SCREEN_TEST(matches_are_shown_as_they_are_written),
+        SCREEN_TEST(copies_reach_the_terminal),
+        SCREEN_TEST(folds_open_by_key),
+        SCREEN_TEST(it_is_browsed_while_text_streams),
+        SCREEN_TEST(all_of_it_goes_to_the_pager),
+        SCREEN_TEST(the_pager_has_the_keys),
+        SCREEN_TEST(the_conversation_stays_on_the_normal_screen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

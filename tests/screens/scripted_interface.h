@@ -1,0 +1,131 @@
+/* The interface in a real pseudo-terminal, with an engine that follows a script: included by test programs that are started again
+ * by their tests as the one that is tested, "PROGRAM DIRECTORY MODEL", and are linked with their own engine (mk/test.mk).
+ */
+#ifndef KG_TESTS_SCREENS_SCRIPTED_INTERFACE_H
+#define KG_TESTS_SCREENS_SCRIPTED_INTERFACE_H
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "tests/screens/driver.h"
+#include "tests/screens/scripted_engine.h"
+#include "tui/interface/interface.h"
+
+#define PASTE_OFF "\x1b[?2004l"
+
+static __attribute__((unused)) int run_interface(const char *directory, const char *model)
+{
+    struct kg_error err;
+    struct kg_interface_options options = { .repository = strcmp(model, "nowhere") ? "/repo" : NULL,
+                                            .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
+                                            .sampling = { .penalty = 1 },
+                                            .choose_files = true,
+                                            .theme = getenv("THEME"),
+                                            .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
+    snprintf(script_directory, sizeof script_directory, "%s", directory);
+    if (kg_interface_run(&options, &err) == KG_OK)
+        return 0;
+    fprintf(stderr, "kedge: %s\n", err.text);
+    return 1;
+}
+
+static char directory[64];
+
+static __attribute__((unused)) int make_directory(void **state)
+{
+    (void)state;
+    strcpy(directory, "/tmp/kedge-screens-XXXXXX");
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static __attribute__((unused)) int remove_directory(void **state)
+{
+    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate" };
+    char path[128];
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+        unlink(path);
+    }
+    return rmdir(directory);
+}
+
+static __attribute__((unused)) void open_gate(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static __attribute__((unused)) struct driver *start_as(const char *model, const char *term, const char *const *environment, int rows, int columns)
+{
+    static char self[KG_PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(n > 0);
+    self[n] = '\0';
+    return driver_start((const char *const[]){ self, directory, model, NULL }, environment, term, rows, columns);
+}
+
+static __attribute__((unused)) struct driver *start(int rows, int columns)
+{
+    struct driver *d = start_as("scripted", "xterm-256color", NULL, rows, columns);
+    driver_wait_for(d, "ready");
+    driver_wait_for(d, "ask about 3 files");
+    return d;
+}
+
+static __attribute__((unused)) void assert_restored(struct driver *d)
+{
+    size_t length;
+    const char *raw = driver_raw(d, &length), *on = NULL, *off = NULL;
+    assert_true(driver_modes_restored(d));
+    for (const char *at = raw; (at = strstr(at, "\x1b[?2004h")); at++)
+        on = at;
+    for (const char *at = raw; (at = strstr(at, PASTE_OFF)); at++)
+        off = at;
+    assert_true(!on || off > on);
+}
+
+static __attribute__((unused)) void quit(struct driver *d)
+{
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_restored(d);
+    driver_free(d);
+}
+
+static __attribute__((unused)) void ask(struct driver *d, const char *question)
+{
+    driver_send(d, question);
+    driver_send(d, "\r");
+}
+
+/* Every escape sequence that was sent is one that curses sends, and every other byte is text. */
+static __attribute__((unused)) void assert_harmless(struct driver *d, bool may_ring)
+{
+    size_t length;
+    const char *raw = driver_raw(d, &length);
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)raw[i];
+        if (c == 0x1b) {
+            assert_true(i + 1 < length && strchr("[()=>78M", raw[i + 1]));
+        } else if (c < 0x20) {
+            assert_true(c == '\r' || c == '\n' || c == '\b' || c == 0x0f || (may_ring && c == '\a'));
+        }
+        assert_false(c == 0x7f || (c == 0xc2 && (unsigned char)raw[i + 1] < 0xa0));
+    }
+    assert_null(strstr(raw, "\x1b[31337m"));
+    assert_null(strstr(raw, "\xe2\x80\xae"));
+    assert_null(strstr(raw, "\xe2\x80\x8b"));
+}
+
+#define SCREEN_TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
+
+#endif
