@@ -66,6 +66,7 @@ static enum kg_status begin_result(const struct kg_cbr_text *text, size_t count,
     result->context = (uint32_t)(text->preamble.count + text->turn.count) + text->lead;
     for (size_t i = 0; i < text->piece_count; i++)
         result->context += text->pieces[i].count;
+    result->others = text->source_count > 1;
     result->question_count = text->asking_count;
     for (size_t i = 0; i < text->asking_count; i++)
         result->questions[i] = (struct kg_cbr_question){ text->askings[i].constant, text->askings[i].asked };

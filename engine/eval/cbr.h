@@ -106,6 +106,7 @@ struct kg_cbr_row {
 struct kg_cbr_result {
     uint32_t context; /* tokens before the target, with plants */
     uint32_t target;
+    bool others;      /* other files stand in the context */
     size_t question_count;
     struct kg_cbr_question *questions; /* constants first */
     struct kg_cbr_score full, window, own; /* window without questions */
@@ -139,8 +140,8 @@ struct kg_cbr_summary {
     double seconds;
 };
 
-/* Row `row` of the results together: sums first, then ratios. Of several texts, those where other files are worth less than
- * KG_CBR_CROSS nats a token do not count in cross_cbr. The bootstrap draws texts, in them blocks of 32 target tokens and
+/* Row `row` of the results together: sums first, then ratios. Texts without other files do not count in cross_cbr; of several
+ * texts, those do not where other files are worth less than KG_CBR_CROSS nats a token. The bootstrap draws texts, in them blocks of 32 target tokens and
  * questions, 1,000 times. */
 #define KG_CBR_CROSS 0.02
 void kg_cbr_summarise(struct kg_cbr_result *const *results, size_t count, size_t row, uint64_t seed, struct kg_cbr_summary *out);

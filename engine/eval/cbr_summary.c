@@ -31,7 +31,7 @@ static double cross_worth(const struct kg_cbr_result *result)
 
 static bool counts_in_cross(const struct study *study, size_t text)
 {
-    return study->count == 1 || cross_worth(study->results[text]) >= KG_CBR_CROSS;
+    return study->results[text]->others && (study->count == 1 || cross_worth(study->results[text]) >= KG_CBR_CROSS);
 }
 
 static void add_tokens(const struct study *study, size_t text, uint32_t from, uint32_t upto, struct sums *sums)

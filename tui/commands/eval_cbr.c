@@ -55,9 +55,10 @@ struct arguments {
     bool json;
 };
 
-/* One text: its files, by name. */
+/* One text: its files. What stands in a list names them in their headings, behind the list's folder. */
 struct named {
     char *files[FILES_MAX];
+    const char *names[FILES_MAX];
     size_t count;
 };
 
@@ -244,7 +245,8 @@ static enum kg_status add_name(struct named *text, const char *folder, size_t fo
         return kg_fail_nomem(err, "reading a list of texts");
     memcpy(path, folder, folder_length);
     strcpy(path + folder_length, name);
-    text->files[text->count++] = path;
+    text->files[text->count] = path;
+    text->names[text->count++] = path + folder_length;
     return KG_OK;
 }
 
@@ -338,7 +340,7 @@ static enum kg_status measure_text(struct study *study, struct kg_engine *engine
     struct kg_cbr_text *text = NULL;
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < named->count && status == KG_OK; i++) {
-        files[i].path = named->files[i];
+        files[i].path = named->names[i];
         status = kg_read_file(named->files[i], KG_FILE_MAX, &texts[i], &files[i].length, err);
         files[i].text = texts[i];
     }
@@ -381,7 +383,7 @@ static enum kg_status measure_texts(struct study *study, struct kg_engine *engin
         const struct named *text = &study->texts[i];
         status = measure_text(study, engine, text, &results[i], err);
         if (status == KG_OK)
-            print_rows(study, &results[i], 1, text->files[text->count - 1], facts.model, bits);
+            print_rows(study, &results[i], 1, text->names[text->count - 1], facts.model, bits);
     }
     if (status == KG_OK && study->text_count > 1)
         print_rows(study, results, study->text_count, "all", facts.model, bits);
