@@ -115,16 +115,16 @@ static enum kg_status measure_rule(struct kg_cbr_reader *reader, const struct kg
     return status == KG_OK ? kg_cbr_score_make(reader, text, shape, sequence, &look, true, &row->score, err) : status;
 }
 
-static enum kg_status measure(struct kg_engine *engine, struct kg_cbr_reader *reader, const struct kg_cbr_text *text, const struct kg_cbr_rule *rules,
+static enum kg_status measure(struct kg_engine *engine, struct kg_cbr_reader *reader, const struct kg_cbr_text *text, const struct kg_cbr_rule *rules, size_t count,
                               struct kg_cbr_result *result, struct kg_error *err)
 {
     const struct kg_model_shape *shape = kg_model_shape(engine->model);
     const struct kg_kv_shape *kv = kg_pool_shape(engine->pool);
     const struct kg_cbr_rule full = { .read = KG_CBR_CHAIN, .look = KG_CBR_ALL };
-    kg_cbr_reader_plan(reader, rules, result->count);
+    kg_cbr_reader_plan(reader, rules, count);
     enum kg_status status = measure_references(reader, text, shape, result, err);
     result->bytes_full = kg_cbr_cost(text, kv, &full, kg_cbr_reader_anchors(reader)).bytes;
-    for (size_t i = 0; i < result->count && status == KG_OK; i++) {
+    for (size_t i = 0; i < count && status == KG_OK; i++) {
         struct kg_cbr_row *row = &result->rows[i];
         row->rule = rules[i];
         const struct kg_cbr_cost cost = kg_cbr_cost(text, kv, &row->rule, kg_cbr_reader_anchors(reader));
@@ -147,10 +147,12 @@ enum kg_status kg_cbr_measure(struct kg_engine *engine, const struct kg_cbr_text
         return kg_fail(err, KG_ERR_UNSUPPORTED, "there is no key index of %u bits for heads of %u elements on %s; use other --bits or another --device",
                        engine->index_bits, shape->head_size, engine->backend->name);
     enum kg_status status = begin_result(text, count, &result, err);
+    if (!result)
+        return status;
     if (status == KG_OK)
         status = kg_cbr_reader_create(engine, text, &reader, err);
     if (status == KG_OK)
-        status = measure(engine, reader, text, rules, result, err);
+        status = measure(engine, reader, text, rules, count, result, err);
     kg_cbr_reader_free(reader);
     if (status == KG_OK)
         *out = result;

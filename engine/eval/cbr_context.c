@@ -147,13 +147,13 @@ enum kg_status kg_cbr_reader_create(struct kg_engine *engine, const struct kg_cb
     reader->anchored.blocks = calloc(text->piece_count, sizeof *reader->anchored.blocks);
     reader->anchors = calloc(vocabulary, sizeof *reader->anchors);
     reader->none = calloc(vocabulary, sizeof *reader->none);
-    enum kg_status status = KG_OK;
-    if (!reader->alone.blocks || !reader->anchored.blocks || !reader->anchors || !reader->none)
-        status = kg_fail_nomem(err, "reading a context");
-    for (size_t i = 0; i < vocabulary && status == KG_OK; i++)
+    if (!reader->alone.blocks || !reader->anchored.blocks || !reader->anchors || !reader->none) {
+        kg_cbr_reader_free(reader);
+        return kg_fail_nomem(err, "reading a context");
+    }
+    for (size_t i = 0; i < vocabulary; i++)
         reader->anchors[i] = kg_token_has_newline(engine->tokenizer, (int32_t)i);
-    if (status == KG_OK)
-        status = read_preamble(reader, err);
+    enum kg_status status = read_preamble(reader, err);
     if (status != KG_OK) {
         kg_cbr_reader_free(reader);
         return status;

@@ -9,7 +9,7 @@ enum kg_cbr_language { KG_CBR_OTHER, KG_CBR_C, KG_CBR_PYTHON };
 
 /* One file on its way into the context. */
 struct kg_cbr_source {
-    char *path;
+    const char *path; /* the text's */
     enum kg_cbr_language language;
     char *text; /* cut; with plants */
     size_t length;
@@ -36,8 +36,8 @@ struct kg_cbr_text {
     struct kg_cbr_source *sources; /* those that have a place; the last one is the own file */
     size_t source_count;
     struct kg_cbr_used *used; /* of all files */
-    char **used_paths;
-    size_t used_count;
+    char **paths;             /* of all files */
+    size_t file_count;
     struct kg_ids preamble, turn;
     struct kg_ids target; /* `lead` tokens before it, then the target */
     uint32_t lead;

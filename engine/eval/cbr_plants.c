@@ -157,9 +157,8 @@ static enum kg_status ask_constant(const struct kg_tokenizer *tokenizer, struct 
     return kg_cbr_ask(tokenizer, text, true, question, (size_t)before + constant->value, (size_t)before + constant->value_end, true, added, err);
 }
 
-static bool insert(struct kg_cbr_source *source, size_t offset, const char *line)
+static bool insert(struct kg_cbr_source *source, size_t offset, const char *line, size_t n)
 {
-    size_t n = strlen(line);
     char *grown = realloc(source->text, source->length + n + 1);
     if (!grown)
         return false;
@@ -181,7 +180,7 @@ static enum kg_status plant_at(const struct kg_tokenizer *tokenizer, struct kg_c
         make_constant(source->language, name, random, &constant);
         status = ask_constant(tokenizer, text, source, &constant, &added, err);
     }
-    if (status == KG_OK && added && !insert(source, place->offset, constant.line))
+    if (status == KG_OK && added && !insert(source, place->offset, constant.line, strlen(constant.line)))
         status = kg_fail_nomem(err, "planting constants");
     return status;
 }

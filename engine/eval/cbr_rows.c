@@ -51,6 +51,7 @@ struct kg_cbr_cost kg_cbr_cost(const struct kg_cbr_text *text, const struct kg_k
 {
     const struct layout layout = { text, anchors };
     const double heads = (double)shape->layers * shape->kv_heads, row = 4.0 * shape->head_size;
+    const size_t index = KG_INDEX_HEAD_BYTES(shape);
     struct kg_cbr_cost cost = { 0, 0 };
     uint32_t context = 0;
     for (size_t i = 0; i + 1 < block_count(&layout); i++)
@@ -66,7 +67,7 @@ struct kg_cbr_cost kg_cbr_cost(const struct kg_cbr_text *text, const struct kg_k
         else if (rule->look == KG_CBR_LINES)
             keys = sinks + window + lines;
         cost.keys += keys;
-        cost.bytes += heads * (keys * row + (rule->look == KG_CBR_RECALL ? pages * (double)KG_INDEX_HEAD_BYTES(shape) : 0));
+        cost.bytes += heads * (keys * row + (rule->look == KG_CBR_RECALL ? pages * (double)index : 0));
     }
     return cost;
 }

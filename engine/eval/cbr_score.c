@@ -58,10 +58,10 @@ static enum kg_status ask(struct kg_cbr_reader *reader, const struct kg_cbr_aski
 }
 
 static enum kg_status score_target(struct kg_cbr_reader *reader, const struct kg_cbr_text *text, const struct kg_model_shape *shape,
-                                   struct kg_sequence *sequence, const struct kg_reading *look, double *nll, struct kg_error *err)
+                                   struct kg_sequence *sequence, const struct kg_reading *look, const struct kg_cbr_score *out, struct kg_error *err)
 {
     struct scored scored = { .ids = text->target.ids, .first = text->lead, .count = text->options.target, .vocabulary = shape->vocabulary,
-                             .model = shape->name, .nll = nll };
+                             .model = shape->name, .nll = out->nll };
     enum kg_status status = KG_OK;
     if (text->turn.count)
         status = kg_cbr_reader_append(reader, sequence, KG_BLOCK_TURN, text->turn.ids, text->turn.count, look, NULL, 0, NULL, err);
@@ -78,7 +78,7 @@ enum kg_status kg_cbr_score_make(struct kg_cbr_reader *reader, const struct kg_c
     *out = (struct kg_cbr_score){ .nll = calloc(text->options.target, sizeof *out->nll), .right = calloc(questions + 1, sizeof *out->right) };
     if (!out->nll || !out->right)
         return kg_fail_nomem(err, "measuring a target");
-    enum kg_status status = score_target(reader, text, shape, sequence, look, out->nll, err);
+    enum kg_status status = score_target(reader, text, shape, sequence, look, out, err);
     for (size_t i = 0; i < questions && status == KG_OK; i++)
         status = ask(reader, &text->askings[i], shape, sequence, look, &out->right[i], err);
     while (kg_sequence_count(sequence) > before)

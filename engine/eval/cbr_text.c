@@ -63,25 +63,22 @@ static enum kg_status make_frame(struct kg_engine *engine, struct frame *frame, 
 
 static void free_source(struct kg_cbr_source *source)
 {
-    free(source->path);
     free(source->text);
     kg_ids_free(&source->heading);
     kg_ids_free(&source->ids);
 }
 
 /* Everything of the file, not yet cut. */
-static enum kg_status take_file(const struct frame *frame, const struct kg_cbr_file *file, struct kg_cbr_source *out, struct kg_error *err)
+static enum kg_status take_file(const struct frame *frame, const struct kg_cbr_file *file, const char *path, struct kg_cbr_source *out,
+                                struct kg_error *err)
 {
-    *out = (struct kg_cbr_source){ .path = strdup(file->path), .language = kg_cbr_language_of(file->path), .text = malloc(file->length + 1),
-                                   .length = file->length };
-    if (!out->path || !out->text) {
-        free_source(out);
+    *out = (struct kg_cbr_source){ .path = path, .language = kg_cbr_language_of(path), .text = malloc(file->length + 1), .length = file->length };
+    if (!out->text)
         return kg_fail_nomem(err, "taking in a file");
-    }
     if (file->length)
         memcpy(out->text, file->text, file->length);
     out->text[file->length] = '\0';
-    enum kg_status status = kg_chat_heading(frame->chat, KG_ROLE_SYSTEM, file->path, &out->heading, err);
+    enum kg_status status = kg_chat_heading(frame->chat, KG_ROLE_SYSTEM, path, &out->heading, err);
     if (status == KG_OK)
         status = kg_cbr_count(frame->tokenizer, out->text, out->length, &out->whole, err);
     if (status != KG_OK)
@@ -94,12 +91,16 @@ static enum kg_status take_files(const struct frame *frame, struct kg_cbr_text *
 {
     text->sources = calloc(count, sizeof *text->sources);
     text->used = calloc(count, sizeof *text->used);
-    text->used_paths = calloc(count, sizeof *text->used_paths);
-    if (!text->sources || !text->used || !text->used_paths)
+    text->paths = calloc(count, sizeof *text->paths);
+    if (!text->sources || !text->used || !text->paths)
         return kg_fail_nomem(err, "taking in files");
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < count && status == KG_OK; i++) {
-        status = take_file(frame, &files[i], &text->sources[i], err);
+        text->paths[i] = strdup(files[i].path);
+        text->file_count++;
+        if (!text->paths[i])
+            return kg_fail_nomem(err, "taking in files");
+        status = take_file(frame, &files[i], text->paths[i], &text->sources[i], err);
         text->source_count += status == KG_OK;
     }
     return status;
@@ -118,10 +119,11 @@ static enum kg_status cut_own(const struct frame *frame, struct kg_cbr_text *tex
     enum kg_status status = KG_OK;
     if (own->whole - options->target > head)
         status = kg_cbr_keep_end(frame->tokenizer, own->text, own->length, (uint32_t)head + options->target, &offset, err);
+    if (status != KG_OK)
+        return status;
     own->length -= offset;
     memmove(own->text, own->text + offset, own->length + 1);
-    if (status == KG_OK)
-        status = kg_tokenize(frame->tokenizer, own->text, own->length, false, &own->ids, err);
+    status = kg_tokenize(frame->tokenizer, own->text, own->length, false, &own->ids, err);
     own->used = (uint32_t)own->ids.count;
     if (status == KG_OK && own->used <= options->target)
         return kg_fail(err, KG_ERR_RANGE, "%s has no line start that leaves 1 to %llu tokens before the target; use a larger --tokens", own->path,
@@ -148,16 +150,6 @@ static enum kg_status cut_other(const struct frame *frame, struct kg_cbr_source 
     return status;
 }
 
-static void note_used(struct kg_cbr_text *text)
-{
-    text->used_count = text->source_count;
-    for (size_t i = 0; i < text->source_count; i++) {
-        const struct kg_cbr_source *source = &text->sources[i];
-        text->used_paths[i] = strdup(source->path);
-        text->used[i] = (struct kg_cbr_used){ text->used_paths[i] ? text->used_paths[i] : "", source->used, source->whole };
-    }
-}
-
 static enum kg_status cut_files(const struct frame *frame, struct kg_cbr_text *text, struct kg_error *err)
 {
     size_t last = text->source_count - 1, kept = 0;
@@ -168,8 +160,8 @@ static enum kg_status cut_files(const struct frame *frame, struct kg_cbr_text *t
     uint64_t taken = fixed + text->sources[last].used - text->options.target, left = text->options.tokens > taken ? text->options.tokens - taken : 0;
     for (size_t i = 0; i < last && status == KG_OK; i++)
         status = cut_other(frame, &text->sources[i], &left, err);
-    note_used(text);
     for (size_t i = 0; i <= last; i++) { /* those without a place go */
+        text->used[i] = (struct kg_cbr_used){ text->sources[i].path, text->sources[i].used, text->sources[i].whole };
         if (text->sources[i].length)
             text->sources[kept++] = text->sources[i];
         else
@@ -274,11 +266,11 @@ void kg_cbr_text_free(struct kg_cbr_text *text)
         free_source(&text->sources[i]);
     for (size_t i = 0; i < text->asking_count; i++)
         kg_ids_free(&text->askings[i].ids);
-    for (size_t i = 0; i < text->used_count; i++)
-        free(text->used_paths[i]);
+    for (size_t i = 0; i < text->file_count; i++)
+        free(text->paths[i]);
     free(text->sources);
     free(text->used);
-    free(text->used_paths);
+    free(text->paths);
     free(text->pieces);
     free(text->askings);
     kg_ids_free(&text->preamble);
@@ -289,7 +281,7 @@ void kg_cbr_text_free(struct kg_cbr_text *text)
 
 size_t kg_cbr_text_files(const struct kg_cbr_text *text)
 {
-    return text->used_count;
+    return text->file_count;
 }
 
 struct kg_cbr_used kg_cbr_text_used(const struct kg_cbr_text *text, size_t file)
