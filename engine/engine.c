@@ -202,7 +202,8 @@ void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out
     snprintf(out->model, sizeof out->model, "%s", shape->name);
     snprintf(out->device, sizeof out->device, "%s", engine->backend->describe(engine->device));
     out->trained_length = shape->trained_length;
-    out->kv_bytes_per_token = KG_KV_PAGE_BYTES(&shape->kv) / KG_PAGE;
+    const struct kg_kv_shape *kv = kg_pool_shape(engine->pool);
+    out->kv_bytes_per_token = (KG_KV_PAGE_BYTES(kv) + KG_INDEX_PAGE_BYTES(kv)) / KG_PAGE;
     out->load_s = engine->load_s;
     out->notice = engine->notice[0] ? engine->notice : NULL;
 }

@@ -79,7 +79,7 @@ struct kg_engine_facts {
     char model[128];  /* printable */
     char device[128];
     uint32_t trained_length;
-    uint64_t kv_bytes_per_token;
+    uint64_t kv_bytes_per_token; /* the key index included */
     double load_s;
     const char *notice; /* one line for the person, or NULL */
 };
