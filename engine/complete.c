@@ -161,6 +161,7 @@ static enum kg_status open_place(const struct kg_session *session, bool bare, st
         kg_piece_clear(piece);
         (*out)->count--;
     }
+    (*out)->rules.look = KG_LOOK_ALL; /* without a preamble there are no first tokens that a look could keep in sight */
     return KG_OK;
 }
 

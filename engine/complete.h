@@ -17,7 +17,7 @@ struct kg_completion {
     const char *prefix, *suffix; /* suffix NULL: what follows the prefix */
     size_t prefix_length, suffix_length;
     const char *path;            /* heading in front of the prefix, as files in context have one; NULL = none */
-    bool bare;                   /* behind nothing: neither preamble nor files */
+    bool bare;                   /* behind nothing, neither preamble nor files; it looks at everything */
     uint32_t max_tokens;         /* 0 = as many as fit */
     /* Whole characters as they come, control characters among them; nonzero: that is enough. */
     int (*text_out)(void *ctx, const char *text, size_t length);

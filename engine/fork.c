@@ -13,10 +13,15 @@ static enum kg_status share_piece(struct kg_session *session, const struct kg_pi
     piece->label = label;
     piece->text = text;
     piece->stored_id = 0;
+    piece->included = NULL;
+    piece->included_count = 0;
     if (!from->block)
         return KG_OK;
     kg_block_keep(piece->block);
-    return kg_sequence_place(session->sequence, piece->block, piece->base, err);
+    enum kg_status status = KG_OK;
+    if (from->included)
+        status = kg_piece_include(piece, &(struct kg_linked){ .blocks = from->included, .count = from->included_count }, err);
+    return status == KG_OK ? kg_sequence_place(session->sequence, piece->block, piece->base, err) : status;
 }
 
 enum kg_status kg_session_fork(const struct kg_session *session, struct kg_session **out, struct kg_error *err)
@@ -26,6 +31,8 @@ enum kg_status kg_session_fork(const struct kg_session *session, struct kg_sessi
         return kg_fail_nomem(err, "starting a session");
     fork->engine = session->engine;
     fork->policy = session->policy;
+    fork->recall = session->recall;
+    fork->rules = session->rules;
     fork->lock = -1;
     fork->sees_secret = true; /* so that nothing is stored */
     enum kg_status status = kg_sequence_create(kg_model_shape(session->engine->model)->trained_length, &fork->sequence, err);

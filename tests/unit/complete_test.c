@@ -55,7 +55,8 @@ static int open_world_of(void **state, float gain)
     strcpy(w->cache, "/tmp/kedge-complete-XXXXXX");
     if (!mkdtemp(w->cache))
         return 1;
-    struct kg_engine_options options = { .model_path = w->path, .threads = 2, .cache_dir = w->cache, .state_dir = w->cache };
+    struct kg_engine_options options = { .model_path = w->path, .threads = 2, .cache_dir = w->cache, .state_dir = w->cache,
+                                         .index_bits = 4 }; /* heads are too small for an index of fewer */
     *state = w;
     return kg_engine_open(&options, &w->engine, &err) != KG_OK || kg_gguf_open(w->path, &w->file, &err) != KG_OK ||
            kg_tokenizer_create(w->file, &w->tokenizer, &err) != KG_OK || kg_chat_create(w->file, w->tokenizer, &w->chat, &err) != KG_OK;
@@ -309,6 +310,49 @@ static void test_forks(void **state)
     kg_session_close(own);
 }
 
+/* The answer, or what is filled in, in a session that looks so at a text that is longer than its window. */
+static struct text looking(struct world *w, enum kg_policy policy, uint32_t k, bool forked, bool filled)
+{
+    struct kg_session *session = NULL, *fork = NULL;
+    struct kg_session_options options = { .policy = policy, .recall = { .window = 64, .k = k }, .unsaved = true };
+    char text[400];
+    struct text got = { .length = 0 };
+    struct kg_completion completion = filling(&got);
+    struct kg_question question = { .text = "the", .length = 3, .max_tokens = 24, .sampling = kg_sampling_greedy() };
+    enum kg_end end;
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)('a' + i * i % 23);
+    assert_int_equal(kg_session_open(w->engine, &options, &session, NULL), KG_OK);
+    assert_int_equal(kg_session_add_file(session, "a.py", text, sizeof text, false, NULL), KG_OK);
+    assert_int_equal(kg_session_fork(session, &fork, NULL), KG_OK);
+    if (filled) {
+        complete(session, &completion, NULL);
+    } else {
+        assert_int_equal(kg_session_ask(forked ? fork : session, &question, &end, NULL), KG_OK);
+        struct kg_part answer = kg_session_part(forked ? fork : session, 2);
+        keep(&got, answer.text, answer.length);
+    }
+    kg_session_close(fork);
+    kg_session_close(session);
+    return got;
+}
+
+/* A fork and a completion look at what stands in front as the session does. */
+static void test_looks(void **state)
+{
+    struct world *w = *state;
+    struct text recalled = looking(w, KG_POLICY_RECALL, 1, false, false), forked = looking(w, KG_POLICY_RECALL, 1, true, false);
+    struct text all = looking(w, KG_POLICY_ALONE, 1, false, false), much = looking(w, KG_POLICY_RECALL, 4096, false, false);
+    expect_same(&forked, &recalled);
+    expect_same(&much, &all);
+    assert_string_not_equal(recalled.bytes, all.bytes);
+    recalled = looking(w, KG_POLICY_RECALL, 1, false, true);
+    all = looking(w, KG_POLICY_ALONE, 1, false, true);
+    much = looking(w, KG_POLICY_RECALL, 4096, false, true);
+    expect_same(&much, &all);
+    assert_string_not_equal(recalled.bytes, all.bytes);
+}
+
 static void test_ends(void **state)
 {
     struct world *w = *state;
@@ -372,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_behind_files, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_leaves_no_trace, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_forks, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_looks, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_ends, open_world, close_world),
         cmocka_unit_test(test_model_that_cannot_fill),
     };

@@ -12,7 +12,7 @@ static const char help[] =
     "  -t, --threads N       0 = all that the process may use\n"
     "      --limit N         N items, evenly spread\n"
     "      --max-tokens N    of a line (64)\n"
-    "      --policy NAME     how files in front are read; see kedge --help\n"
+    "      --policy NAME     how files in front are read and looked at; see kedge --help\n"
     "      --context FILE    a file that stands in front of every item; may be repeated\n"
     "      --bare            nothing stands in front, the preamble neither\n"
     "      --seed N          of the interval's bootstrap (1)\n"

@@ -101,7 +101,7 @@ static int parse(const struct kg_eval_kind *kind, int argc, char **argv, struct 
     };
     a->max_tokens = kind->max_tokens;
     a->seed = 1;
-    a->policy = KG_POLICY_ALONE;
+    a->policy = KG_POLICY_RECALL;
     for (int c; (c = getopt_long(argc, argv, "m:t:h", options, NULL)) != -1;) {
         int result = parse_option(kind, c, a);
         if (result >= 0)
