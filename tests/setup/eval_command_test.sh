@@ -92,6 +92,15 @@ else
     evaluate humaneval -m smol --max-tokens 8 --limit 1 --context "$place/.env" "$place/functions.jsonl.gz"
     check "and nothing that looks secret" sh -c "test $status = 0 && ! '$kedge' cache ls | grep -q '[.]env'"
     check "without --json a table" sh -c "grep -qE '^pass_at_1 .* of 1, 95 % interval' '$place/out' && grep -q '^failed' '$place/out'"
+    for _ in $(seq 50); do gzip -dc "$place/functions.jsonl.gz"; done >"$place/many.jsonl"
+    "$kedge" eval humaneval -m smol --max-tokens 64 --json "$place/many.jsonl" >"$place/lines" 2>"$place/err" </dev/null &
+    pid=$!
+    for _ in $(seq 300); do [ -s "$place/lines" ] && break; sleep 0.1; done
+    kill -INT $pid
+    wait $pid
+    status=$?
+    : >"$place/out"
+    check "interrupted, it stops and says so" fails_with 1 "stopped after [0-9]* of 150 items"
     # no user namespaces inside of one that forbids them
     bwrap --bind / / --dev /dev --proc /proc --unshare-user --disable-userns "$kedge" eval humaneval -m smol "$place/functions.jsonl.gz" \
         >"$place/out" 2>"$place/err" </dev/null
