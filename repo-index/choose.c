@@ -5,6 +5,8 @@
 #include <strings.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/graph.h"
+#include "repo-index/history.h"
 #include "repo-index/question.h"
 
 #define NAMED 1e6          /* of a file that the question names; the order of mention counts down from it */
@@ -14,6 +16,12 @@
 #define PARTNER_SHARE 0.4  /* of the score of foo.c for foo.h beside it */
 #define WORTH 0.18         /* of the best score: what is below is left out even when there is room */
 #define WORTH_BESIDE 0.4   /* of the rarest word's weight: the least score of others when the question names files */
+#define PAST_SHARE 3.0     /* of the best score, for the file that the past speaks for most */
+#define PAST_BESIDE_NAMES 1.0 /* the same when the question names a definition */
+#define SURE_PAST 2.0      /* half of the likeness that commits can have is enough */
+#define SEED_WORTH 0.2     /* of the best score: files that others are measured from */
+#define NEAR_SHARE 0.15    /* more for the file nearest to them by includes */
+#define BESIDE_SHARE 0.2   /* of the best score, for the file that is changed with them most */
 #define CHOICES_MAX 48
 
 struct choice {
@@ -22,6 +30,7 @@ struct choice {
     uint32_t line; /* named with one */
     bool named;
     const char *general; /* a reason that no word gives */
+    const char *why;     /* the past says more than the words */
     const struct kg_catalog_file *beside;
     uint32_t groups, defined;
 };
@@ -31,6 +40,9 @@ struct choosing {
     int (*each)(void *ctx, const struct kg_context_part *part);
     void *ctx;
     const struct kg_catalog *catalog;
+    const struct kg_history *history;
+    const struct kg_graph *graph;
+    double *past; /* of each file: how well past commits that changed it fit the question, 0 to about 1 */
     struct kg_question question;
     struct choice *choices; /* of every file, in the catalog's order until sorted */
 };
@@ -257,14 +269,92 @@ static void add_general(struct choosing *c, double best)
     }
 }
 
-static void apply_rank(struct choosing *c, const struct kg_rank *rank)
+/* Whether the question holds a name spelled like code that some file defines: then that says more than the past. */
+static bool names_definition(const struct choosing *c)
 {
+    uint32_t code = 0, defined = 0;
+    for (unsigned g = 0; g < c->question.query.group_count; g++)
+        code |= c->question.query.groups[g].weight > 1 ? 1U << g : 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        defined |= c->choices[i].defined;
+    return (code & defined) != 0;
+}
+
+/* Files that were changed by commits whose messages are like the question. */
+static void apply_past(struct choosing *c, double best)
+{
+    double top = 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        top = fmax(top, c->past[i]);
+    if (top <= 0)
+        return;
+    best = fmax(best, WORTH_BESIDE * rarest(c)); /* perhaps no file holds a word of the question */
+    double share = fmin(1, SURE_PAST * sqrt(top)) * (names_definition(c) ? PAST_BESIDE_NAMES : PAST_SHARE) * best / top;
+    for (size_t i = 0; i < c->catalog->count; i++) {
+        struct choice *choice = &c->choices[i];
+        double gain = share * c->past[i] * prior(&c->question, choice->file);
+        if (gain > choice->score)
+            choice->why = "changed by commits like this";
+        choice->score += gain;
+    }
+}
+
+/* near, weighed by what kind of file each is, to at most 1; false when nothing is near. */
+static bool to_shares(const struct choosing *c, double *near)
+{
+    double most = 0;
+    for (size_t i = 0; i < c->catalog->count; i++) {
+        near[i] *= prior(&c->question, c->choices[i].file);
+        most = fmax(most, near[i]);
+    }
+    for (size_t i = 0; i < c->catalog->count && most > 0; i++)
+        near[i] /= most;
+    return most > 0;
+}
+
+/* What the best files include and what includes them, as far as it fits by itself; what is changed together with them. */
+static bool apply_neighbours(struct choosing *c)
+{
+    double *seeds = calloc(2 * c->catalog->count + 1, sizeof *seeds);
+    if (!seeds)
+        return false;
+    double *near = seeds + c->catalog->count;
+    double best = 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        best = fmax(best, c->choices[i].score);
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (best > 0 && c->choices[i].score > SEED_WORTH * best)
+            seeds[i] = (c->choices[i].score / best) * (c->choices[i].score / best);
+    bool done = kg_graph_walk(c->graph, seeds, near);
+    if (done && to_shares(c, near))
+        for (size_t i = 0; i < c->catalog->count; i++)
+            c->choices[i].score *= 1 + NEAR_SHARE * near[i];
+    done = done && kg_history_beside(c->history, seeds, c->catalog->count, near);
+    if (done && to_shares(c, near))
+        for (size_t i = 0; i < c->catalog->count; i++) {
+            double gain = BESIDE_SHARE * best * near[i];
+            if (gain > c->choices[i].score)
+                c->choices[i].why = "changed together with files that fit";
+            c->choices[i].score += gain;
+        }
+    free(seeds);
+    return done;
+}
+
+static bool apply_rank(struct choosing *c, const struct kg_rank *rank)
+{
+    double best = 0;
     for (size_t i = 0; i < c->catalog->count; i++) {
         const struct kg_catalog_file *file = &c->catalog->files[i];
         /* the words of a question about the whole are about no file */
         double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * prior(&c->question, file) : 0;
+        best = score > best ? score : best;
         c->choices[i] = (struct choice){ .file = file, .score = score, .groups = rank->groups[i], .defined = rank->defined[i] };
     }
+    if (c->question.overview)
+        return true;
+    apply_past(c, best);
+    return apply_neighbours(c);
 }
 
 static double best_score(const struct choosing *c)
@@ -353,9 +443,11 @@ static void write_reason(const struct choosing *c, const struct choice *choice, 
             snprintf(out, capacity, "belongs to %s", beside);
         return;
     }
-    out[0] = '\0';
-    size_t used = list_groups(&c->question.query, choice->defined, "defines: ", out, 0, capacity);
+    size_t used = (size_t)snprintf(out, capacity, "%s", choice->why ? choice->why : "");
+    used = list_groups(&c->question.query, choice->defined, used ? "; defines: " : "defines: ", out, used, capacity);
     list_groups(&c->question.query, choice->groups & ~choice->defined, used ? "; matches: " : "matches: ", out, used, capacity);
+    if (out[0] == '\0')
+        snprintf(out, capacity, "changed together with files that fit");
 }
 
 static uint32_t tokens_of(uint64_t bytes)
@@ -385,9 +477,10 @@ static void report(const struct choosing *c, double worth)
     }
 }
 
-static void decide(struct choosing *c, const struct kg_rank *rank)
+static bool decide(struct choosing *c, const struct kg_rank *rank)
 {
-    apply_rank(c, rank);
+    if (!apply_rank(c, rank))
+        return false;
     for (unsigned i = 0; i < c->question.mention_count; i++)
         apply_mention(c, &c->question.mentions[i], NAMED - i);
     add_general(c, best_score(c));
@@ -397,6 +490,7 @@ static void decide(struct choosing *c, const struct kg_rank *rank)
     favour_partners(c, worth);
     qsort(c->choices, c->catalog->count, sizeof *c->choices, better);
     report(c, worth);
+    return true;
 }
 
 static enum kg_status choose(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *), void *ctx,
@@ -415,15 +509,23 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
         status = kg_catalog_of(index, &c->catalog, err);
         if (status == KG_OK)
             status = kg_rank(index, c->catalog, &c->question.query, &rank, err);
+        if (status == KG_OK)
+            status = kg_history_of(index, c->catalog, &c->history, err);
+        if (status == KG_OK)
+            status = kg_graph_of(index, c->catalog, &c->graph, err);
         kg_store_rollback(index->store);
     }
+    c->past = status == KG_OK ? calloc(c->catalog->count + 1, sizeof *c->past) : NULL;
+    if (status == KG_OK && (!c->past || !kg_history_score(c->history, &c->question.query, c->past)))
+        status = kg_fail_nomem(err, "choosing files");
     c->choices = status == KG_OK ? calloc(c->catalog->count + 1, sizeof *c->choices) : NULL;
     if (status == KG_OK && !c->choices)
         status = kg_fail_nomem(err, "choosing files");
-    if (c->choices && c->catalog->count)
-        decide(c, &rank);
+    if (c->choices && c->catalog->count && !decide(c, &rank))
+        status = kg_fail_nomem(err, "choosing files");
     kg_rank_free(&rank);
     free(c->choices);
+    free(c->past);
     free(c);
     return status;
 }

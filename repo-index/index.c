@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "repo-index/graph.h"
+#include "repo-index/history.h"
 #include "repo-index/tree.h"
 
 #define UNUSED_DAYS 90
@@ -100,6 +102,8 @@ void kg_index_close(struct kg_index *index)
     if (!index)
         return;
     kg_ctags_free(index->ctags);
+    kg_history_free(index->history);
+    kg_graph_free(index->graph);
     kg_tree_free(index->tree);
     kg_catalog_free(index->catalog);
     kg_store_close(index->store);

@@ -8,6 +8,8 @@
 struct kg_catalog;
 struct kg_tree;
 struct kg_ctags;
+struct kg_history;
+struct kg_graph;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
@@ -17,6 +19,8 @@ struct kg_index {
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
     struct kg_ctags *ctags;     /* NULL until symbols are read */
+    struct kg_history *history; /* NULL until the first question */
+    struct kg_graph *graph;     /* the same */
     struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
 };
 

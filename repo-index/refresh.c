@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/commits.h"
 #include "repo-index/index.h"
 #include "repo-index/reader.h"
 
@@ -185,7 +186,7 @@ static enum kg_status refresh_once(struct refresh *r)
     status = compare(r);
     if (status == KG_OK && (r->changed_count || r->gone_count))
         status = write_changes(r);
-    return status;
+    return status == KG_OK ? kg_commits_update(r->index, r->progress, r->ctx, r->err) : status;
 }
 
 /* One refresh at a time: who comes second finds the work done. Waits as long as the other one gets on. */

@@ -2,7 +2,7 @@
  *
  * The worktree is walked as git lists it (ignore rules, tracked files by libgit2, submodules); contents and paths are
  * searchable with FTS5, with identifiers split at case and underscores; files are chosen for a question within a token
- * budget. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content
+ * budget, by their words and definitions, by past commits with like messages, and by what includes what. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content
  * digest, and can be thrown away at any time. It knows nothing of models: token costs are estimated as bytes /
  * KG_BYTES_PER_TOKEN.
  *
@@ -44,7 +44,7 @@ struct kg_index_counts {
     uint32_t submodules;
 };
 /* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
- * with KG_ERR_CANCELLED, what was read stays. While another handle or process refreshes, waits for its work (done and found
+ * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read, which is done last. While another handle or process refreshes, waits for its work (done and found
  * 0); KG_ERR_BUSY when that one does not get on. Others see what was read so far about every second. */
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err);

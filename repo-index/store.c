@@ -13,11 +13,11 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -36,6 +36,10 @@ static const char *const statement_text[STATEMENTS] = {
     [IMPORTS] = "SELECT imports FROM doc WHERE id = ?1",
     [PUT_SYMBOLS] = "INSERT OR REPLACE INTO symbols(doc, source, records) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM doc WHERE id = ?1)",
     [SYMBOLS] = "SELECT records FROM symbols WHERE doc = ?1",
+    [FIND_COMMIT] = "SELECT id FROM past WHERE oid = ?1",
+    [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
+    [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
+    [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
 
 static const char schema[] =
@@ -44,6 +48,8 @@ static const char schema[] =
     "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, language INTEGER NOT NULL, words INTEGER NOT NULL,"
     " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, language));"
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
+    "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
+    "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -189,7 +195,7 @@ static enum kg_status check_schema(struct kg_store *store, bool *empty, struct k
         return KG_OK;
     if (version != SCHEMA_VERSION || pragma_number(store, "PRAGMA application_id", &code) != APPLICATION_ID)
         return kg_fail(err, KG_ERR_CORRUPT, "the index %s is of another version; it will be built again", store->path);
-    pragma_number(store, "SELECT 1 FROM file, doc, symbols LIMIT 1", &code);
+    pragma_number(store, "SELECT 1 FROM file, doc, symbols, past, history LIMIT 1", &code);
     if (code == SQLITE_OK || code == SQLITE_DONE)
         pragma_number(store, "SELECT rowid FROM words WHERE words MATCH 'a'", &code);
     return code == SQLITE_OK || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
@@ -514,6 +520,112 @@ enum kg_status kg_store_unread(struct kg_store *store, enum kg_symbols_source so
              "SELECT min(f.path), d.id, d.digest FROM file f JOIN doc d ON d.id = f.doc LEFT JOIN symbols s ON s.doc = d.id"
              " WHERE f.kind = 0 AND (s.doc IS NULL OR s.source < %d) GROUP BY d.id ORDER BY 1", (int)source);
     return each_row(store, sql, take_unread, &sink, err);
+}
+
+enum kg_status kg_store_find_commit(struct kg_store *store, const void *oid, size_t length, int64_t *out, struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, FIND_COMMIT, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_blob(s, 1, oid, (int)length, SQLITE_STATIC);
+    int code = sqlite3_step(s);
+    *out = code == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    sqlite3_reset(s);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+}
+
+enum kg_status kg_store_add_commit(struct kg_store *store, const void *oid, size_t length, const struct kg_store_commit *commit, int64_t *out, struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, ADD_COMMIT, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_blob(s, 1, oid, (int)length, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 2, commit->words, (int)(commit->word_count * sizeof *commit->words), SQLITE_STATIC);
+    sqlite3_bind_blob(s, 3, commit->paths, (int)commit->paths_length, SQLITE_STATIC);
+    status = finish(store, s, err);
+    *out = sqlite3_last_insert_rowid(store->db);
+    return status;
+}
+
+enum kg_status kg_store_put_history(struct kg_store *store, const void *head, size_t length, const int64_t *log, size_t count, struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, PUT_HISTORY, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_blob(s, 1, length ? head : "", (int)length, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 2, log, (int)(count * sizeof *log), SQLITE_STATIC);
+    return finish(store, s, err);
+}
+
+struct history_sink {
+    struct kg_store_history *out;
+    bool failed;
+};
+
+static int take_history(void *to, sqlite3_stmt *row)
+{
+    struct history_sink *sink = to;
+    size_t head = (size_t)sqlite3_column_bytes(row, 0), log = (size_t)sqlite3_column_bytes(row, 1);
+    if (head > sizeof sink->out->head || log % sizeof(int64_t) != 0)
+        return 1;
+    sink->out->log = malloc(log + 1);
+    sink->failed = !sink->out->log;
+    if (sink->failed)
+        return 1;
+    if (head)
+        memcpy(sink->out->head, sqlite3_column_blob(row, 0), head);
+    if (log)
+        memcpy(sink->out->log, sqlite3_column_blob(row, 1), log);
+    sink->out->head_length = head;
+    sink->out->count = log / sizeof(int64_t);
+    return 1;
+}
+
+enum kg_status kg_store_history(struct kg_store *store, struct kg_store_history *out, struct kg_error *err)
+{
+    struct history_sink sink = { .out = out };
+    *out = (struct kg_store_history){ 0 };
+    enum kg_status status = each_row(store, "SELECT head, log FROM history WHERE id = 1", take_history, &sink, err);
+    return status == KG_OK && sink.failed ? kg_fail_nomem(err, "reading the history of the repository") : status;
+}
+
+enum kg_status kg_store_commit_of(struct kg_store *store, int64_t id, void (*take)(void *ctx, const struct kg_store_commit *commit), void *ctx, struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, COMMIT, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_int64(s, 1, id);
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
+        struct kg_store_commit commit = { .words = sqlite3_column_blob(s, 0), .word_count = (size_t)sqlite3_column_bytes(s, 0) / sizeof(uint32_t),
+                                          .paths = sqlite3_column_blob(s, 1), .paths_length = (size_t)sqlite3_column_bytes(s, 1) };
+        if (commit.paths_length && commit.paths[commit.paths_length - 1] == '\0')
+            take(ctx, &commit);
+    }
+    status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+    sqlite3_reset(s);
+    return status;
+}
+
+#define SPARE_COMMITS 20000
+
+enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_store_history *history, struct kg_error *err)
+{
+    int code;
+    int64_t all = pragma_number(store, "SELECT count(*) FROM past", &code);
+    if (code != SQLITE_OK || all <= (int64_t)history->count + SPARE_COMMITS)
+        return code == SQLITE_OK ? KG_OK : failed(store, code, err);
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; i < history->count; i++)
+        first = history->log[i] < first ? history->log[i] : first;
+    char sql[160];
+    snprintf(sql, sizeof sql, "DELETE FROM past WHERE id IN (SELECT id FROM past WHERE id < %lld ORDER BY id LIMIT %lld)", (long long)first,
+             (long long)(all - (int64_t)history->count - SPARE_COMMITS / 2));
+    return run(store, sql, err);
 }
 
 #define SPARE_DOCS 1000     /* texts without a file that are kept in any case */

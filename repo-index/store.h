@@ -4,6 +4,8 @@
  *   doc    id -> digest, language, words,     one row a text in a language; a text outlives its files until
  *          lines, imports                     kg_store_collect, so that a branch switched to and fro is read once
  *   symbols  doc -> records of symbol.h       read apart from the words, and after them
+ *   past   id -> oid, words, paths             one row a commit that was looked at, whatever branch it is on
+ *   history  head, log                         the commits that lie behind HEAD, newest first
  *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
  *
  * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
@@ -75,6 +77,31 @@ struct kg_store_unread {
 /* Texts of files whose symbols were not read yet, or by a lesser source. */
 enum kg_status kg_store_unread(struct kg_store *store, enum kg_symbols_source source, int (*each)(void *ctx, const struct kg_store_unread *unread), void *ctx,
                                struct kg_error *err);
+
+/* A commit: hashes of the words of its message, those of the subject first, behind their number; the paths that it changed,
+ * with a NUL behind each. */
+struct kg_store_commit {
+    const uint32_t *words;
+    size_t word_count;
+    const char *paths;
+    size_t paths_length;
+};
+/* The id of a commit that was looked at, else 0. */
+enum kg_status kg_store_find_commit(struct kg_store *store, const void *oid, size_t length, int64_t *out, struct kg_error *err);
+enum kg_status kg_store_add_commit(struct kg_store *store, const void *oid, size_t length, const struct kg_store_commit *commit, int64_t *out, struct kg_error *err);
+/* Calls take unless the commit is not there or changed no file that counts. */
+enum kg_status kg_store_commit_of(struct kg_store *store, int64_t id, void (*take)(void *ctx, const struct kg_store_commit *commit), void *ctx, struct kg_error *err);
+
+struct kg_store_history {
+    unsigned char head[32];
+    size_t head_length; /* 0 = no history */
+    int64_t *log;       /* ids, newest first; freed by the caller */
+    size_t count;
+};
+enum kg_status kg_store_history(struct kg_store *store, struct kg_store_history *out, struct kg_error *err);
+enum kg_status kg_store_put_history(struct kg_store *store, const void *head, size_t length, const int64_t *log, size_t count, struct kg_error *err);
+/* Drops commits that no history has had for long, when they are many. */
+enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_store_history *history, struct kg_error *err);
 
 struct kg_store_text {
     const char *path;
