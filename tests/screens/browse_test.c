@@ -136,6 +136,69 @@ static void folds_open_by_key(void **state)
     leave(d);
 }
 
+/* What is in context, with its tokens, where it came from and why; and out of it again. */
+static void the_context_is_listed(void **state)
+{
+    static const struct {
+        const char *term, *golden;
+        int rows, columns;
+    } cases[] = {
+        { "xterm-256color", "pane-80x24", 24, 80 }, { "tmux-256color", "pane-80x24", 24, 80 }, { "linux", "pane-80x24", 24, 80 },
+        { "screen", "pane-80x24", 24, 80 },         { "xterm", "pane-40x10", 10, 40 },         { "xterm-256color", "pane-200x60", 60, 200 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct driver *d = start_answered(cases[i].term, NULL, cases[i].rows, cases[i].columns);
+        driver_send(d, "\x1bOQ");
+        driver_wait_for(d, "196 of 8,192 tokens, 2 %");
+        driver_send(d, "j");
+        driver_golden(d, cases[i].golden);
+        driver_send(d, "d");
+        driver_wait_for(d, "# files 29");
+        driver_send(d, "d");
+        driver_wait_for(d, "no file is in context");
+        driver_send(d, "d\x1b");
+        driver_wait_gone(d, "Esc done");
+        assert_int_equal(driver_shows(d, "# files"), cases[i].columns >= 72); /* it stays where there is room for both */
+        driver_send(d, "/add run.c\r");
+        driver_wait_for(d, "ready");
+        driver_send(d, "\x1bOQ");
+        driver_wait_for(d, "29 cached");
+        driver_wait_for(d, "added by hand");
+        driver_send(d, "\x1bOQ");
+        driver_wait_gone(d, "# files");
+        quit(d);
+    }
+}
+
+static void the_context_can_be_added_to(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", NULL, 24, 100);
+    driver_send(d, "\x1bOQa");
+    driver_wait_for(d, "› /add");
+    driver_wait_for(d, "tui/screen/glyph.c"); /* offered */
+    driver_send(d, "gly");
+    driver_wait_for(d, "› /add gly");
+    driver_wait_gone(d, "slow.c");
+    driver_send(d, "\t");
+    driver_wait_for(d, "› /add tui/screen/glyph.c");
+    driver_send(d, "\r");
+    driver_wait_for(d, "# files 87");
+    driver_wait_for(d, "29 read");
+    driver_resize(d, 24, 60); /* no room for both: the transcript stays */
+    driver_wait_gone(d, "# files");
+    driver_resize(d, 24, 100);
+    driver_wait_for(d, "# files");
+    driver_send(d, "\x1bOQ");
+    driver_wait_for(d, "Esc done");
+    driver_resize(d, 10, 30);
+    driver_wait_for(d, "# files");
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "# files");
+    quit(d);
+}
+
 /* Streaming goes on below; the window and what is chosen in it stay. */
 static void it_is_browsed_while_text_streams(void **state)
 {
@@ -221,6 +284,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(matches_are_shown_as_they_are_written),
         SCREEN_TEST(copies_reach_the_terminal),
         SCREEN_TEST(folds_open_by_key),
+        SCREEN_TEST(the_context_is_listed),
+        SCREEN_TEST(the_context_can_be_added_to),
         SCREEN_TEST(it_is_browsed_while_text_streams),
         SCREEN_TEST(all_of_it_goes_to_the_pager),
         SCREEN_TEST(the_pager_has_the_keys),

@@ -240,7 +240,7 @@ const char *driver_screen(struct driver *driver)
             VTermScreenCell cell;
             vterm_screen_get_cell(driver->screen, (VTermPos){ .row = row, .col = column }, &cell);
             bool blank = cell.chars[0] == 0 || cell.chars[0] == ' ';
-            for (int i = 0; i < VTERM_MAX_CHARS_PER_CELL && (i == 0 || cell.chars[i]); i++)
+            for (int i = 0; i < VTERM_MAX_CHARS_PER_CELL && (i == 0 || (!blank && cell.chars[i])); i++) /* a blank one sets the first only */
                 used += put_utf8(out + used, i == 0 && blank ? ' ' : cell.chars[i]);
             if (!blank)
                 end = used;

@@ -464,7 +464,7 @@ static void random_keys_and_sizes_do_no_harm(void **state)
 {
     static const char *const keys[] = {
         "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f", "\x01",
-        "\x05", "\x0a", "\x0b", "\x0c", "\x0f", "\x13", "\x14", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f", "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ",
+        "\x05", "\x0a", "\x0b", "\x0c", "\x0f", "\x13", "\x14", "\x1bOQ", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f", "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ",
         "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "markdown", "unicode", "hostile", "think", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~", "\x1b[99;99", "\x1bO", "/files\r", "/clear\r",
     };
     const char *wanted = getenv("CHECK_LONG");

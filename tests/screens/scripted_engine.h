@@ -166,6 +166,7 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
             return kg_fail(err, KG_ERR_CANCELLED, "stopped");
         script_pause();
     }
+    script_progress(session->engine, strcmp(path, "run.c") == 0 ? KG_STAGE_RESTORING : KG_STAGE_READING, path, length, length);
     script_add(session, KG_PART_FILE, path, text, length, (uint32_t)length);
     return KG_OK;
 }

@@ -14,7 +14,7 @@ enum kg_event_kind {
     KG_EVENT_ENTRY,     /* of the transcript: entry, text; more = summary of a folded one, or NULL */
     KG_EVENT_PIECE,     /* of an answer or a thought (entry): text */
     KG_EVENT_COUNTS,    /* counts */
-    KG_EVENT_FILES,     /* in context from now on: text = paths and NUL bytes in turn */
+    KG_EVENT_FILES,     /* in context from now on: text as in context_files.h */
     KG_EVENT_NO_MODEL,  /* the engine could not be opened: text = why */
     KG_EVENT_DONE,      /* the task with this ticket is finished */
     KG_EVENT_INDEXED,   /* the repository's files are known: total of them */

@@ -228,6 +228,7 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
                                  .editor = ui->editor,
                                  .completion = ui->completion,
                                  .status = &ui->status,
+                                 .pane = &ui->pane,
                                  .placeholder = ui->placeholder,
                                  .prompt = KG_PROMPT };
     snprintf(ui->placeholder, sizeof ui->placeholder, "ask a question");

@@ -6,6 +6,7 @@
 #include "tui/interface/figures.h"
 #include "tui/interface/interface_state.h"
 
+#define PANE_LEGEND "Esc done  F2 close  j k choose  d drop  a add"
 #define LEGEND "q done  [ ] message  { } code  / n N find  y copy  o fold  j k rows"
 
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
@@ -15,7 +16,9 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     kg_completion_dismiss(ui->completion);
     ui->view.editor = mode == KG_MODE_SEARCH ? ui->line : ui->editor;
     ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : KG_PROMPT;
-    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : NULL;
+    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : NULL;
+    ui->pane.focused = mode == KG_MODE_PANE;
+    ui->pane.open |= mode == KG_MODE_PANE;
     ui->view.input_top = 0;
     if (mode == KG_MODE_SEARCH) {
         ui->mode_before = before;
@@ -24,6 +27,8 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     } else if (mode == KG_MODE_INPUT) {
         kg_transcript_deselect(ui->transcript);
         kg_transcript_set_pattern(ui->transcript, "", 0);
+    } else if (mode == KG_MODE_PANE) {
+        kg_transcript_deselect(ui->transcript);
     } else if (before == KG_MODE_INPUT) {
         kg_transcript_select(ui->transcript, KG_UNIT_MESSAGE, -1);
     } else {
@@ -165,11 +170,12 @@ static void browse_letter(struct kg_interface *ui, char letter)
 }
 
 /* Letters that came together; those behind one that ends the mode are for the next one. */
-static void browse_text(struct kg_interface *ui, const struct kg_key *key)
+static void take_letters(struct kg_interface *ui, const struct kg_key *key, void (*take)(struct kg_interface *ui, char letter))
 {
     size_t i = 0;
-    while (i < key->length && ui->mode == KG_MODE_BROWSE)
-        browse_letter(ui, key->text[i++]);
+    enum kg_mode mode = ui->mode;
+    while (i < key->length && ui->mode == mode)
+        take(ui, key->text[i++]);
     struct kg_key rest = { .code = KG_KEY_TEXT, .text = key->text + i, .length = key->length - i };
     if (rest.length > 0)
         kg_interface_key(ui, &rest);
@@ -179,7 +185,7 @@ static bool browse(struct kg_interface *ui, const struct kg_key *key)
 {
     switch (key->code) {
     case KG_KEY_TEXT:
-        browse_text(ui, key);
+        take_letters(ui, key, browse_letter);
         break;
     case KG_KEY_UP:
     case KG_KEY_DOWN:
@@ -293,7 +299,78 @@ static bool search(struct kg_interface *ui, const struct kg_key *key)
     return true;
 }
 
+static void drop_chosen(struct kg_interface *ui)
+{
+    struct kg_context_file file;
+    char shown[KG_PATH_MAX + 16];
+    if (!kg_pane_chosen(&ui->pane, &file)) {
+        kg_terminal_bell(ui->terminal);
+        return;
+    }
+    snprintf(shown, sizeof shown, "/drop %s", file.path);
+    kg_interface_enqueue(ui, KG_TASK_DROP, shown, strlen(shown), file.path, strlen(file.path));
+}
+
+static void pane_letter(struct kg_interface *ui, char letter)
+{
+    bool done = true;
+    if (letter == 'j' || letter == 'k')
+        done = kg_pane_move(&ui->pane, letter == 'j' ? 1 : -1);
+    else if (letter == 'd')
+        drop_chosen(ui);
+    else if (letter == 'q' || letter == 'a')
+        kg_interface_enter(ui, KG_MODE_INPUT);
+    else
+        done = false;
+    if (letter == 'a' && kg_editor_text(ui->editor, NULL)[0] == '\0')
+        kg_editor_insert(ui->editor, "/add ", 5);
+    if (letter == 'a')
+        kg_interface_complete(ui);
+    if (!done)
+        kg_terminal_bell(ui->terminal);
+}
+
+static bool list_context(struct kg_interface *ui, const struct kg_key *key)
+{
+    switch (key->code) {
+    case KG_KEY_TEXT:
+        take_letters(ui, key, pane_letter);
+        break;
+    case KG_KEY_UP:
+    case KG_KEY_DOWN:
+        pane_letter(ui, key->code == KG_KEY_UP ? 'k' : 'j');
+        break;
+    case KG_KEY_DELETE:
+        pane_letter(ui, 'd');
+        break;
+    case KG_KEY_FUNCTION:
+        if (key->letter != 2)
+            return false;
+        kg_interface_enter(ui, KG_MODE_INPUT);
+        ui->pane.open = false;
+        break;
+    case KG_KEY_CTRL:
+        if (strchr("oltsz", key->letter))
+            return false; /* the same as ever */
+        if (key->letter == 'c' || key->letter == 'd')
+            kg_interface_enter(ui, KG_MODE_INPUT);
+        return key->letter != 'c';
+    case KG_KEY_PAGE_UP:
+    case KG_KEY_PAGE_DOWN:
+        return false;
+    case KG_KEY_ESCAPE:
+        kg_interface_enter(ui, KG_MODE_INPUT);
+        break;
+    case KG_KEY_PASTE:
+        kg_interface_enter(ui, KG_MODE_INPUT);
+        return false;
+    default:
+        kg_terminal_bell(ui->terminal);
+    }
+    return true;
+}
+
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key)
 {
-    return ui->mode == KG_MODE_SEARCH ? search(ui, key) : browse(ui, key);
+    return ui->mode == KG_MODE_SEARCH ? search(ui, key) : ui->mode == KG_MODE_PANE ? list_context(ui, key) : browse(ui, key);
 }

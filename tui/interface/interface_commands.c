@@ -28,7 +28,7 @@ static const char keys_help[] = "\n"
                                 "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
                                 "Up, Down        what you sent before     Tab                 complete\n"
                                 "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
-                                "Ctrl-Z          suspend                  Ctrl-L              redraw\n"
+                                "Ctrl-Z, Ctrl-L  suspend, redraw          F2                  the context\n"
                                 "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D    edit as in Emacs\n"
                                 "@path in a question reads that file.";
 
@@ -57,12 +57,11 @@ static void list_files(struct kg_interface *ui)
     FILE *memory = open_memstream(&text, &length);
     if (!memory)
         return;
-    for (size_t at = 0; at < ui->files_length; files++) {
-        const char *path = ui->files + at, *tokens = path + strlen(path) + 1;
-        uint64_t n = strtoull(tokens, NULL, 10);
-        fprintf(memory, "%10s  %s\n", kg_figure_count(count, n), path);
-        all += n;
-        at += strlen(path) + strlen(tokens) + 2;
+    struct kg_context_file file;
+    for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file); files++) {
+        fprintf(memory, "%10s  %-10s  %s%s%s%s\n", kg_figure_count(count, file.tokens), kg_read_name(file.read), file.path, *file.why ? " (" : "", file.why,
+                *file.why ? ")" : "");
+        all += file.tokens;
     }
     fprintf(memory, "%10s  tokens in %u file%s", kg_figure_count(count, all), files, files == 1 ? "" : "s");
     if (fclose(memory) == 0)
@@ -70,7 +69,7 @@ static void list_files(struct kg_interface *ui)
     free(text);
 }
 
-static void enqueue(struct kg_interface *ui, enum kg_task_kind kind, const char *shown, size_t shown_length, const char *text, size_t length)
+void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const char *shown, size_t shown_length, const char *text, size_t length)
 {
     char *copy = ui->pending_count < KG_PENDING_MOST ? malloc(length + 1) : NULL;
     if (!copy) {
@@ -122,7 +121,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
     }
     for (size_t i = 0; i < sizeof tasks / sizeof tasks[0]; i++)
         if (strcmp(tasks[i].name, command->name) == 0)
-            enqueue(ui, tasks[i].kind, line, length, argument, strlen(argument));
+            kg_interface_enqueue(ui, tasks[i].kind, line, length, argument, strlen(argument));
     if (strcmp(command->name, "/help") == 0)
         help(ui);
     else if (strcmp(command->name, "/files") == 0)
@@ -162,7 +161,7 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
     if (length == 0)
         return;
     if (!is_command(text, length)) {
-        enqueue(ui, KG_TASK_ASK, text, length, text, length);
+        kg_interface_enqueue(ui, KG_TASK_ASK, text, length, text, length);
         return;
     }
     char line[4096], message[4200];

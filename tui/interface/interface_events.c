@@ -62,6 +62,8 @@ static void take_counts(struct kg_interface *ui, const struct kg_counts *counts)
 {
     ui->status.context_tokens = counts->context_tokens;
     ui->status.context_limit = counts->context_limit;
+    ui->pane.context_tokens = counts->context_tokens;
+    ui->pane.context_limit = counts->context_limit;
     ui->status.reused_tokens = counts->reused_tokens;
     if (ui->status.doing != KG_DOING_ANSWERING)
         ui->status.rate = counts->decode_s > 0 ? (double)counts->decode_tokens / counts->decode_s : 0;
@@ -76,6 +78,8 @@ static void take_files(struct kg_interface *ui, const struct kg_event *event)
     free(ui->files);
     ui->files = text;
     ui->files_length = event->length;
+    ui->pane.files = text;
+    ui->pane.files_length = event->length;
 }
 
 static void take_indexed(struct kg_interface *ui, uint64_t files)

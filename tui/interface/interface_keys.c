@@ -15,12 +15,10 @@ void kg_interface_hint(struct kg_interface *ui, const char *text)
 /* Files in context that begin so, from what is known here. */
 static void offer_context_files(struct kg_interface *ui, const char *pattern, uint32_t ticket)
 {
-    for (size_t at = 0; at < ui->files_length;) {
-        const char *path = ui->files + at, *tokens = path + strlen(path) + 1;
-        if (strstr(path, pattern))
-            kg_completion_offer(ui->completion, ticket, path, "");
-        at += strlen(path) + strlen(tokens) + 2;
-    }
+    struct kg_context_file file;
+    for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);)
+        if (strstr(file.path, pattern))
+            kg_completion_offer(ui->completion, ticket, file.path, "");
 }
 
 void kg_interface_complete(struct kg_interface *ui)
@@ -322,6 +320,8 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
     case KG_KEY_FUNCTION:
         if (key->letter == 1)
             kg_interface_submit(ui, "/help", 5);
+        else if (key->letter == 2)
+            kg_interface_enter(ui, KG_MODE_PANE);
         break;
     default:
         arrow(ui, key);

@@ -18,6 +18,7 @@ enum kg_mode {
     KG_MODE_INPUT,
     KG_MODE_BROWSE, /* the transcript */
     KG_MODE_SEARCH, /* the line in which a pattern is written */
+    KG_MODE_PANE,   /* the list of what is in context */
 };
 
 /* Sent, and waiting for the worker. */
@@ -42,6 +43,7 @@ struct kg_interface {
     struct kg_worker *worker;
     struct kg_lookup *lookup;
     struct kg_status_line status;
+    struct kg_pane pane;
     struct kg_view view;
     char placeholder[64];
 
@@ -49,7 +51,7 @@ struct kg_interface {
     size_t pending_count;
     uint64_t running;  /* ticket of what the worker does; 0 = nothing */
     bool opened;       /* model and conversation are there, or it is known that they will not be */
-    char *files;       /* in context: path NUL tokens NUL ... */
+    char *files;       /* in context: as in context_files.h */
     size_t files_length;
     char session[256]; /* name; "" = none is open */
     bool asked;        /* something was said in it */
@@ -68,6 +70,8 @@ double kg_interface_seconds(void);
 extern const struct kg_input_command kg_interface_commands[];
 /* Does what the input says: a command, or a question for the worker. The text is as the person wrote it. */
 void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length);
+/* The same for one thing for the worker; shown as `shown` while it waits. */
+void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const char *shown, size_t shown_length, const char *text, size_t length);
 /* Gives the worker the next thing that waits, if it is free. */
 void kg_interface_next(struct kg_interface *ui);
 

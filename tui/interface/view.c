@@ -165,12 +165,16 @@ void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
     if (bar <= 0)
         return;
     int gap = bar >= 12; /* an empty row above the status line where there is room */
-    kg_transcript_set_window(view->transcript, bar - gap, screen->columns);
-    kg_transcript_draw(view->transcript, screen, 0);
-    if (kg_transcript_more_below(view->transcript)) {
+    int pane = view->pane ? kg_pane_width(view->pane, screen->columns) : 0, columns = screen->columns - pane;
+    kg_transcript_set_window(view->transcript, bar - gap, columns > 0 ? columns : screen->columns);
+    if (columns > 0)
+        kg_transcript_draw(view->transcript, screen, 0);
+    if (pane > 0)
+        kg_pane_draw(view->pane, screen, bar - gap, columns);
+    if (columns > 0 && kg_transcript_more_below(view->transcript)) {
         static const char more[] = " ↓ more ";
         int width = (int)kg_text_width(more, strlen(more));
-        kg_screen_puts(screen, bar - 1, screen->columns - width - 1, screen->columns, more, KG_STYLE_BAR_BUSY);
+        kg_screen_puts(screen, bar - 1, columns - width - 1, columns, more, KG_STYLE_BAR_BUSY);
     }
     draw_candidates(view, screen, bar);
     view->page = bar - gap;

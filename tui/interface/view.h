@@ -1,6 +1,7 @@
 /* Everything that is on the screen, drawn from what it shows; the one draw path.
  *
  *   transcript            all rows but those below
+ *   pane                  beside it, or over it
  *   candidates            of a completion, over the transcript's last rows
  *   status line           one row
  *   input                 as many rows as it needs, up to a third of the screen
@@ -9,6 +10,7 @@
 #define KG_TUI_VIEW_H
 
 #include "tui/input/completion.h"
+#include "tui/interface/pane.h"
 #include "tui/interface/status_line.h"
 #include "tui/transcript/transcript.h"
 
@@ -17,6 +19,7 @@ struct kg_view {
     const struct kg_editor *editor;
     const struct kg_completion *completion;
     const struct kg_status_line *status;
+    struct kg_pane *pane;    /* NULL = none */
     const char *placeholder; /* shown while the input is empty */
     const char *prompt;      /* before the input, KG_PROMPT_COLUMNS wide */
     const char *legend;      /* in place of the input: what keys do now; NULL = none */

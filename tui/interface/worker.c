@@ -29,6 +29,8 @@ static void tell_progress(void *ctx, const struct kg_progress *progress)
     struct kg_worker *worker = ctx;
     double now = kg_worker_seconds();
     bool last = progress->done >= progress->total;
+    if (progress->what && *progress->what && (progress->stage == KG_STAGE_RESTORING || progress->stage == KG_STAGE_READING))
+        kg_origin_set(worker->origins, progress->what, NULL, progress->stage == KG_STAGE_READING ? KG_READ_NOW : KG_READ_CACHED);
     if (doing[progress->stage] == worker->told && !last && now - worker->told_at < TELL_EVERY_S)
         return;
     worker->told = doing[progress->stage];
@@ -92,6 +94,20 @@ static void tell_error(struct kg_worker *worker, const char *text)
     kg_tell_entry(worker->events, KG_ENTRY_ERROR, text, strlen(text), NULL);
 }
 
+/* Files that a conversation has from before. */
+static void remember_files(struct kg_worker *worker)
+{
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        const char *why;
+        struct kg_part part = kg_session_part(worker->session, i);
+        if (part.kind != KG_PART_FILE)
+            continue;
+        enum kg_read read = kg_origin_of(worker->origins, part.label, &why);
+        kg_origin_set(worker->origins, part.label, *why ? NULL : "in the conversation before", read);
+    }
+}
+
 /* In place of the one that is open, which stays open when this fails. */
 static enum kg_status open_session(struct kg_worker *worker, const char *name, bool must_exist, struct kg_error *err)
 {
@@ -102,11 +118,13 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
                                           .must_exist = must_exist };
     struct kg_session *session;
     double start = kg_worker_seconds();
+    kg_origins_clear(worker->origins);
     enum kg_status status = kg_session_open(worker->engine, &options, &session, err);
     if (status != KG_OK)
         return status;
     kg_session_close(worker->session);
     worker->session = session;
+    remember_files(worker);
     worker->opening_s = kg_worker_seconds() - start;
     tell_conversation(worker);
     return KG_OK;
@@ -235,7 +253,7 @@ static void add(struct kg_worker *worker, const char *path)
         tell_error(worker, err.text);
         return;
     }
-    kg_worker_add_file(worker, path + (path[0] == '@'), &err);
+    kg_worker_add_file(worker, path + (path[0] == '@'), "added by hand", &err);
     kg_worker_tell_files(worker);
 }
 
@@ -370,6 +388,7 @@ static void free_worker(struct kg_worker *worker)
     if (worker->last)
         free_task(&worker->last->message);
     pthread_mutex_destroy(&worker->lock);
+    kg_origins_free(worker->origins);
     free(worker);
 }
 
@@ -399,13 +418,14 @@ enum kg_status kg_worker_start(const struct kg_interface_options *options, struc
     worker->events = events;
     worker->tasks = kg_channel_create();
     worker->last = create_task("", 0);
+    worker->origins = kg_origins_create();
     pthread_mutex_init(&worker->lock, NULL);
     const char *state = options->engine.state_dir;
     if (state)
         snprintf(worker->speed_path, sizeof worker->speed_path, "%.*s/reading-speed", KG_PATH_MAX - 20, state);
     else
         kg_place_path(KG_PLACE_STATE, "reading-speed", worker->speed_path, NULL);
-    int failed = worker->tasks && worker->last ? pthread_create(&worker->thread, NULL, work, worker) : -1;
+    int failed = worker->tasks && worker->last && worker->origins ? pthread_create(&worker->thread, NULL, work, worker) : -1;
     if (failed) {
         free_worker(worker);
         return kg_fail(err, KG_ERR_NOMEM, "cannot start a thread for the model; close other programs");

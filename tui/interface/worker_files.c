@@ -43,9 +43,11 @@ void kg_worker_tell_files(struct kg_worker *worker)
         return;
     for (size_t i = 0; i < parts; i++) {
         struct kg_part part = kg_session_part(worker->session, i);
+        struct kg_context_file file = { .path = part.label, .tokens = part.tokens };
         if (part.kind != KG_PART_FILE || part.dropped)
             continue;
-        fprintf(memory, "%s%c%" PRIu32 "%c", part.label, 0, part.tokens, 0);
+        file.read = kg_origin_of(worker->origins, part.label, &file.why);
+        kg_context_file_write(memory, &file);
     }
     fclose(memory);
     struct kg_event *event = text ? kg_event_create(KG_EVENT_FILES, text, length, NULL) : NULL;
@@ -84,6 +86,10 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     if (status != KG_OK)
         return status;
     struct kg_includes includes = { 0 };
+    struct kg_part part;
+    bool known = find_part(worker, path, &part);
+    if (!known)
+        kg_origin_set(worker->origins, path, NULL, KG_READ_CACHED); /* unless it is read: tell_progress sees it */
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
     status = kg_includes_gather(worker->index, path, &includes, err);
     if (status == KG_OK)
@@ -94,7 +100,7 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     return status;
 }
 
-enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, struct kg_error *err)
+enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, const char *why, struct kg_error *err)
 {
     char line[KG_PATH_MAX + 128], tokens[KG_FIGURE];
     struct kg_part before, after;
@@ -108,6 +114,8 @@ enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, st
         const char *how = !had ? "" : before.digest == after.digest ? " (it was in context already)" : " (its content has changed)";
         snprintf(line, sizeof line, "read %s, %s tokens%s", path, kg_figure_count(tokens, after.tokens), how);
         tell(worker, KG_ENTRY_READING, line);
+        const char *before_why;
+        kg_origin_set(worker->origins, path, why, kg_origin_of(worker->origins, path, &before_why));
     }
     return status;
 }
@@ -133,7 +141,7 @@ static enum kg_status add_mention(struct kg_worker *worker, const char *word, si
         return status;
     }
     free(text);
-    return kg_worker_add_file(worker, path, err);
+    return kg_worker_add_file(worker, path, "named with @", err);
 }
 
 static enum kg_status add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err)
@@ -268,7 +276,9 @@ static enum kg_status read_chosen(struct kg_worker *worker, struct choosing *cho
         struct kg_part part;
         status = read_in(worker, choosing->files[i].path, err);
         if (status == KG_OK && find_part(worker, choosing->files[i].path, &part)) {
+            const char *before;
             choosing->files[i].tokens = part.tokens;
+            kg_origin_set(worker->origins, part.label, choosing->files[i].reason, kg_origin_of(worker->origins, part.label, &before));
             choosing->files[read++] = choosing->files[i];
         } else if (status != KG_OK && status != KG_ERR_CANCELLED) {
             tell(worker, KG_ENTRY_NOTICE, err->text);

@@ -7,6 +7,7 @@
 
 #include "base/paths.h"
 #include "repo-index/repo_index.h"
+#include "tui/interface/context_files.h"
 #include "tui/interface/worker.h"
 
 struct kg_task {
@@ -35,6 +36,7 @@ struct kg_worker {
 
     /* of the worker's thread only */
     struct kg_session *session;
+    struct kg_origins *origins; /* of files, in this run */
     struct kg_index *index; /* NULL: no repository (files are then those of the working directory), or not opened yet */
     double told_at;         /* when progress was told last */
     enum kg_doing told;
@@ -51,7 +53,7 @@ enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
 
 /* Files into and out of the conversation (worker_files.c). Each tells what it did; an error is told as well, and returned
  * only for its status. KG_ERR_CANCELLED: stopped. */
-enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, struct kg_error *err);
+enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, const char *why, struct kg_error *err);
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err);
 void kg_worker_tell_files(struct kg_worker *worker);
 
