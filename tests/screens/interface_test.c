@@ -267,6 +267,62 @@ static void input_is_edited(void **state)
     quit(d);
 }
 
+static void what_was_sent_is_found_again(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "the first question");
+    driver_wait_for(d, "You asked: the first");
+    driver_wait_for(d, "ready");
+    ask(d, "another one");
+    driver_wait_for(d, "You asked: another");
+    driver_wait_for(d, "ready");
+    quit(d);
+    d = start(24, 80); /* in another run */
+    driver_send(d, "a draft\x12");
+    driver_wait_for(d, "find in what you sent:");
+    driver_send(d, "quest");
+    driver_wait_for(d, "› the first question");
+    driver_send(d, "\x7f\x7f\x7f\x7f\x7fo");
+    driver_wait_for(d, "› another one");
+    driver_send(d, "\x12");
+    driver_wait_for(d, "› the first question");
+    driver_send(d, "\x12");
+    driver_wait_for(d, "not found in what you sent: o");
+    driver_golden(d, "history");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "› a draft");
+    driver_wait_for(d, " ready");
+    driver_send(d, "\x12" "first\r");
+    driver_wait_for(d, "› the first question");
+    driver_wait_for(d, " ready");
+    driver_send(d, ", again\r");
+    driver_wait_for(d, "You asked: the first question, again");
+    quit(d);
+}
+
+static void the_input_is_edited_elsewhere(void **state)
+{
+    static const char upper[] = "VISUAL=sh -c 'tr a-z A-Z <\"$0\" >\"$0.x\" && mv \"$0.x\" \"$0\"'";
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ upper, NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    driver_send(d, "two\x0alines\x18\x05");
+    driver_wait_for(d, "› TWO\n  LINES\n");
+    driver_send(d, "\x1f"); /* undone */
+    driver_wait_for(d, "› two\n  lines\n");
+    driver_send(d, "\x15\x1f\x18\x03"); /* Ctrl-X and anything else is that alone */
+    driver_wait_gone(d, "two");
+    quit(d);
+    d = start_as("scripted", "xterm-256color", (const char *const[]){ "VISUAL=", "EDITOR=false", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    driver_send(d, "kept\x18\x05");
+    driver_wait_for(d, "the editor failed or could not be run");
+    assert_true(driver_shows(d, "› kept"));
+    driver_send(d, "\x15");
+    quit(d);
+}
+
 static void a_large_paste_is_taken_at_once(void **state)
 {
     (void)state;
@@ -464,14 +520,16 @@ static void random_keys_and_sizes_do_no_harm(void **state)
 {
     static const char *const keys[] = {
         "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f", "\x01",
-        "\x05", "\x0a", "\x0b", "\x0c", "\x0f", "\x13", "\x14", "\x1bOQ", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f", "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ",
+        "\x05", "\x0a", "\x0b", "\x0c", "\x0f", "\x12", "\x13", "\x1b" "y", "\x18", "\x14", "\x1bOQ", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f", "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ",
         "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "markdown", "unicode", "hostile", "think", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~", "\x1b[99;99", "\x1bO", "/files\r", "/clear\r",
     };
     const char *wanted = getenv("CHECK_LONG");
     int rounds = wanted && *wanted == '1' ? 10000 : 500;
     (void)state;
     srand(20);
-    struct driver *d = start(24, 80);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "VISUAL=true", "PAGER=cat", NULL }, 24, 80);
+    driver_wait_for(d, "ask about 3 files");
+    driver_wait_for(d, "ready");
     for (int i = 0; i < rounds; i++) {
         if (rand() % 20 == 0)
             driver_resize(d, 1 + rand() % 50, 1 + rand() % 140);
@@ -544,6 +602,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(it_works_outside_of_repositories),
         SCREEN_TEST(commands_work),
         SCREEN_TEST(input_is_edited),
+        SCREEN_TEST(what_was_sent_is_found_again),
+        SCREEN_TEST(the_input_is_edited_elsewhere),
         SCREEN_TEST(a_large_paste_is_taken_at_once),
         SCREEN_TEST(nothing_hostile_reaches_the_terminal),
         SCREEN_TEST(terminals_show_the_same),

@@ -175,6 +175,38 @@ static void cursor_moves_by_graphemes_and_words(void **state)
     kg_editor_free(editor);
 }
 
+static void earlier_kills_are_yanked(void **state)
+{
+    (void)state;
+    struct kg_editor *editor = kg_editor_create();
+    char word[16];
+    assert_false(kg_editor_yank_pop(editor));
+    kg_editor_yank(editor); /* nothing yet */
+    assert_false(kg_editor_yank_pop(editor));
+    for (int i = 0; i < KG_EDITOR_KILLS + 4; i++) { /* the oldest four are forgotten */
+        snprintf(word, sizeof word, "w%d", i);
+        kg_editor_insert(editor, word, strlen(word));
+        kg_editor_erase(editor, KG_MOVE_LINE_START, true);
+        kg_editor_move(editor, KG_MOVE_END); /* not in a row */
+    }
+    kg_editor_insert(editor, "a  b", 4);
+    kg_editor_move(editor, KG_MOVE_LEFT);
+    kg_editor_move(editor, KG_MOVE_LEFT);
+    kg_editor_yank(editor);
+    assert_string_equal(kg_editor_text(editor, NULL), "a w19 b");
+    assert_true(kg_editor_yank_pop(editor));
+    assert_string_equal(kg_editor_text(editor, NULL), "a w18 b");
+    for (int i = 0; i < KG_EDITOR_KILLS - 2; i++)
+        assert_true(kg_editor_yank_pop(editor));
+    assert_string_equal(kg_editor_text(editor, NULL), "a w4 b");
+    assert_true(kg_editor_yank_pop(editor)); /* around */
+    assert_string_equal(kg_editor_text(editor, NULL), "a w19 b");
+    kg_editor_undo(editor);
+    assert_string_equal(kg_editor_text(editor, NULL), "a w4 b");
+    assert_false(kg_editor_yank_pop(editor)); /* only behind a yank */
+    kg_editor_free(editor);
+}
+
 static void kills_are_yanked(void **state)
 {
     (void)state;
@@ -279,6 +311,7 @@ int main(void)
         cmocka_unit_test(any_bytes_are_keys),
         cmocka_unit_test(cursor_moves_by_graphemes_and_words),
         cmocka_unit_test(kills_are_yanked),
+        cmocka_unit_test(earlier_kills_are_yanked),
         cmocka_unit_test(every_change_is_undone),
         cmocka_unit_test(cursor_moves_by_rows),
     };

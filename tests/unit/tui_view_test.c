@@ -219,6 +219,26 @@ static void mentions_are_found(void **state)
     assert_false(kg_mention_next(text, sizeof text - 1, at, &mention));
 }
 
+static void history_is_searched(void **state)
+{
+    (void)state;
+    struct kg_history *history;
+    struct kg_error err;
+    size_t length, at = KG_HISTORY_MOST;
+    assert_int_equal(kg_history_open(NULL, &history, &err), KG_OK);
+    assert_null(kg_history_find(history, "a", 1, &at, &length));
+    kg_history_add(history, "what is Main?", 13, &err);
+    kg_history_add(history, "other", 5, &err);
+    kg_history_add(history, "in main.c", 9, &err);
+    assert_string_equal(kg_history_find(history, "main", 4, &at, &length), "in main.c");
+    assert_int_equal(length, 9);
+    assert_string_equal(kg_history_find(history, "main", 4, &at, &length), "what is Main?");
+    assert_null(kg_history_find(history, "main", 4, &at, &length));
+    at = KG_HISTORY_MOST;
+    assert_string_equal(kg_history_find(history, "Main", 4, &at, &length), "what is Main?");
+    kg_history_close(history);
+}
+
 static void history_is_kept_and_walked(void **state)
 {
     (void)state;
@@ -306,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(commands_are_completed, set_scene, clear_scene),
         cmocka_unit_test_setup_teardown(paths_are_completed, set_scene, clear_scene),
         cmocka_unit_test(mentions_are_found),
+        cmocka_unit_test(history_is_searched),
         cmocka_unit_test(history_is_kept_and_walked),
         cmocka_unit_test(figures_are_read_easily),
         cmocka_unit_test(speed_is_remembered),

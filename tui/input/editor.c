@@ -16,13 +16,18 @@ struct change {
     size_t removed_length, added_length;
 };
 
-enum last { LAST_OTHER, LAST_TYPED, LAST_KILLED };
+enum last { LAST_OTHER, LAST_TYPED, LAST_KILLED, LAST_YANKED };
+
+struct kill {
+    char *text;
+    size_t length;
+};
 
 struct kg_editor {
     char *text; /* NUL behind length */
     size_t length, capacity, cursor;
-    char *killed;
-    size_t killed_length;
+    struct kill kills[KG_EDITOR_KILLS]; /* the newest first */
+    size_t kill_count, yanked;          /* yanked: which one was */
     struct change *changes;
     size_t change_count, change_bytes;
     enum last last;
@@ -52,7 +57,8 @@ void kg_editor_free(struct kg_editor *editor)
     for (size_t i = 0; i < editor->change_count; i++)
         free(editor->changes[i].removed);
     free(editor->changes);
-    free(editor->killed);
+    for (size_t i = 0; i < editor->kill_count; i++)
+        free(editor->kills[i].text);
     free(editor->text);
     free(editor);
 }
@@ -257,18 +263,31 @@ void kg_editor_move(struct kg_editor *editor, enum kg_motion motion)
     place_cursor(editor, target_of(editor, motion));
 }
 
+static void push_kill(struct kg_editor *editor, struct kill kill)
+{
+    if (editor->kill_count == KG_EDITOR_KILLS)
+        free(editor->kills[--editor->kill_count].text);
+    memmove(editor->kills + 1, editor->kills, editor->kill_count++ * sizeof *editor->kills);
+    editor->kills[0] = kill;
+}
+
+/* Kills in a row are one. */
 static void add_killed(struct kg_editor *editor, size_t from, size_t to, bool in_front)
 {
-    size_t old = editor->last == LAST_KILLED ? editor->killed_length : 0, length = to - from;
+    bool joins = editor->last == LAST_KILLED && editor->kill_count > 0;
+    size_t old = joins ? editor->kills[0].length : 0, length = to - from;
     char *joined = malloc(old + length + 1);
     if (!joined)
         return;
     if (old)
-        memcpy(joined + (in_front ? length : 0), editor->killed, old);
+        memcpy(joined + (in_front ? length : 0), editor->kills[0].text, old);
     memcpy(joined + (in_front ? 0 : old), editor->text + from, length);
-    free(editor->killed);
-    editor->killed = joined;
-    editor->killed_length = old + length;
+    if (joins) {
+        free(editor->kills[0].text);
+        editor->kills[0] = (struct kill){ .text = joined, .length = old + length };
+    } else {
+        push_kill(editor, (struct kill){ .text = joined, .length = length });
+    }
 }
 
 static void erase(struct kg_editor *editor, size_t target, bool kill)
@@ -296,8 +315,20 @@ void kg_editor_kill_line(struct kg_editor *editor)
 
 void kg_editor_yank(struct kg_editor *editor)
 {
-    if (editor->killed_length)
-        kg_editor_replace(editor, editor->cursor, editor->cursor, editor->killed, editor->killed_length);
+    editor->yanked = 0;
+    if (editor->kill_count && kg_editor_replace(editor, editor->cursor, editor->cursor, editor->kills[0].text, editor->kills[0].length))
+        editor->last = LAST_YANKED;
+}
+
+bool kg_editor_yank_pop(struct kg_editor *editor)
+{
+    if (editor->last != LAST_YANKED)
+        return false;
+    size_t next = (editor->yanked + 1) % editor->kill_count, start = editor->cursor - editor->kills[editor->yanked].length;
+    if (kg_editor_replace(editor, start, editor->cursor, editor->kills[next].text, editor->kills[next].length))
+        editor->yanked = next;
+    editor->last = LAST_YANKED;
+    return true;
 }
 
 static int column_of(const struct kg_editor *editor, size_t start, size_t offset)

@@ -1,4 +1,4 @@
-/* The text that a person writes: a cursor that moves by graphemes and words, a kill buffer, undo.
+/* The text that a person writes: a cursor that moves by graphemes and words, a ring of kills, undo.
  * Any bytes; what is not valid UTF-8 is kept and shown as such. Offsets are bytes at glyph boundaries.
  */
 #ifndef KG_TUI_EDITOR_H
@@ -40,6 +40,9 @@ void kg_editor_erase(struct kg_editor *editor, enum kg_motion motion, bool kill)
 /* To the end of the line, or the newline when there already. */
 void kg_editor_kill_line(struct kg_editor *editor);
 void kg_editor_yank(struct kg_editor *editor);
+/* Right behind a yank: the kill before the one that was yanked in its place, around the ring of KG_EDITOR_KILLS. False anywhere else. */
+#define KG_EDITOR_KILLS 16
+bool kg_editor_yank_pop(struct kg_editor *editor);
 
 /* A row up (-1) or down (1) on a screen where rows are `width` columns, keeping the column; false at the first or
  * last row, the cursor stays. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/paths.h"
+#include "tui/transcript/find.h"
 
 #define FILE_MOST ((size_t)64 << 20)
 #define TRIM_AT (2 * KG_HISTORY_MOST) /* lines in the file */
@@ -222,4 +223,18 @@ const char *kg_history_walk(struct kg_history *history, int direction, const cha
     const struct line *line = history->at == history->count ? &history->draft : &history->lines[history->at];
     *length = line->length;
     return line->text;
+}
+
+const char *kg_history_find(const struct kg_history *history, const char *pattern, size_t pattern_length, size_t *at, size_t *length)
+{
+    struct kg_pattern wanted = { .text = pattern, .length = pattern_length };
+    for (size_t i = *at < history->count ? *at : history->count; i-- > 0;) {
+        const struct line *line = &history->lines[i];
+        if (kg_find_next(&wanted, line->text, line->length, 0) == KG_NOWHERE)
+            continue;
+        *at = i;
+        *length = line->length;
+        return line->text;
+    }
+    return NULL;
 }

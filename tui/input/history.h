@@ -26,4 +26,8 @@ enum kg_status kg_history_add(struct kg_history *history, const char *text, size
  * NULL: there is none in that direction. Valid until the next call. */
 const char *kg_history_walk(struct kg_history *history, int direction, const char *draft, size_t draft_length, size_t *length);
 
+/* The newest entry before *at (KG_HISTORY_MOST: of all) that holds the pattern, as kg_find_next looks for it; *at is its place then.
+ * NULL: there is none. Valid until the next call. */
+const char *kg_history_find(const struct kg_history *history, const char *pattern, size_t pattern_length, size_t *at, size_t *length);
+
 #endif

@@ -269,6 +269,7 @@ static void close_all(struct kg_interface *ui)
     kg_history_close(ui->history);
     kg_editor_free(ui->editor);
     kg_editor_free(ui->line);
+    free(ui->draft);
     kg_keys_free(ui->keys);
     kg_screen_free(ui->screen);
     free(ui->files);

@@ -372,5 +372,7 @@ static bool list_context(struct kg_interface *ui, const struct kg_key *key)
 
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key)
 {
+    if (ui->mode == KG_MODE_HISTORY)
+        return kg_interface_search_history(ui, key);
     return ui->mode == KG_MODE_SEARCH ? search(ui, key) : ui->mode == KG_MODE_PANE ? list_context(ui, key) : browse(ui, key);
 }

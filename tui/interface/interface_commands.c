@@ -29,7 +29,8 @@ static const char keys_help[] = "\n"
                                 "Up, Down        what you sent before     Tab                 complete\n"
                                 "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
                                 "Ctrl-Z, Ctrl-L  suspend, redraw          F2                  the context\n"
-                                "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D    edit as in Emacs\n"
+                                "Ctrl-R          find in what you sent    Ctrl-X Ctrl-E       write in $EDITOR\n"
+                                "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D -Y edit as in Emacs\n"
                                 "@path in a question reads that file.";
 
 static void say(struct kg_interface *ui, enum kg_entry_kind kind, const char *text)

@@ -153,6 +153,9 @@ static void control(struct kg_interface *ui, int letter)
     case 'p':
         up_or_down(ui, -1);
         break;
+    case 'r':
+        kg_interface_begin_history(ui);
+        break;
     case 's':
         kg_interface_enter(ui, KG_MODE_SEARCH);
         break;
@@ -167,6 +170,9 @@ static void control(struct kg_interface *ui, int letter)
         break;
     case 'w':
         kg_editor_erase(ui->editor, KG_MOVE_WORD_LEFT, true);
+        break;
+    case 'x':
+        ui->prefixed = true;
         break;
     case 'y':
         kg_editor_yank(ui->editor);
@@ -196,6 +202,10 @@ static void alt(struct kg_interface *ui, char letter)
         break;
     case 'v':
         kg_transcript_scroll(ui->transcript, -ui->view.page);
+        break;
+    case 'y':
+        if (!kg_editor_yank_pop(ui->editor))
+            kg_terminal_bell(ui->terminal);
         break;
     case '<':
         kg_transcript_to_start(ui->transcript);
@@ -274,6 +284,14 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
         ui->first_hint = false;
     if (ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key))
         return;
+    if (ui->prefixed) {
+        ui->prefixed = false;
+        if (key->code == KG_KEY_CTRL && key->letter == 'e') {
+            kg_interface_edit(ui);
+            kg_interface_complete(ui);
+            return;
+        }
+    }
     switch (key->code) {
     case KG_KEY_TEXT:
         if (key->modifiers & KG_ALT)

@@ -19,6 +19,7 @@ enum kg_mode {
     KG_MODE_BROWSE, /* the transcript */
     KG_MODE_SEARCH, /* the line in which a pattern is written */
     KG_MODE_PANE,   /* the list of what is in context */
+    KG_MODE_HISTORY /* the line in which a pattern is written, the input shows what was found */
 };
 
 /* Sent, and waiting for the worker. */
@@ -36,6 +37,9 @@ struct kg_interface {
     struct kg_editor *editor, *line; /* line: of a search */
     enum kg_mode mode, mode_before;  /* before: of a search */
     struct kg_transcript_place search_from;
+    char *draft;        /* the input before a search in the history */
+    size_t draft_length, history_at;
+    bool prefixed;      /* Ctrl-X was pressed: the next key goes with it */
     struct kg_history *history;
     struct kg_completion *completion;
     struct kg_transcript *transcript;
@@ -84,6 +88,11 @@ void kg_interface_hint(struct kg_interface *ui, const char *text);
 
 /* Going through the transcript (interface_browse.c). */
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode);
+/* The input in $VISUAL or $EDITOR. */
+void kg_interface_edit(struct kg_interface *ui);
+/* A key in KG_MODE_HISTORY (interface_history.c); false: it ended the mode and is the input's. */
+bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *key);
+void kg_interface_begin_history(struct kg_interface *ui);
 /* A key in a mode other than KG_MODE_INPUT; false: it ended the mode and is the input's. */
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key);
 /* The last answer, or its last block of code, for the clipboard. */

@@ -1,0 +1,143 @@
+/* Ctrl-R: what was sent before, found by a piece of it. And Ctrl-X Ctrl-E: the input in an editor. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/paths.h"
+#include "tui/interface/interface_state.h"
+
+#define EDITED_MOST ((size_t)64 << 20)
+
+static void tell_pattern(struct kg_interface *ui, bool found)
+{
+    size_t length;
+    const char *pattern = kg_editor_text(ui->line, &length);
+    char shown[80];
+    kg_printable(shown, sizeof shown, pattern, length);
+    snprintf(ui->hint, sizeof ui->hint, "%s in what you sent: %s", found ? "find" : "not found", shown);
+    kg_interface_hint(ui, ui->hint);
+    ui->hint_until = kg_interface_seconds() + 1e9; /* until the mode ends */
+}
+
+void kg_interface_begin_history(struct kg_interface *ui)
+{
+    size_t length;
+    const char *text = kg_editor_text(ui->editor, &length);
+    char *draft = malloc(length + 1);
+    if (!draft)
+        return;
+    memcpy(draft, text, length + 1);
+    free(ui->draft);
+    ui->draft = draft;
+    ui->draft_length = length;
+    ui->history_at = KG_HISTORY_MOST;
+    kg_completion_dismiss(ui->completion);
+    kg_editor_set(ui->line, "", 0);
+    ui->mode = KG_MODE_HISTORY;
+    tell_pattern(ui, true);
+}
+
+static void end(struct kg_interface *ui, bool keep)
+{
+    ui->mode = KG_MODE_INPUT;
+    ui->status.hint = NULL;
+    if (!keep)
+        kg_editor_set(ui->editor, ui->draft, ui->draft_length);
+    kg_interface_complete(ui);
+    kg_completion_dismiss(ui->completion); /* what was found is not being written */
+}
+
+/* older: another one than is shown. */
+static void find(struct kg_interface *ui, bool older)
+{
+    size_t pattern_length, shown_length, length, at = older ? ui->history_at : KG_HISTORY_MOST;
+    const char *pattern = kg_editor_text(ui->line, &pattern_length), *shown = kg_editor_text(ui->editor, &shown_length), *line;
+    if (pattern_length == 0) {
+        ui->history_at = KG_HISTORY_MOST;
+        kg_editor_set(ui->editor, ui->draft, ui->draft_length);
+        tell_pattern(ui, true);
+        return;
+    }
+    do
+        line = kg_history_find(ui->history, pattern, pattern_length, &at, &length);
+    while (line && older && length == shown_length && memcmp(line, shown, length) == 0);
+    if (line) {
+        ui->history_at = at;
+        kg_editor_set(ui->editor, line, length);
+    }
+    tell_pattern(ui, line != NULL);
+}
+
+bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *key)
+{
+    bool erased = key->code == KG_KEY_BACKSPACE || (key->code == KG_KEY_CTRL && key->letter == 'u');
+    if (key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT)) {
+        kg_editor_insert(ui->line, key->text, key->length);
+    } else if (erased) {
+        kg_editor_erase(ui->line, key->code == KG_KEY_BACKSPACE ? KG_MOVE_LEFT : KG_MOVE_LINE_START, false);
+    } else if (key->code == KG_KEY_CTRL && key->letter == 'r') {
+        find(ui, true);
+        return true;
+    } else if (key->code == KG_KEY_CTRL && key->letter == 'l') {
+        return false;
+    } else {
+        bool leaves = key->code == KG_KEY_ESCAPE || (key->code == KG_KEY_CTRL && (key->letter == 'c' || key->letter == 'g'));
+        end(ui, !leaves);
+        return leaves || key->code == KG_KEY_ENTER; /* any other key goes on with what was found */
+    }
+    find(ui, false);
+    return true;
+}
+
+static bool write_all(int fd, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = write(fd, text, length);
+        if (n < 0 && errno != EINTR)
+            return false;
+        text += n > 0 ? n : 0;
+        length -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* The text without the newline that editors end a file with. */
+static void take_edited(struct kg_interface *ui, const char *path)
+{
+    char *text;
+    size_t length;
+    struct kg_error err;
+    if (kg_read_file(path, EDITED_MOST, &text, &length, &err) != KG_OK) {
+        kg_transcript_add(ui->transcript, KG_ENTRY_ERROR, err.text, strlen(err.text));
+        return;
+    }
+    kg_editor_set(ui->editor, text, length - (length > 0 && text[length - 1] == '\n'));
+    free(text);
+}
+
+void kg_interface_edit(struct kg_interface *ui)
+{
+    const char *place = getenv("TMPDIR"), *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
+    char path[KG_PATH_MAX], command[2 * KG_PATH_MAX];
+    size_t length;
+    const char *text = kg_editor_text(ui->editor, &length);
+    editor = visual && *visual ? visual : editor && *editor ? editor : "vi";
+    place = place && *place == '/' && !strchr(place, '\'') && strlen(place) < KG_PATH_MAX - 32 ? place : "/tmp";
+    snprintf(path, sizeof path, "%s/kedge-XXXXXX.md", place);
+    int fd = strlen(editor) < KG_PATH_MAX - 8 ? mkstemps(path, 3) : -1;
+    bool written = fd >= 0 && write_all(fd, text, length) && (length == 0 || write_all(fd, "\n", 1));
+    if (fd >= 0)
+        close(fd);
+    snprintf(command, sizeof command, "%s '%s'", editor, path);
+    int result = written ? kg_terminal_lend(ui->terminal, command, NULL, 0) : -1;
+    if (result == 0)
+        take_edited(ui, path);
+    else if (!written)
+        kg_interface_hint(ui, "a file for the editor could not be written; is TMPDIR full?");
+    else
+        kg_interface_hint(ui, "the editor failed or could not be run; the text is as it was");
+    if (fd >= 0)
+        unlink(path);
+}
