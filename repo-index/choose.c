@@ -7,7 +7,8 @@
 #include "repo-index/arena.h"
 #include "repo-index/graph.h"
 #include "repo-index/history.h"
-#include "repo-index/question.h"
+#include "repo-index/parts.h"
+#include "repo-index/prior.h"
 
 #define NAMED 1e6          /* of a file that the question names; the order of mention counts down from it */
 #define AMBIGUOUS 3        /* files one mention may mean and still name them */
@@ -22,6 +23,7 @@
 #define SEED_WORTH 0.2     /* of the best score: files that others are measured from */
 #define NEAR_SHARE 0.15    /* more for the file nearest to them by includes */
 #define BESIDE_SHARE 0.2   /* of the best score, for the file that is changed with them most */
+#define PARTS_SHARE 3      /* of the budget, at most, to the parts of one file */
 #define CHOICES_MAX 48
 
 struct choice {
@@ -36,6 +38,7 @@ struct choice {
 };
 
 struct choosing {
+    struct kg_index *index;
     const struct kg_context_request *request;
     int (*each)(void *ctx, const struct kg_context_part *part);
     void *ctx;
@@ -179,78 +182,6 @@ static void apply_mention(struct choosing *c, const struct kg_mention *mention, 
         name_dotted(c, mention, score / 2);
 }
 
-static bool has_part(const char *path, const char *const *names)
-{
-    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL)
-        for (size_t i = 0; names[i]; i++) {
-            size_t n = strlen(names[i]);
-            if (strncasecmp(at, names[i], n) == 0 && (at[n] == '/' || at[n] == '.' || at[n] == '\0'))
-                return true;
-        }
-    return false;
-}
-
-static bool name_ends(const struct kg_catalog_file *file, const char *const *ends)
-{
-    size_t n = strlen(file->name);
-    for (size_t i = 0; ends[i]; i++) {
-        size_t m = strlen(ends[i]);
-        if (n >= m && strcasecmp(file->name + n - m, ends[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_test(const struct kg_catalog_file *file)
-{
-    static const char *const places[] = { "test", "tests", "testing", "testdata", "spec", "specs", "__tests__", "fixtures", "testsuite", NULL };
-    const char *name = file->name;
-    return has_part(file->path, places) || strncasecmp(name, "test_", 5) == 0 || strstr(name, "_test.") || strstr(name, ".test.") ||
-           strstr(name, "_spec.") || strstr(name, ".spec.") || strstr(name, "Test.") || strstr(name, "_tests.");
-}
-
-/* How much rather, from experience, questions about code are about this kind of file. */
-static double prior(const struct kg_question *q, const struct kg_catalog_file *file)
-{
-    static const char *const others[] = { "third_party", "third-party", "thirdparty", "vendor", "external", "extern", "deps", "contrib", NULL };
-    static const char *const aside[] = { "examples", "example", "samples", "sample", "demo", "demos", "bench", "benchmark", "benchmarks", NULL };
-    static const char *const notes[] = { "changelog", "changes", "news", "history", "license", "licence", "copying", "authors", "contributors",
-                                         "code_of_conduct", "security", "release", "releases", NULL };
-    static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
-    static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
-    double factor = 1;
-    if (!q->tests && is_test(file))
-        factor *= 0.5;
-    if (has_part(file->path, others))
-        factor *= 0.5;
-    if (has_part(file->path, aside) || file->name[0] == '.')
-        factor *= 0.7;
-    if (!q->docs && has_part(file->name, notes))
-        factor *= 0.35;
-    else if (!q->docs && name_ends(file, prose))
-        factor *= 0.8;
-    if (name_ends(file, numbers))
-        factor *= 0.6;
-    return factor;
-}
-
-/* 0 = not a file that speaks of the project as a whole. */
-static double describes_project(const struct kg_catalog_file *file)
-{
-    static const char *const manifests[] = { "package", "Cargo", "pyproject", "setup", "go", "CMakeLists", "Makefile", "meson", "pom", "build", "composer", NULL };
-    static const char *const manifest_ends[] = { "package.json", "Cargo.toml", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "CMakeLists.txt", "Makefile",
-                                                 "meson.build", "pom.xml", "build.gradle", "composer.json", "build.zig", "mix.exs", "Gemfile", NULL };
-    static const char *const readme[] = { "readme", NULL };
-    static const char *const plans[] = { "architecture", "design", "overview", "index", "introduction", NULL };
-    bool on_top = !strchr(file->path, '/');
-    bool is_readme = has_part(file->name, readme);
-    if (is_readme)
-        return on_top ? 1 : 0.25;
-    if (has_part(file->name, plans) && strcasestr(file->name, ".md"))
-        return 0.6;
-    return on_top && has_part(file->name, manifests) && name_ends(file, manifest_ends) ? 0.5 : 0;
-}
-
 static void add_general(struct choosing *c, double best)
 {
     static const char *const entry[] = { "main", "__main__", "cli", NULL };
@@ -258,8 +189,8 @@ static void add_general(struct choosing *c, double best)
     double base = best > 0 ? best : 1;
     for (size_t i = 0; i < c->catalog->count; i++) {
         const struct kg_catalog_file *file = &c->catalog->files[i];
-        double about = describes_project(file);
-        if (q->overview && !about && has_part(file->name, entry) && !is_test(file))
+        double about = kg_describes_project(file);
+        if (q->overview && !about && kg_path_has_part(file->name, entry) && !kg_is_test(file))
             about = 0.55;
         double score = q->overview ? 1.2 * base * about : q->usage ? 0.6 * base * about : 0;
         if (score > c->choices[i].score) {
@@ -292,7 +223,7 @@ static void apply_past(struct choosing *c, double best)
     double share = fmin(1, SURE_PAST * sqrt(top)) * (names_definition(c) ? PAST_BESIDE_NAMES : PAST_SHARE) * best / top;
     for (size_t i = 0; i < c->catalog->count; i++) {
         struct choice *choice = &c->choices[i];
-        double gain = share * c->past[i] * prior(&c->question, choice->file);
+        double gain = share * c->past[i] * kg_prior_of(&c->question, choice->file);
         if (gain > choice->score)
             choice->why = "changed by commits like this";
         choice->score += gain;
@@ -304,7 +235,7 @@ static bool to_shares(const struct choosing *c, double *near)
 {
     double most = 0;
     for (size_t i = 0; i < c->catalog->count; i++) {
-        near[i] *= prior(&c->question, c->choices[i].file);
+        near[i] *= kg_prior_of(&c->question, c->choices[i].file);
         most = fmax(most, near[i]);
     }
     for (size_t i = 0; i < c->catalog->count && most > 0; i++)
@@ -347,7 +278,7 @@ static bool apply_rank(struct choosing *c, const struct kg_rank *rank)
     for (size_t i = 0; i < c->catalog->count; i++) {
         const struct kg_catalog_file *file = &c->catalog->files[i];
         /* the words of a question about the whole are about no file */
-        double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * prior(&c->question, file) : 0;
+        double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * kg_prior_of(&c->question, file) : 0;
         best = score > best ? score : best;
         c->choices[i] = (struct choice){ .file = file, .score = score, .groups = rank->groups[i], .defined = rank->defined[i] };
     }
@@ -389,7 +320,7 @@ static void favour_partners(struct choosing *c, double worth)
             continue;
         struct choice *less = a->score < b->score ? a : b;
         const struct choice *more = less == a ? b : a;
-        double share = (more->named ? 2 * worth : more->score * PARTNER_SHARE) * prior(&c->question, less->file);
+        double share = (more->named ? 2 * worth : more->score * PARTNER_SHARE) * kg_prior_of(&c->question, less->file);
         if (less->score < share) {
             less->score = share;
             less->beside = more->file;
@@ -455,25 +386,53 @@ static uint32_t tokens_of(uint64_t bytes)
     return (uint32_t)ceil((double)bytes / KG_BYTES_PER_TOKEN);
 }
 
+static int give(const struct choosing *c, const struct choice *choice, uint32_t first, uint32_t last, uint64_t bytes)
+{
+    char reason[400];
+    write_reason(c, choice, reason, sizeof reason);
+    const struct kg_context_part out = { .path = choice->file->path, .first = first, .last = last, .bytes = bytes, .tokens = tokens_of(bytes), .score = choice->score, .reason = reason };
+    return c->each(c->ctx, &out);
+}
+
+/* The lines that matter of a file without room for all of them; what they cost, or 0 for none. */
+static uint32_t give_parts(const struct choosing *c, const struct choice *choice, uint32_t left, int *stop)
+{
+    struct kg_part parts[KG_PARTS_MAX];
+    uint32_t room = c->request->tokens / PARTS_SHARE < left ? c->request->tokens / PARTS_SHARE : left;
+    uint32_t spent = 0;
+    if (room <= KG_PARTS_MAX)
+        return 0;
+    /* each part's tokens are rounded up */
+    unsigned count = kg_parts_of(c->index, c->catalog, choice->file, &c->question.query, (uint64_t)((room - KG_PARTS_MAX) * KG_BYTES_PER_TOKEN), parts);
+    for (unsigned i = 0; i < count && !*stop; i++) {
+        spent += tokens_of(parts[i].bytes);
+        *stop = give(c, choice, parts[i].first, parts[i].last, parts[i].bytes);
+    }
+    return spent;
+}
+
 static void report(const struct choosing *c, double worth)
 {
     const struct kg_context_request *request = c->request;
     uint32_t left = request->tokens;
     unsigned given = 0;
-    for (size_t i = 0; i < c->catalog->count && given < request->files; i++) {
+    int stop = 0;
+    for (size_t i = 0; i < c->catalog->count && given < request->files && !stop; i++) {
         const struct choice *choice = &c->choices[i];
         if (choice->score <= 0 || (!choice->named && request->tokens && choice->score < worth))
             break;
         uint32_t cost = tokens_of(choice->file->bytes);
-        if (choice->file->bytes == 0 || (request->tokens && cost > left))
+        if (choice->file->bytes == 0)
             continue;
-        char reason[400];
-        write_reason(c, choice, reason, sizeof reason);
-        const struct kg_context_part out = { .path = choice->file->path, .bytes = choice->file->bytes, .tokens = cost, .score = choice->score, .reason = reason };
-        left -= cost;
-        given++;
-        if (c->each(c->ctx, &out))
-            return;
+        if (request->tokens && request->parts && (cost > left || (!choice->named && cost > request->tokens / 2))) {
+            uint32_t spent = give_parts(c, choice, left, &stop);
+            given += spent > 0;
+            left -= spent;
+        } else if (!request->tokens || cost <= left) {
+            left -= request->tokens ? cost : 0;
+            given++;
+            stop = give(c, choice, 0, 0, choice->file->bytes);
+        }
     }
 }
 
@@ -500,6 +459,7 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
     struct kg_rank rank = { 0 };
     if (!c)
         return kg_fail_nomem(err, "choosing files");
+    c->index = index;
     c->request = request;
     c->each = each;
     c->ctx = ctx;

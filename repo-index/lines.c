@@ -78,6 +78,12 @@ static double score_line(const char *line, size_t length, const struct kg_query 
     return *has_phrase ? sum * PHRASE_BONUS : sum;
 }
 
+double kg_line_score(const char *line, size_t length, const struct kg_query *query)
+{
+    bool phrase;
+    return score_line(line, length < LINE_MAX_READ ? length : LINE_MAX_READ, query, "", &phrase);
+}
+
 static void copy_line(const char *line, size_t length, char out[KG_LINE_TEXT + 1])
 {
     char flat[LINE_MAX_READ];

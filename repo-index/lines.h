@@ -13,6 +13,9 @@ struct kg_best_line {
     char text[KG_LINE_TEXT + 1]; /* printable, without indentation */
 };
 
+/* How much of the query one line (without or with its line feed) holds, as the score of a best line. */
+double kg_line_score(const char *line, size_t length, const struct kg_query *query);
+
 /* rarities of the query must be set. */
 void kg_best_line_of(const char *text, size_t length, const struct kg_query *query, const char *phrase, struct kg_best_line *out);
 

@@ -82,6 +82,11 @@ struct kg_index_symbol {
 enum kg_status kg_index_symbols(struct kg_index *index, const char *query, uint32_t limit, int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx,
                                 struct kg_error *err);
 
+/* A map of the repository: signatures of what matters most in the files that most depends on, as many as print in `tokens`
+ * (estimate) when each file's path is written once; files in the order of their weight, symbols in that of their lines.
+ * Scopes are empty and ends not known. */
+enum kg_status kg_index_map(struct kg_index *index, uint32_t tokens, int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx, struct kg_error *err);
+
 /* The files that an indexed file includes or imports directly, each once, in order of appearance, at most 1,000: C and C++,
  * Python, JavaScript and TypeScript, Go (the files of an imported package), Rust, Java; as the last refresh saw them.
  * What lies outside of the repository or cannot be told is left out. Nonzero from each stops. KG_ERR_NOT_FOUND when the
@@ -92,15 +97,17 @@ struct kg_context_request {
     const char *question;
     uint32_t tokens; /* a budget, or 0: the best files, whatever their size and worth */
     uint32_t files;  /* at most so many */
+    bool parts;      /* of a file that does not fit, or would take more than half of the budget, the lines that matter */
 };
 struct kg_context_part {
     const char *path; /* as the file system has it */
+    uint32_t first, last; /* lines, 1-based, inclusive; 0 = the whole file */
     uint64_t bytes;
     uint32_t tokens;  /* estimate */
     double score;     /* larger is better, comparable within one list */
     const char *reason;
 };
-/* Best first. The same question over the same files and history gives the same list. Nonzero from each stops. */
+/* Best first; the parts of a file one after the other. The same question over the same files and history gives the same list. Nonzero from each stops. */
 enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *),
                                 void *ctx, struct kg_error *err);
 

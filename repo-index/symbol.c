@@ -61,7 +61,8 @@ static size_t write_signature(const char *at, const char *end, char out[KG_SYMBO
         unsigned char c = (unsigned char)*at;
         if (c == '\n' && (depth <= 0 || ++lines == SIGNATURE_LINES))
             break;
-        if (c == '{' && depth <= 0 && n)
+        bool comment = c == '/' && at + 1 < end && (at[1] == '/' || at[1] == '*') && n && out[n - 1] == ' ';
+        if (depth <= 0 && n && (c == '{' || comment))
             break;
         depth += c == '(' || c == '[';
         depth -= c == ')' || c == ']';

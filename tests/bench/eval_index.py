@@ -66,8 +66,7 @@ class Worktree:
 
     def __init__(self, place):
         self.root = os.path.join(place, "tree")
-        subprocess.run(["git", "clone", "-q", "--no-checkout", "--no-tags", "--dissociate", "--reference", repo, repo, self.root], check=True,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(["git", "clone", "-q", "--no-checkout", "--no-tags", "--no-local", repo, self.root], check=True)
         self.blobs = {}
         self.objects = subprocess.Popen(["git", "-C", repo, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.search = sqlite3.connect(":memory:")

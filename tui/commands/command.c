@@ -18,6 +18,7 @@ const struct kg_command kg_commands[] = {
     { "index", "bring the repository's index up to date", kg_command_index },
     { "search", "search the repository", kg_command_search },
     { "context", "choose files for a question", kg_command_context },
+    { "map", "print the signatures that matter most", kg_command_map },
     { "symbols", "list what the repository defines", kg_command_symbols },
     { "eval", "measure how well a model answers", kg_command_eval },
     { NULL, NULL, NULL },

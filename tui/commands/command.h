@@ -30,6 +30,7 @@ int kg_command_config(int argc, char **argv);
 int kg_command_index(int argc, char **argv);
 int kg_command_search(int argc, char **argv);
 int kg_command_context(int argc, char **argv);
+int kg_command_map(int argc, char **argv);
 int kg_command_symbols(int argc, char **argv);
 int kg_command_eval(int argc, char **argv);
 

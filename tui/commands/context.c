@@ -11,11 +11,11 @@
 static const char help[] =
     "usage: kedge context [-C REPO] [--tokens N] [-n N] [--json] QUESTION...\n"
     "\n"
-    "Chooses files of the repository for a question, best first, with the reason for each.\n"
+    "Chooses files and parts of files (path:first-last) for a question, best first, with the reason for each.\n"
     "\n"
     "  -C REPO      a directory of the repository (default: the current one)\n"
-    "  --tokens N   files of at most so many tokens together (8192)\n"
-    "  -n N         the best N files, whatever their size\n";
+    "  --tokens N   at most so many tokens together (8192)\n"
+    "  -n N         the best N whole files instead, whatever their size\n";
 
 struct listing {
     cJSON *json; /* NULL: lines */
@@ -29,11 +29,16 @@ static int print_part(void *ctx, const struct kg_context_part *part)
     listing->count++;
     kg_printable(path, sizeof path, part->path, strlen(part->path));
     if (!listing->json) {
-        printf("%s  %" PRIu32 " tokens  %s\n", path, part->tokens, part->reason);
+        printf("%s", path);
+        if (part->first)
+            printf(":%" PRIu32 "-%" PRIu32, part->first, part->last);
+        printf("  %" PRIu32 " tokens  %s\n", part->tokens, part->reason);
         return 0;
     }
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "path", path);
+    cJSON_AddNumberToObject(row, "first", part->first);
+    cJSON_AddNumberToObject(row, "last", part->last);
     cJSON_AddNumberToObject(row, "tokens", part->tokens);
     cJSON_AddNumberToObject(row, "score", part->score);
     cJSON_AddStringToObject(row, "reason", part->reason);
@@ -46,6 +51,8 @@ static enum kg_status list(const char *repo, const struct kg_context_request *re
     struct kg_index *index = NULL;
     struct kg_index_counts counts;
     enum kg_status status = kg_open_fresh_index(repo, &index, &counts, err);
+    if (status == KG_OK && request->parts)
+        status = kg_index_read_symbols(index, NULL, NULL, err);
     if (status == KG_OK)
         status = kg_index_context(index, request, print_part, listing, err);
     kg_index_close(index);
@@ -79,7 +86,7 @@ int kg_command_context(int argc, char **argv)
     struct kg_error err;
     struct listing listing = { .json = json ? cJSON_CreateArray() : NULL };
     char *question = kg_join_words(argc - optind, argv + optind);
-    const struct kg_context_request request = { .question = question, .tokens = files ? 0 : (uint32_t)tokens, .files = files ? (uint32_t)files : FILES_MAX };
+    const struct kg_context_request request = { .question = question, .tokens = files ? 0 : (uint32_t)tokens, .files = files ? (uint32_t)files : FILES_MAX, .parts = files == 0 };
     enum kg_status status = question ? list(repo, &request, &listing, &err) : kg_fail_nomem(&err, "choosing files");
     if (status == KG_OK && json) {
         char *text = cJSON_PrintUnformatted(listing.json);

@@ -1,0 +1,74 @@
+#include "repo-index/prior.h"
+
+#include <string.h>
+#include <strings.h>
+
+bool kg_path_has_part(const char *path, const char *const *names)
+{
+    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL)
+        for (size_t i = 0; names[i]; i++) {
+            size_t n = strlen(names[i]);
+            if (strncasecmp(at, names[i], n) == 0 && (at[n] == '/' || at[n] == '.' || at[n] == '\0'))
+                return true;
+        }
+    return false;
+}
+
+static bool name_ends(const struct kg_catalog_file *file, const char *const *ends)
+{
+    size_t n = strlen(file->name);
+    for (size_t i = 0; ends[i]; i++) {
+        size_t m = strlen(ends[i]);
+        if (n >= m && strcasecmp(file->name + n - m, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool kg_is_test(const struct kg_catalog_file *file)
+{
+    static const char *const places[] = { "test", "tests", "testing", "testdata", "spec", "specs", "__tests__", "fixtures", "testsuite", NULL };
+    const char *name = file->name;
+    return kg_path_has_part(file->path, places) || strncasecmp(name, "test_", 5) == 0 || strstr(name, "_test.") || strstr(name, ".test.") ||
+           strstr(name, "_spec.") || strstr(name, ".spec.") || strstr(name, "Test.") || strstr(name, "_tests.");
+}
+
+double kg_prior_of(const struct kg_question *q, const struct kg_catalog_file *file)
+{
+    static const char *const others[] = { "third_party", "third-party", "thirdparty", "vendor", "external", "extern", "deps", "contrib", NULL };
+    static const char *const aside[] = { "examples", "example", "samples", "sample", "demo", "demos", "bench", "benchmark", "benchmarks", NULL };
+    static const char *const notes[] = { "changelog", "changes", "news", "history", "license", "licence", "copying", "authors", "contributors",
+                                         "code_of_conduct", "security", "release", "releases", NULL };
+    static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
+    static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
+    double factor = 1;
+    if (!q->tests && kg_is_test(file))
+        factor *= 0.5;
+    if (kg_path_has_part(file->path, others))
+        factor *= 0.5;
+    if (kg_path_has_part(file->path, aside) || file->name[0] == '.')
+        factor *= 0.7;
+    if (!q->docs && kg_path_has_part(file->name, notes))
+        factor *= 0.35;
+    else if (!q->docs && name_ends(file, prose))
+        factor *= 0.8;
+    if (name_ends(file, numbers))
+        factor *= 0.6;
+    return factor;
+}
+
+double kg_describes_project(const struct kg_catalog_file *file)
+{
+    static const char *const manifests[] = { "package", "Cargo", "pyproject", "setup", "go", "CMakeLists", "Makefile", "meson", "pom", "build", "composer", NULL };
+    static const char *const manifest_ends[] = { "package.json", "Cargo.toml", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "CMakeLists.txt", "Makefile",
+                                                 "meson.build", "pom.xml", "build.gradle", "composer.json", "build.zig", "mix.exs", "Gemfile", NULL };
+    static const char *const readme[] = { "readme", NULL };
+    static const char *const plans[] = { "architecture", "design", "overview", "index", "introduction", NULL };
+    bool on_top = !strchr(file->path, '/');
+    bool is_readme = kg_path_has_part(file->name, readme);
+    if (is_readme)
+        return on_top ? 1 : 0.25;
+    if (kg_path_has_part(file->name, plans) && strcasestr(file->name, ".md"))
+        return 0.6;
+    return on_top && kg_path_has_part(file->name, manifests) && name_ends(file, manifest_ends) ? 0.5 : 0;
+}

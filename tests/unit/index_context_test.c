@@ -1,0 +1,177 @@
+/* Budgets: parts of files, and the map. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "index_repo.h"
+
+static struct index_repo repo;
+static struct kg_index *opened;
+
+struct listed {
+    unsigned count;
+    uint32_t tokens;
+    struct {
+        char path[200];
+        uint32_t first, last;
+    } parts[400];
+};
+
+static int on_part(void *ctx, const struct kg_context_part *part)
+{
+    struct listed *listed = ctx;
+    assert_true(listed->count < 400);
+    assert_true(part->tokens >= part->bytes / KG_BYTES_PER_TOKEN && part->reason[0]);
+    snprintf(listed->parts[listed->count].path, 200, "%s", part->path);
+    listed->parts[listed->count].first = part->first;
+    listed->parts[listed->count++].last = part->last;
+    listed->tokens += part->tokens;
+    return 0;
+}
+
+static const struct listed *context(const char *question, uint32_t tokens, bool parts)
+{
+    static struct listed listed;
+    struct kg_error err = { 0 };
+    const struct kg_context_request request = { .question = question, .tokens = tokens, .files = 40, .parts = parts };
+    memset(&listed, 0, sizeof listed);
+    if (kg_index_context(opened, &request, on_part, &listed, &err) != KG_OK)
+        fail_msg("cannot choose: %s", err.text);
+    return &listed;
+}
+
+/* A long file with one function in its middle that matters, of lines 201 to 206. */
+static void write_long(void)
+{
+    static char text[40000];
+    size_t n = 0;
+    for (int i = 0; i < 40; i++)
+        n += (size_t)sprintf(text + n, "int before_%d(void)\n{\n    return %d;\n}\n\n", i, i);
+    n += (size_t)sprintf(text + n, "int steep_tea(int minutes)\n{\n    int kettle = minutes;\n\n    return kettle;\n}\n");
+    for (int i = 0; i < 40; i++)
+        n += (size_t)sprintf(text + n, "\nint behind_%d(void)\n{\n    return %d;\n}\n", i, i);
+    index_repo_write(&repo, "long.c", text);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    index_repo_make(&repo);
+    write_long();
+    index_repo_write(&repo, "tea.h", "int steep_tea(int minutes);\n");
+    index_repo_write(&repo, "user.c", "#include \"tea.h\"\nint main(void)\n{\n    return steep_tea(3);\n}\n");
+    index_repo_write(&repo, "other.c", "#include \"tea.h\"\nint other(void)\n{\n    return steep_tea(4);\n}\n");
+    opened = index_repo_open(&repo);
+    index_repo_refresh(opened);
+    assert_int_equal(kg_index_read_symbols(opened, NULL, NULL, NULL), KG_OK);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kg_index_close(opened);
+    index_repo_remove(&repo);
+    return 0;
+}
+
+static void a_long_file_gives_the_definition_that_matters(void **state)
+{
+    (void)state;
+    const struct listed *listed = context("how does steep_tea treat the kettle", 200, true);
+    assert_true(listed->count >= 2);
+    assert_string_equal(listed->parts[0].path, "long.c");
+    assert_int_equal(listed->parts[0].first, 201);
+    assert_int_equal(listed->parts[0].last, 206);
+    listed = context("how does steep_tea treat the kettle", 10000, true);
+    assert_int_equal(listed->parts[0].first, 0); /* room for all of it */
+    for (unsigned i = 0; i < context("steep_tea kettle", 200, false)->count; i++) /* whole files only */
+        assert_int_equal(context("steep_tea kettle", 200, false)->parts[i].first, 0);
+}
+
+static void parts_keep_to_the_budget_and_apart(void **state)
+{
+    (void)state;
+    static const char *const questions[] = { "steep_tea kettle", "before_3 behind_30 steep_tea", "return minutes", "int" };
+    for (size_t q = 0; q < sizeof questions / sizeof questions[0]; q++)
+        for (uint32_t tokens = 1; tokens < 700; tokens += 13) {
+            struct listed once = *context(questions[q], tokens, true);
+            assert_true(once.tokens <= tokens);
+            for (unsigned i = 0; i < once.count; i++) {
+                assert_true(once.parts[i].first <= once.parts[i].last);
+                if (i && once.parts[i].first && strcmp(once.parts[i].path, once.parts[i - 1].path) == 0)
+                    assert_true(once.parts[i].first > once.parts[i - 1].last);
+            }
+            assert_memory_equal(&once, context(questions[q], tokens, true), sizeof once);
+        }
+}
+
+static void a_file_that_changed_meanwhile_gives_no_parts(void **state)
+{
+    (void)state;
+    index_repo_write(&repo, "long.c", "int x;\n");
+    const struct listed *listed = context("steep_tea kettle", 200, true);
+    for (unsigned i = 0; i < listed->count; i++)
+        assert_string_not_equal(listed->parts[i].path, "long.c");
+    index_repo_sh(&repo, "rm long.c && ln -s /etc/passwd long.c");
+    context("steep_tea kettle", 200, true);
+}
+
+struct drawn {
+    char text[100000];
+    size_t length, bytes;
+    char path[200];
+    unsigned count;
+};
+
+static int on_symbol(void *ctx, const struct kg_index_symbol *symbol)
+{
+    struct drawn *drawn = ctx;
+    drawn->count++;
+    if (strcmp(drawn->path, symbol->path) != 0)
+        drawn->bytes += (size_t)snprintf(drawn->path, sizeof drawn->path, "%s", symbol->path) + 2;
+    drawn->bytes += strlen(symbol->signature) + 9;
+    drawn->length += (size_t)sprintf(drawn->text + drawn->length, "%s:%u %s\n", symbol->path, symbol->line, symbol->signature);
+    return 0;
+}
+
+static const struct drawn *map(uint32_t tokens)
+{
+    static struct drawn drawn;
+    struct kg_error err = { 0 };
+    memset(&drawn, 0, sizeof drawn);
+    if (kg_index_map(opened, tokens, on_symbol, &drawn, &err) != KG_OK)
+        fail_msg("cannot draw: %s", err.text);
+    return &drawn;
+}
+
+static void the_map_begins_with_what_is_included_most(void **state)
+{
+    (void)state;
+    assert_string_equal(map(14)->text, "tea.h:1 int steep_tea(int minutes)\n");
+    struct drawn all = *map(100000);
+    assert_int_equal(all.count, 84);
+    assert_memory_equal(all.text, "tea.h:1 ", 8);
+    for (uint32_t tokens = 0; tokens < 1200; tokens += 7) {
+        struct drawn once = *map(tokens);
+        assert_true((double)once.bytes <= tokens * KG_BYTES_PER_TOKEN);
+        assert_string_equal(once.text, map(tokens)->text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_long_file_gives_the_definition_that_matters, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(parts_keep_to_the_budget_and_apart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_changed_meanwhile_gives_no_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_map_begins_with_what_is_included_most, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
