@@ -199,6 +199,65 @@ static void the_context_can_be_added_to(void **state)
     quit(d);
 }
 
+static void commands_of_the_shell_are_run(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "!printf 'one\\033[31mred\\033[0m\\n50%%\\r100%%\\n'; exit 3");
+    driver_wait_for(d, "  (exit status 3, 2 lines, ");
+    driver_wait_for(d, "  onered\n  100%\n");
+    driver_wait_for(d, "/output adds it");
+    ask(d, "/output");
+    driver_wait_for(d, "read the output of $ printf");
+    driver_send(d, "\x1bOQ");
+    driver_wait_for(d, "output of a command");
+    driver_send(d, "\x1bOQ");
+    driver_wait_gone(d, "output of a command");
+    ask(d, "!seq 100 120");
+    driver_wait_for(d, "$ seq 100 120: 21 lines, ");
+    assert_false(driver_shows(d, "110"));
+    driver_send(d, "\x14o");
+    driver_wait_for(d, "  100\n  101\n"); /* from its beginning */
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "ask about");
+    ask(d, "!echo begun; sleep 100");
+    driver_wait_for(d, "running echo begun; sleep 100 (Esc stops it)");
+    ask(d, "!echo second");
+    driver_wait_for(d, "a command is running already");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "ended by signal 2, 1 line, ");
+    ask(d, "!trap '' INT; sleep 100; sleep 100");
+    driver_wait_for(d, "running trap");
+    driver_send(d, "\x1b");
+    driver_settle(d);
+    driver_send(d, "\x03");
+    driver_wait_for(d, "ended by signal 9, 0 lines, ");
+    ask(d, "!cat; tty; echo $TERM");
+    driver_wait_for(d, "  not a tty\n  dumb\n");
+    ask(d, "!head -c 3000000 /dev/zero | tr '\\0' x");
+    driver_wait_for(d, "1 line, ");
+    driver_wait_for(d, "without its last 2.0 MB)");
+    ask(d, "!sleep 100"); /* leaving does not wait for it */
+    driver_wait_for(d, "running sleep");
+    double begun = driver_seconds();
+    quit(d);
+    assert_true(driver_seconds() - begun < 5);
+}
+
+/* A command that is run while text streams does not cut the answer in two. */
+static void commands_run_beside_an_answer(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "gate");
+    driver_wait_for(d, "before the gate");
+    ask(d, "!echo beside");
+    driver_wait_for(d, "  beside\n");
+    open_gate("gate");
+    driver_wait_for(d, "before the gate, behind the gate");
+    quit(d);
+}
+
 /* Streaming goes on below; the window and what is chosen in it stay. */
 static void it_is_browsed_while_text_streams(void **state)
 {
@@ -286,6 +345,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(folds_open_by_key),
         SCREEN_TEST(the_context_is_listed),
         SCREEN_TEST(the_context_can_be_added_to),
+        SCREEN_TEST(commands_of_the_shell_are_run),
+        SCREEN_TEST(commands_run_beside_an_answer),
         SCREEN_TEST(it_is_browsed_while_text_streams),
         SCREEN_TEST(all_of_it_goes_to_the_pager),
         SCREEN_TEST(the_pager_has_the_keys),

@@ -156,11 +156,14 @@ static int patience(const struct kg_interface *ui, double last_frame)
 static void loop(struct kg_interface *ui)
 {
     double last_frame = kg_interface_seconds(), typed = 0;
-    struct pollfd watched[] = { { .fd = kg_terminal_input(ui->terminal), .events = POLLIN },
+    struct pollfd watched[4] = { { .fd = kg_terminal_input(ui->terminal), .events = POLLIN },
                                 { .fd = kg_channel_fd(ui->events), .events = POLLIN },
-                                { .fd = signal_fd, .events = POLLIN } };
+                                { .fd = signal_fd, .events = POLLIN },
+                                { .events = POLLIN } };
     while (!ui->quit) {
-        int ready = poll(watched, 3, patience(ui, last_frame));
+        watched[3].fd = ui->shell.fd;
+        watched[3].revents = 0;
+        int ready = poll(watched, 4, patience(ui, last_frame));
         double now = kg_interface_seconds();
         if (ready < 0 && errno != EINTR)
             break;
@@ -174,6 +177,8 @@ static void loop(struct kg_interface *ui)
         }
         if (ready > 0 && watched[1].revents)
             take_events(ui);
+        if (ready > 0 && watched[3].revents && ui->shell.fd >= 0)
+            kg_interface_take_output(ui);
         if (ready == 0 && ui->status.doing != KG_DOING_NOTHING)
             ui->dirty = true;
         if (ui->status.hint && now > ui->hint_until)
@@ -270,6 +275,8 @@ static void close_all(struct kg_interface *ui)
     kg_editor_free(ui->editor);
     kg_editor_free(ui->line);
     free(ui->draft);
+    free(ui->output);
+    kg_shell_clear(&ui->shell);
     kg_keys_free(ui->keys);
     kg_screen_free(ui->screen);
     free(ui->files);
@@ -321,6 +328,7 @@ enum kg_status kg_interface_run(const struct kg_interface_options *options, stru
     if (!ui)
         return kg_fail_nomem(err, "opening the interface");
     ui->options = options;
+    ui->shell.fd = -1;
     void *stack = kg_restore_stack();
     enum kg_status status = hear_signals(err);
     if (status == KG_OK) {

@@ -11,6 +11,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
+    { "/output", "", "add the output of the last !command", KG_WANTED_NOTHING },
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
@@ -26,12 +27,12 @@ static const char keys_help[] = "\n"
                                 "Esc, Ctrl-C     stop the answer          Ctrl-C twice        quit\n"
                                 "PgUp, PgDn      scroll                   Ctrl-Up, Ctrl-Down  by a row\n"
                                 "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
-                                "Up, Down        what you sent before     Tab                 complete\n"
+                                "Up, Down        what you sent before     Ctrl-R              find in that\n"
                                 "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
-                                "Ctrl-Z, Ctrl-L  suspend, redraw          F2                  the context\n"
-                                "Ctrl-R          find in what you sent    Ctrl-X Ctrl-E       write in $EDITOR\n"
+                                "Tab             complete                 F2                  the context\n"
+                                "Ctrl-Z, Ctrl-L  suspend, redraw          Ctrl-X Ctrl-E       in an editor\n"
                                 "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D -Y edit as in Emacs\n"
-                                "@path in a question reads that file.";
+                                "@path in a question reads that file; !command runs one.";
 
 static void say(struct kg_interface *ui, enum kg_entry_kind kind, const char *text)
 {
@@ -127,6 +128,8 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         help(ui);
     else if (strcmp(command->name, "/files") == 0)
         list_files(ui);
+    else if (strcmp(command->name, "/output") == 0)
+        kg_interface_add_output(ui);
     else if (strcmp(command->name, "/copy") == 0)
         kg_interface_copy_last(ui, strcmp(argument, "code") == 0);
     else if (strcmp(command->name, "/transcript") == 0)
@@ -161,6 +164,14 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
     }
     if (length == 0)
         return;
+    if (text[0] == '!' && length > 1) {
+        char *command = strndup(text + 1, length - 1);
+        kg_transcript_to_end(ui->transcript);
+        if (command)
+            kg_interface_shell(ui, command);
+        free(command);
+        return;
+    }
     if (!is_command(text, length)) {
         kg_interface_enqueue(ui, KG_TASK_ASK, text, length, text, length);
         return;

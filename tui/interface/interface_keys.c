@@ -90,6 +90,10 @@ static void interrupt(struct kg_interface *ui)
 {
     size_t length;
     kg_editor_text(ui->editor, &length);
+    if (ui->shell.fd >= 0) {
+        kg_shell_stop(&ui->shell);
+        return;
+    }
     if (ui->running) {
         stop(ui);
         return;
@@ -260,7 +264,11 @@ static void home_or_end(struct kg_interface *ui, const struct kg_key *key)
 
 static void escape(struct kg_interface *ui)
 {
-    if (!kg_completion_dismiss(ui->completion) && ui->running)
+    if (kg_completion_dismiss(ui->completion))
+        return;
+    if (ui->shell.fd >= 0)
+        kg_shell_stop(&ui->shell);
+    else if (ui->running)
         stop(ui);
 }
 

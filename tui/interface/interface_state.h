@@ -5,6 +5,7 @@
 #include "tui/input/history.h"
 #include "tui/interface/interface.h"
 #include "tui/interface/lookup.h"
+#include "tui/interface/shell.h"
 #include "tui/interface/view.h"
 #include "tui/interface/worker.h"
 #include "tui/screen/terminal.h"
@@ -47,6 +48,9 @@ struct kg_interface {
     struct kg_worker *worker;
     struct kg_lookup *lookup;
     struct kg_status_line status;
+    struct kg_shell shell; /* the command that runs */
+    char *output;          /* of the last one: its label, NUL, text; NULL = none */
+    size_t output_length;
     struct kg_pane pane;
     struct kg_view view;
     char placeholder[64];
@@ -99,6 +103,11 @@ bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_copy_last(struct kg_interface *ui, bool code);
 /* The whole conversation in $PAGER. */
 void kg_interface_page(struct kg_interface *ui);
+
+/* Commands of the shell (interface_shell.c): starts one, takes what it wrote, adds the output of the last one to the conversation. */
+void kg_interface_shell(struct kg_interface *ui, const char *command);
+void kg_interface_take_output(struct kg_interface *ui);
+void kg_interface_add_output(struct kg_interface *ui);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

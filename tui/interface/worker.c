@@ -257,6 +257,34 @@ static void add(struct kg_worker *worker, const char *path)
     kg_worker_tell_files(worker);
 }
 
+static void add_text(struct kg_worker *worker, const struct kg_task *task)
+{
+    char line[400], label[256], count[KG_FIGURE];
+    struct kg_error err;
+    size_t before = strlen(task->text) + 1;
+    double start = kg_worker_seconds();
+    if (before > task->length)
+        return;
+    kg_origin_set(worker->origins, task->text, "output of a command", KG_READ_CACHED);
+    enum kg_status status = kg_session_add_linked(worker->session, task->text, task->text + before, task->length - before, false, NULL, 0, 0, &err);
+    worker->opening_s += kg_worker_seconds() - start;
+    if (status != KG_OK) {
+        tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);
+        return;
+    }
+    snprintf(label, sizeof label, "%s", task->text);
+    uint32_t tokens = 0;
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        if (part.kind == KG_PART_FILE && !part.dropped && strcmp(part.label, task->text) == 0)
+            tokens = part.tokens;
+    }
+    snprintf(line, sizeof line, "read the output of %s, %s tokens", label, kg_figure_count(count, tokens));
+    kg_tell_entry(worker->events, KG_ENTRY_READING, line, strlen(line), NULL);
+    kg_worker_tell_files(worker);
+}
+
 static void drop(struct kg_worker *worker, const char *path)
 {
     char text[KG_PATH_MAX + 64];
@@ -318,6 +346,8 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         ask(worker, task);
     else if (task->kind == KG_TASK_ADD)
         add(worker, task->text);
+    else if (task->kind == KG_TASK_TEXT)
+        add_text(worker, task);
     else if (task->kind == KG_TASK_DROP)
         drop(worker, task->text);
     else if (task->kind == KG_TASK_CLEAR)

@@ -11,6 +11,7 @@ enum kg_task_kind {
     KG_TASK_ASK,    /* text: the question; @path in it adds that file */
     KG_TASK_ADD,    /* text: a path */
     KG_TASK_DROP,   /* text: a path */
+    KG_TASK_TEXT,   /* text: a label, a NUL byte, and what joins the conversation under it */
     KG_TASK_CLEAR,
     KG_TASK_RESUME, /* text: a session's name */
     KG_TASK_SAVE,   /* text: its new name */
