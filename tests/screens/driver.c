@@ -187,8 +187,10 @@ void driver_send_bytes(struct driver *driver, const char *bytes, size_t length)
             bytes += n;
             length -= (size_t)n;
         } else {
+            struct pollfd either = { .fd = driver->master, .events = POLLIN | POLLOUT };
             assert_int_equal(errno, EAGAIN);
-            pump(driver, 10);
+            poll(&either, 1, 100);
+            pump(driver, 0);
         }
     }
     fcntl(driver->master, F_SETFL, 0);
