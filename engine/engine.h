@@ -32,7 +32,7 @@ struct kg_recall {
     uint32_t k;      /* tokens that are recalled for each KV head, 1 .. 4096 */
 };
 #define KG_RECALL_WINDOW     256
-#define KG_RECALL_K          256
+#define KG_RECALL_K          384
 #define KG_RECALL_WINDOW_MAX 8192
 
 /* KG_ERR_USAGE names the policies there are. */

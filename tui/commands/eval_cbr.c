@@ -20,7 +20,7 @@ static const char help[] =
     "      --read RULES     alone, linked, chain, anchors; several with commas (linked)\n"
     "      --look RULES     all, recall, anchors; several with commas (recall)\n"
     "      --policy NAME    instead of both: full, alone, recall or anchor\n"
-    "  -k N,...             tokens that are recalled (256)\n"
+    "  -k N,...             tokens that are recalled (384)\n"
     "  -w N,...             tokens of the window (256)\n"
     "      --bits B,...     of a number in the key index: 1, 2, 4 (2)\n"
     "      --tokens N       of context, to which files are cut (8192)\n"
@@ -185,7 +185,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     struct kg_error err;
     bool rules = false, policy = false;
     *a = (struct arguments){ .reads = { KG_CBR_LINKED }, .looks = { KG_CBR_RECALL }, .read_count = 1, .look_count = 1,
-                             .k = { { 256 }, 1 }, .window = { { 256 }, 1 }, .bits = { { KG_INDEX_BITS }, 1 },
+                             .k = { { KG_RECALL_K }, 1 }, .window = { { KG_RECALL_WINDOW }, 1 }, .bits = { { KG_INDEX_BITS }, 1 },
                              .options = { .tokens = 8192, .target = 384, .constants = 12, .prototypes = 20, .seed = 1 } };
     for (int c; (c = getopt_long(argc, argv, "m:k:w:t:h", options, NULL)) != -1;) {
         if (c == 'h') {

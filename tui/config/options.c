@@ -22,7 +22,7 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                 .help = "Tokens of files that are chosen for a question, at most; 0 = what this machine reads in about ten seconds." },
     [KG_OPTION_RECALL_WINDOW] = { .section = "recall", .name = "window", .kind = KG_OPTION_NUMBER, .standard = "256", .least = 64, .most = 8192,
                                   .help = "The last so many tokens are always looked at." },
-    [KG_OPTION_RECALL_K] = { .section = "recall", .name = "k", .kind = KG_OPTION_NUMBER, .standard = "256", .least = 1, .most = 4096,
+    [KG_OPTION_RECALL_K] = { .section = "recall", .name = "k", .kind = KG_OPTION_NUMBER, .standard = "384", .least = 1, .most = 4096,
                              .help = "So many of the tokens before them are looked at as well, those that fit best." },
     [KG_OPTION_RECALL_BITS] = { .section = "recall", .name = "bits", .kind = KG_OPTION_CHOICE, .standard = "2", .choices = "1 2 4",
                                 .help = "Bits of a number in the index that finds them." },
