@@ -293,15 +293,15 @@ static void print_table(const struct run *run, const struct kg_counts *front, do
     struct kg_engine_facts facts;
     double total = (double)run->done;
     kg_engine_facts(run->engine, &facts);
-    printf("%-14s %.3f   %zu of %zu, 95 %% interval %.3f to %.3f\n", run->kind->share, (double)run->passed / total, run->passed, run->done, low, high);
+    printf("%-17s %.3f   %zu of %zu, 95 %% interval %.3f to %.3f\n", run->kind->share, (double)run->passed / total, run->passed, run->done, low, high);
     if (run->kind->strict_share)
-        printf("%-14s %.3f   %zu of %zu\n", run->kind->strict_share, (double)run->strictly / total, run->strictly, run->done);
+        printf("%-17s %.3f   %zu of %zu\n", run->kind->strict_share, (double)run->strictly / total, run->strictly, run->done);
     for (size_t i = 0; i < run->reason_count; i++)
-        printf("%-14s %5zu   %s\n", i ? "" : "failed", run->reasons[i].count, run->reasons[i].text);
-    printf("%-14s %s, policy %s\n", "model", facts.model, kg_policy_name(run->a->policy));
-    printf("%-14s %" PRIu32 " in front, %" PRIu64 " reused, %" PRIu64 " computed, %" PRIu64 " generated\n", "tokens", front->context_tokens, run->reused,
+        printf("%-17s %5zu   %s\n", i ? "" : "failed", run->reasons[i].count, run->reasons[i].text);
+    printf("%-17s %s, policy %s\n", "model", facts.model, kg_policy_name(run->a->policy));
+    printf("%-17s %" PRIu32 " in front, %" PRIu64 " reused, %" PRIu64 " computed, %" PRIu64 " generated\n", "tokens", front->context_tokens, run->reused,
            run->computed, run->generated);
-    printf("%-14s %.1f\n", "seconds", seconds);
+    printf("%-17s %.1f\n", "seconds", seconds);
 }
 
 static enum kg_status evaluate(struct run *run, struct kg_error *err)
