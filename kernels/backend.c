@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/cuda/load.h"
+
 const struct kg_backend *kg_backend_find(const char *name)
 {
     static const struct kg_backend *const backends[] = { &kg_backend_ref, &kg_backend_cpu };
@@ -9,5 +11,5 @@ const struct kg_backend *kg_backend_find(const char *name)
         if (strcmp(backends[i]->name, name) == 0)
             return backends[i];
     }
-    return NULL;
+    return strcmp(name, "cuda") == 0 ? kg_cuda_load() : NULL;
 }

@@ -3,6 +3,41 @@ NVCC := $(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
 CUDA_ROOT := $(if $(NVCC),$(patsubst %/bin/nvcc,%,$(realpath $(NVCC))))
 NVCC_FLAGS := -std=c++20 -fmad=false -Werror all-warnings -I. -Xcompiler -fPIC,-Wall,-Wextra,-fvisibility=hidden
 
+# make cuda: a shared object that kedge loads where there is a driver; for each architecture, and as PTX for later ones.
+# Spilled registers, and arrays in local memory, are errors.
+CUDA_ARCHITECTURES := 75 80 86 89 90 100 120
+cuda_code := $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_120,code=compute_120
+cuda_sources := $(wildcard kernels/cuda/*.cu)
+# What of the rest it needs; hidden, so that it may be loaded by a program that has the same.
+cuda_parts := kernels/cuda/planes.c kernels/type.c base/status.c
+cuda_part_objects := $(patsubst %.c,$(O)/cuda/%.o,$(cuda_parts))
+
+.PHONY: cuda
+cuda: cuda-present $(O)/libkedge-cuda.so
+
+cudadir := $(DESTDIR)$(PREFIX)/lib/kedge
+.PHONY: install-cuda uninstall-cuda
+install-cuda: cuda
+	install -d "$(cudadir)"
+	install -m 644 $(O)/libkedge-cuda.so "$(cudadir)"
+
+uninstall-cuda:
+	rm -rf "$(cudadir)"
+
+$(O)/libkedge-cuda.so: $(patsubst %.cu,$(O)/cuda/%.o,$(cuda_sources)) $(cuda_part_objects)
+	@echo "  link  $@"
+	@$(NVCC) -shared -cudart static -Xlinker --no-undefined -o $@ $^
+
+$(O)/cuda/%.o: %.cu mk/cuda.mk
+	@mkdir -p $(@D)
+	@echo "  nvcc  $<"
+	@$(NVCC) $(NVCC_FLAGS) -O2 $(cuda_code) -Xptxas -Werror,-warn-spills,-warn-lmem-usage -c -MD -MF $@.d -MT $@ -o $@ $<
+
+$(O)/cuda/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(cppflags) $(cflags) -fPIC -fvisibility=hidden $(CFLAGS) -MMD -MP -c -o $@ $<
+
 # What the emulator runs is made from the same source by the same compiler: host code as it is, kernels from their PTX.
 E := $(O)/emulator
 EMULATED := compute_80
@@ -25,7 +60,7 @@ $(E)/%.ptx.cpp: $(E)/%.ptx tests/emulator/ptx2cpp.py
 # (registers that nothing reads are the compiler's business, not a mistake)
 $(E)/%.ptx.o: $(E)/%.ptx.cpp $(wildcard tests/emulator/*.h)
 	@echo "  c++   $<"
-	@$(CXX) $(emulator_flags) -O1 -g1 -Wno-unused -mavx2 -mfma -mf16c -ffp-contract=off -c -o $@ $<
+	@$(CXX) $(emulator_flags) -O2 -g1 -Wno-unused -mavx2 -mfma -mf16c -ffp-contract=off -c -o $@ $<
 
 $(E)/%.host.o: %.cu
 	@mkdir -p $(@D)
@@ -37,10 +72,37 @@ $(E)/tests/emulator/kernels/%: $(E)/tests/emulator/kernels/%.host.o $(E)/tests/e
 	@echo "  link  $@"
 	@$(CXX) -o $@ $^
 
-.PHONY: cuda-present emulator-tests
-cuda-present:
-	@test -n "$(NVCC)"
+$(E)/libkedge-cuda.so: $(patsubst %.cu,$(E)/%.host.o,$(cuda_sources)) $(patsubst %.cu,$(E)/%.ptx.o,$(cuda_sources)) $(emulator_objects) $(cuda_part_objects)
+	@echo "  link  $@"
+	@$(CXX) -shared -Wl,--no-undefined -o $@ $^
 
+# The suite of all backends, smaller.
+conformance := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/kernels_conformance_*_test.c))
+$(E)/tests/unit/%.o: tests/unit/%.c $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(cppflags) $(cflags) $(CFLAGS) -DCONFORMANCE_ROWS=10 -DCONFORMANCE_EVERY=4 -MMD -MP -c -o $@ $<
+
+$(E)/tests/emulator/cuda/failures: $(E)/tests/emulator/cuda/failures.o $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ -lm
+
+$(E)/tests/emulator/cuda/%.o: tests/emulator/cuda/%.c $(O)/flags
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(cppflags) $(cflags) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(E)/tests/unit/%_test: $(E)/tests/unit/%_test.o $(patsubst %,$(E)/tests/unit/%.o,conformance seeded quantise) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(TEST_LIBS) -lm
+
+.PHONY: cuda-present emulator-tests cuda-tests
+cuda-present:
+	@test -n "$(NVCC)" || { echo "make: nvcc is missing; install the CUDA toolkit, 12.8 or newer, or build without it" >&2; exit 1; }
+
+cuda-tests: $(E)/libkedge-cuda.so $(E)/tests/emulator/cuda/failures $(patsubst %,$(E)/tests/unit/%,$(conformance))
 emulator-tests: $(patsubst %.cu,$(E)/%,$(wildcard tests/emulator/kernels/*.cu))
 
--include $(wildcard $(E)/*/*.d $(E)/*/*/*.d)
+-include $(wildcard $(E)/*/*/*.d $(E)/*/*/*/*.d $(O)/cuda/*/*/*.d)
+
+## make cuda            the backend for NVIDIA cards, a shared object; make install-cuda, uninstall-cuda

@@ -54,7 +54,7 @@ $(O)/fuzz-gguf: $(call objects,$(gguf_readers))
 lint: packages-for-lint
 	@$(MAKE) --no-print-directory lint-only
 
-lint_sources := $(tui_sources) $(index_sources) $(engine_sources) $(kernel_sources) $(base_sources)
+lint_sources := $(tui_sources) $(index_sources) $(engine_sources) $(kernel_sources) kernels/cuda/planes.c $(base_sources)
 lint-only: $(patsubst %.c,$(O)/lint/%.tidy,$(lint_sources)) $(patsubst man/%,$(O)/lint/%.man,$(manuals))
 
 # (clang 14 does not know all names that __builtin_cpu_supports takes)

@@ -73,7 +73,7 @@ const unsigned char *exchange(uint32_t mask, Collective what, const void *bytes,
 void sync_warp(uint32_t mask);
 
 /* Copies that are under way until the thread waits for them (cp.async). */
-void copy_async(uint32_t shared, uint64_t global, uint32_t bytes, uint32_t from_global, uint32_t line);
+template <uint32_t bytes> void copy_async(uint32_t shared, uint64_t global, uint32_t from_global, uint32_t line); /* 4, 8 or 16 */
 void copy_commit();
 void copy_wait(uint32_t groups_left);
 

@@ -128,13 +128,14 @@ template <class T> T extract(T x, uint32_t at, uint32_t n)
     return static_cast<T>(static_cast<T>(static_cast<U>(x) << (width - at - n)) >> (width - n));
 }
 
-inline uint32_t insert(uint32_t from, uint32_t into, uint32_t at, uint32_t n)
+template <class T> T insert(T from, T into, uint32_t at, uint32_t n)
 {
+    constexpr uint32_t width = 8 * sizeof(T);
     at &= 255;
     n &= 255;
-    if (at > 31 || n == 0)
+    if (at >= width || n == 0)
         return into;
-    const uint32_t mask = (n > 31 ? ~0U : (1U << n) - 1) << at;
+    const T mask = (n >= width ? ~T{ 0 } : (T{ 1 } << n) - 1) << at;
     return (into & ~mask) | (from << at & mask);
 }
 
@@ -146,7 +147,7 @@ inline uint32_t reverse_bits(uint32_t x)
     return result;
 }
 
-template <class A, class B> int32_t dot4(uint32_t a, uint32_t b, int32_t c)
+template <class A, class B> inline __attribute__((always_inline)) int32_t dot4(uint32_t a, uint32_t b, int32_t c)
 {
     for (uint32_t i = 0; i < 32; i += 8)
         c += static_cast<int32_t>(static_cast<A>(a >> i)) * static_cast<int32_t>(static_cast<B>(b >> i));
@@ -154,30 +155,38 @@ template <class A, class B> int32_t dot4(uint32_t a, uint32_t b, int32_t c)
 }
 
 /* Memory. `site` remembers the region that this instruction touched last. */
-template <Access access> unsigned char *global_at(uint64_t address, uint32_t bytes, const Region *&site, uint32_t line)
+template <Access access, uint32_t bytes> unsigned char *global_at(uint64_t address, const Region *&site, uint32_t line)
 {
     if (!site || address - site->begin >= site->bytes) {
         site = find_region(address);
         if (!site)
             fault(line, "%s of %u bytes at %#zx, which is no memory of the device", access == READ ? "read" : "write", bytes, static_cast<size_t>(address));
     }
-    touch_global(*site, address, bytes, access, line);
+    touch_global<access, bytes>(*site, address, line);
     return reinterpret_cast<unsigned char *>(address);
 }
 
-template <Access access> unsigned char *shared_at(uint32_t offset, uint32_t bytes, uint32_t line)
+template <Access access, uint32_t bytes> unsigned char *shared_at(uint32_t offset, uint32_t line)
 {
-    touch_shared(offset, bytes, access, line);
+    touch_shared<access, bytes>(offset, line);
     return block.shared + offset;
+}
+
+/* A parameter that is indexed. */
+inline const unsigned char *parameter_at(const unsigned char *parameters, uint32_t all, uint64_t offset, uint32_t bytes, uint32_t line)
+{
+    if (offset + bytes > all)
+        fault(line, "read of %u bytes at offset %zu of %u bytes of parameters", bytes, static_cast<size_t>(offset), all);
+    return parameters + offset;
 }
 
 inline uint64_t shared_to_generic(uint64_t offset) { return reinterpret_cast<uintptr_t>(block.shared) + offset; }
 inline uint64_t generic_to_shared(uint64_t address) { return address - reinterpret_cast<uintptr_t>(block.shared); }
 
-template <Access access> unsigned char *generic_at(uint64_t address, uint32_t bytes, const Region *&site, uint32_t line)
+template <Access access, uint32_t bytes> unsigned char *generic_at(uint64_t address, const Region *&site, uint32_t line)
 {
     const uint64_t offset = generic_to_shared(address);
-    return offset < KG_SHARED_MAX ? shared_at<access>(static_cast<uint32_t>(offset), bytes, line) : global_at<access>(address, bytes, site, line);
+    return offset < KG_SHARED_MAX ? shared_at<access, bytes>(static_cast<uint32_t>(offset), line) : global_at<access, bytes>(address, site, line);
 }
 
 template <class T> T get(const unsigned char *at, uint32_t i = 0)
@@ -294,7 +303,7 @@ template <uint32_t m, uint32_t k> void multiply_bytes(int32_t *c, const uint32_t
 template <bool transposed> void load_matrices(uint32_t *x, uint32_t n, uint32_t offset, uint32_t line)
 {
     if (thread->lane < 8 * n)
-        touch_shared(offset, 16, READ, line);
+        touch_shared<READ, 16>(offset, line);
     uint32_t active;
     const unsigned char *slots = exchange(~0U, MATRIX, &offset, sizeof offset, &active);
     const uint32_t row = thread->lane / 4, pair = thread->lane % 4 * 2;

@@ -131,6 +131,8 @@ class Kernel:
             return f"static_cast<{t}>({number & (1 << 64) - 1}ull)" if kind not in FLOATS else f"static_cast<{t}>({number})"
         if x in self.shared:
             return f"static_cast<{t}>({self.shared[x]})"
+        if x in self.parameters:
+            return f"{t}{{{self.parameters[x]}}}"
         if x in self.local:
             return f"reinterpret_cast<uint64_t>({self.local[x]})"
         if x.startswith("!"):
@@ -169,9 +171,9 @@ class Kernel:
         if space == "local":
             return f"reinterpret_cast<unsigned char *>({self.read(base, 'u64')} + {offset})"
         if space == "shared":
-            return f"shared_at<{access}>({self.read(base, 'u32')} + {offset & 0xffffffff}u, {size}, {self.line})"
+            return f"shared_at<{access}, {size}>({self.read(base, 'u32')} + {offset & 0xffffffff}u, {self.line})"
         self.sites += 1
-        return f"{space}_at<{access}>({self.read(base, 'u64')} + {offset}, {size}, site[{self.sites - 1}], {self.line})"
+        return f"{space}_at<{access}, {size}>({self.read(base, 'u64')} + {offset}, site[{self.sites - 1}], {self.line})"
 
     def vector(self, x):
         return split(x[1:-1]) if x.startswith("{") else [x]
@@ -249,7 +251,9 @@ class Kernel:
         names = self.vector(i.operands[0])
         if space == "param":
             base, offset = self.address(i.operands[1])
-            at = f"parameters + {self.parameters[base] + offset}"
+            size = WIDTH[kind] * vector
+            at = (f"parameters + {self.parameters[base] + offset}" if base in self.parameters else
+                  f"parameter_at(parameters, {self.parameter_bytes}, {self.read(base, 'u64')} + {offset}, {size}, {self.line})")
         else:
             at = self.memory(i.operands[1], space, "READ", WIDTH[kind] * vector)
         return f"const unsigned char *at = {at}; " + " ".join(
@@ -518,9 +522,10 @@ class Kernel:
         return self.write(i.operands[0], f"extract<{c_type(kind)}>({x}, {at}, {n})", kind)
 
     def op_bfi(self, i):
-        if i.types != ["b32"]:
-            raise Unknown(i.opcode)
-        return self.function(i, "insert", "u32")
+        kind = "u" + i.types[0][1:]
+        self.count("INTEGER")
+        of, into, at, n = (self.read(x, k) for x, k in zip(i.operands[1:], (kind, kind, "u32", "u32")))
+        return self.write(i.operands[0], f"insert<{c_type(kind)}>({of}, {into}, {at}, {n})", kind)
 
     def op_dp4a(self, i):
         a, b = ("int8_t" if kind == "s32" else "uint8_t" for kind in i.types)
@@ -650,7 +655,7 @@ class Kernel:
         (to, to_offset), (of, of_offset) = self.address(i.operands[0]), self.address(i.operands[1])
         size = i.operands[2]
         used = self.read(i.operands[3], "u32") if len(i.operands) > 3 else size
-        return f"copy_async({self.read(to, 'u32')} + {to_offset}, {self.read(of, 'u64')} + {of_offset}, {size}, {used}, {self.line});"
+        return f"copy_async<{size}>({self.read(to, 'u32')} + {to_offset}, {self.read(of, 'u64')} + {of_offset}, {used}, {self.line});"
 
     def op_ldmatrix(self, i):
         for word in ("sync", "aligned", "m8n8", "shared"):
@@ -707,7 +712,7 @@ class Kernel:
             self.sites += 1
             start = f"{self.read(base, 'u32' if space == 'shared' else 'u64')} + {offset} + {WIDTH[kind]} * wmma_place<{row}>({k}, {stride})"
             site = "" if space == "shared" else f"site[{self.sites - 1}], "
-            at = f"{space}_at<{access}>({start}, {WIDTH[kind]}, {site}{self.line})"
+            at = f"{space}_at<{access}, {WIDTH[kind]}>({start}, {site}{self.line})"
             code += self.write(name, f"get<{c_type(kind)}>({at})", kind) if action == "load" else f"put<{c_type(kind)}>({at}, {self.read(name, kind)}); "
         return code
 

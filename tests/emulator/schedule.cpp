@@ -365,7 +365,8 @@ void sync_warp(uint32_t mask)
     thread->synced = static_cast<uint16_t>(running.warps[thread->warp].synced);
 }
 
-void copy_async(uint32_t shared, uint64_t global, uint32_t bytes, uint32_t from_global, uint32_t line)
+/* What follows the bytes from global memory is zero; all of them, or none, are touched there. */
+template <uint32_t bytes> void copy_async(uint32_t shared, uint64_t global, uint32_t from_global, uint32_t line)
 {
     auto &copies = running.current->copies;
     if (copies.empty())
@@ -373,11 +374,17 @@ void copy_async(uint32_t shared, uint64_t global, uint32_t bytes, uint32_t from_
     const Region *region = find_region(global);
     if (from_global && !region)
         fault(line, "cp.async reads %u bytes at %#zx, which is no memory of the device", from_global, static_cast<size_t>(global));
+    if (from_global && from_global != bytes)
+        fault(line, "cp.async of %u of %u bytes, which is not emulated", from_global, bytes);
     if (from_global)
-        touch_global(*region, global, from_global, READ, line);
-    touch_shared(shared, bytes, UNDERWAY, line);
+        touch_global<READ, bytes>(*region, global, line);
+    touch_shared<UNDERWAY, bytes>(shared, line);
     copies.back().push_back(AsyncCopy{ shared, bytes, from_global, line, global });
 }
+
+template void copy_async<4>(uint32_t, uint64_t, uint32_t, uint32_t);
+template void copy_async<8>(uint32_t, uint64_t, uint32_t, uint32_t);
+template void copy_async<16>(uint32_t, uint64_t, uint32_t, uint32_t);
 
 void copy_commit()
 {
@@ -392,7 +399,8 @@ void copy_wait(uint32_t groups_left)
     auto &copies = running.current->copies;
     while (copies.size() > groups_left + size_t{ 1 }) {
         for (const AsyncCopy &copy : copies.front()) {
-            touch_shared(copy.shared, copy.bytes, WRITE, copy.line);
+            for (uint32_t i = 0; i < copy.bytes; i += 4)
+                touch_shared<WRITE, 4>(copy.shared + i, copy.line);
             memcpy(block.shared + copy.shared, reinterpret_cast<const void *>(copy.global), copy.from_global);
             memset(block.shared + copy.shared + copy.from_global, 0, copy.bytes - copy.from_global);
         }

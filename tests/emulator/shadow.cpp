@@ -61,6 +61,8 @@ void shadow_block()
     block_run++;
 }
 
+alignas(64) static Cell shared_words[KG_SHARED_MAX / 4 + 1], shared_bytes[KG_SHARED_MAX + 4];
+
 /* Where an access is: for messages, and which run its cells belong to. */
 struct Place {
     bool shared;
@@ -101,7 +103,7 @@ static bool conflicts(const Place &p, uint32_t other_block, uint16_t other, uint
           p.shared ? "offset " : "", static_cast<size_t>(p.at), theirs, who);
 }
 
-static inline void renew(Cell &c, const Place &p)
+static inline __attribute__((always_inline)) void renew(Cell &c, const Place &p)
 {
     if (c.run != p.run) {
         c = Cell{};
@@ -110,7 +112,7 @@ static inline void renew(Cell &c, const Place &p)
     }
 }
 
-static inline void note_read(Cell &c, const Place &p, uint32_t bytes)
+static inline __attribute__((always_inline)) void note_read(Cell &c, const Place &p, uint32_t bytes)
 {
     if (c.reader == NOBODY) {
         c.reader_block = p.block;
@@ -127,10 +129,10 @@ static inline void note_read(Cell &c, const Place &p, uint32_t bytes)
     c.read_synced = thread->synced;
 }
 
-static inline void read_cell(Cell &c, const Place &p, uint32_t bytes)
+static inline __attribute__((always_inline)) void read_cell(Cell &c, const Place &p, uint32_t bytes)
 {
     renew(c, p);
-    if (c.underway)
+    if (__builtin_expect(c.underway, 0))
         fault(p.line, "read of shared memory at offset %#zx, which a cp.async without a wait is still filling", static_cast<size_t>(p.at));
     if (p.shared && c.writer == NOBODY)
         fault(p.line, "read of shared memory at offset %#zx, which nobody wrote", static_cast<size_t>(p.at));
@@ -139,7 +141,7 @@ static inline void read_cell(Cell &c, const Place &p, uint32_t bytes)
     note_read(c, p, bytes);
 }
 
-static inline void write_cell(Cell &c, const Place &p, uint32_t bytes, Access access)
+static inline __attribute__((always_inline)) void write_cell(Cell &c, const Place &p, uint32_t bytes, Access access)
 {
     renew(c, p);
     const bool atomic = access == ATOMIC, together = atomic && c.atomic;
@@ -160,7 +162,7 @@ static inline void write_cell(Cell &c, const Place &p, uint32_t bytes, Access ac
     c.underway = access == UNDERWAY;
 }
 
-static inline void touch_cell(Cell &c, const Place &p, uint32_t bytes, Access access)
+template <Access access> static inline void touch_cell(Cell &c, const Place &p, uint32_t bytes)
 {
     if (access == READ)
         read_cell(c, p, bytes);
@@ -169,7 +171,7 @@ static inline void touch_cell(Cell &c, const Place &p, uint32_t bytes, Access ac
 }
 
 /* Bytes of a word that are not touched as a whole get cells of their own, which begin as the word's. */
-static void touch_bytes(Cell &word, Cell *bytes, const Place &p, uint32_t from, uint32_t to, Access access)
+template <Access access> static __attribute__((noinline)) void touch_bytes(Cell &word, Cell *bytes, Place p, uint32_t from, uint32_t n)
 {
     renew(word, p);
     if (!word.split) {
@@ -177,49 +179,57 @@ static void touch_bytes(Cell &word, Cell *bytes, const Place &p, uint32_t from, 
             bytes[i] = word;
         word.split = 1;
     }
-    for (uint32_t i = from; i < to; i++)
-        touch_cell(bytes[i], Place{ p.shared, p.run, p.block, p.at + i, p.line }, 1, access);
+    for (uint32_t i = from; i < from + n; i++, p.at++)
+        touch_cell<access>(bytes[i], p, 1);
 }
 
-static inline void touch(Cell *words, Cell *bytes, size_t offset, uint32_t n, Place p, Access access)
+/* The access is aligned, so it lies in one word or is made of whole ones. */
+template <Access access, uint32_t bytes> static inline void touch(Cell *words, Cell *bytes_of_words, size_t offset, Place p)
 {
-    const uintptr_t base = p.at - offset;
-    for (size_t end = offset + n, word = offset / 4; word * 4 < end; word++) {
-        const uint32_t from = offset > word * 4 ? static_cast<uint32_t>(offset - word * 4) : 0;
-        const uint32_t to = end < word * 4 + 4 ? static_cast<uint32_t>(end - word * 4) : 4;
-        Cell &cell = words[word];
-        p.at = base + word * 4;
-        if (from == 0 && to == 4 && !(cell.split && cell.run == p.run))
-            touch_cell(cell, p, 4, access);
+    Cell *cell = words + offset / 4;
+    for (uint32_t i = 0; i < (bytes + 3) / 4; i++, cell++, p.at += 4) {
+        if (__builtin_expect(bytes < 4 || (cell->split && cell->run == p.run), 0))
+            touch_bytes<access>(*cell, bytes_of_words + 4 * (cell - words), p, bytes < 4 ? offset % 4 : 0, bytes < 4 ? bytes : 4);
         else
-            touch_bytes(cell, bytes + word * 4, p, from, to, access);
+            touch_cell<access>(*cell, p, 4);
     }
 }
 
-static void require_alignment(uintptr_t address, uint32_t bytes, uint32_t line)
+[[noreturn]] static void misaligned(uintptr_t address, uint32_t bytes, uint32_t line)
 {
-    if (address % bytes)
-        fault(line, "access of %u bytes at %#zx, no multiple of its size", bytes, static_cast<size_t>(address));
+    fault(line, "access of %u bytes at %#zx, no multiple of its size", bytes, static_cast<size_t>(address));
 }
 
-void touch_global(const Region &region, uintptr_t address, uint32_t bytes, Access access, uint32_t line)
+template <Access access, uint32_t bytes> void touch_global(const Region &region, uintptr_t address, uint32_t line)
 {
-    if (address + bytes > region.begin + region.bytes)
+    const size_t offset = address - region.begin;
+    if (__builtin_expect(offset + bytes > region.bytes, 0))
         fault(line, "%s of %u bytes at %#zx, %zu bytes behind the end of %zu bytes of memory", access == READ ? "read" : "write", bytes,
-              static_cast<size_t>(address), static_cast<size_t>(address + bytes - region.begin - region.bytes), region.bytes);
-    require_alignment(address, bytes, line);
+              static_cast<size_t>(address), offset + bytes - region.bytes, region.bytes);
+    if (__builtin_expect(address % bytes, 0))
+        misaligned(address, bytes, line);
     (access == READ ? counters->read : counters->written) += bytes;
-    touch(region.words, region.bytes_of_words, address - region.begin, bytes, Place{ false, launch, block.linear, address, line }, access);
+    touch<access, bytes>(region.words, region.bytes_of_words, offset, Place{ false, launch, block.linear, address, line });
 }
 
-void touch_shared(uint32_t offset, uint32_t bytes, Access access, uint32_t line)
+template <Access access, uint32_t bytes> void touch_shared(uint32_t offset, uint32_t line)
 {
-    static Cell *const words = map_cells(words_of(KG_SHARED_MAX)), *const bytes_of_words = map_cells(4 * words_of(KG_SHARED_MAX));
-    if (offset + bytes > block.shared_bytes || offset + bytes < offset)
+    if (__builtin_expect(offset + uint64_t{ bytes } > block.shared_bytes, 0))
         fault(line, "%s of %u bytes at offset %#x of shared memory, which has %u bytes", access == READ ? "read" : "write", bytes, offset,
               block.shared_bytes);
-    require_alignment(offset, bytes, line);
-    touch(words, bytes_of_words, offset, bytes, Place{ true, block_run, 0, offset, line }, access);
+    if (__builtin_expect(offset % bytes, 0))
+        misaligned(offset, bytes, line);
+    touch<access, bytes>(shared_words, shared_bytes, offset, Place{ true, block_run, 0, offset, line });
 }
+
+#define KG_TOUCH(access, bytes)                                              \
+    template void touch_global<access, bytes>(const Region &, uintptr_t, uint32_t); \
+    template void touch_shared<access, bytes>(uint32_t, uint32_t);
+#define KG_TOUCH_SIZES(access) \
+    KG_TOUCH(access, 1) KG_TOUCH(access, 2) KG_TOUCH(access, 4) KG_TOUCH(access, 8) KG_TOUCH(access, 16)
+KG_TOUCH_SIZES(READ)
+KG_TOUCH_SIZES(WRITE)
+KG_TOUCH_SIZES(ATOMIC)
+KG_TOUCH_SIZES(UNDERWAY)
 
 } // namespace emulator

@@ -42,8 +42,9 @@ const Region *find_region(uintptr_t address);
 void shadow_launch();
 void shadow_block();
 
-void touch_global(const Region &region, uintptr_t address, uint32_t bytes, Access access, uint32_t line);
-void touch_shared(uint32_t offset, uint32_t bytes, Access access, uint32_t line);
+/* An access of 1, 2, 4, 8 or 16 bytes. */
+template <Access access, uint32_t bytes> void touch_global(const Region &region, uintptr_t address, uint32_t line);
+template <Access access, uint32_t bytes> void touch_shared(uint32_t offset, uint32_t line);
 
 } // namespace emulator
 

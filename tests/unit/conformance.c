@@ -82,8 +82,10 @@ static int run_variant(const struct CMUnitTest *tests, size_t n, const struct va
 int conformance_main(const struct CMUnitTest *tests, size_t n)
 {
     int failed = 0;
+    const char *only = getenv("CONFORMANCE_BACKEND");
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++)
-        failed += run_variant(tests, n, &variants[v]);
+        if (!only || strcmp(only, variants[v].backend) == 0)
+            failed += run_variant(tests, n, &variants[v]);
     return failed ? 1 : 0;
 }
 
@@ -257,7 +259,7 @@ void check_operation(const struct variant *variant, const struct operation *op, 
             fail_msg("%s, %s: row %u of %u differs from ref by %.3g (at most %.3g)", op->name, text, r, rows, error, tolerance);
     }
     c.got = by_one;
-    uint32_t most = strcmp(variant->backend, "ref") == 0 ? 1 : CONFORMANCE_THREADS; /* ref has one thread */
+    uint32_t most = strcmp(variant->backend, "cpu") == 0 ? CONFORMANCE_THREADS : 1; /* others have no threads to choose */
     for (uint32_t threads = 1; threads <= most; threads++)
         run_alone(variant, threads, &c, what, &seed, NULL);
     const struct variant *twin = conformance_twin(variant);

@@ -1,0 +1,168 @@
+/* Private to kernels/cuda: what stands behind the opaque types, and how calls of the CUDA runtime are made.
+ *
+ * Everything runs on one stream. Any call may fail; the first failure is kept in the device, operations after it do
+ * nothing, and `read` and `wait` report it. Sums of floats are made in an order that shapes fix: no atomics, and no
+ * contraction of products and sums but where fmaf is written (-fmad=false). */
+#ifndef KG_KERNELS_CUDA_DEVICE_H
+#define KG_KERNELS_CUDA_DEVICE_H
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+extern "C" {
+#include "kernels/backend.h"
+}
+#include "kernels/cuda/planes.h"
+
+#define KG_FULL_WARP   0xffffffffU
+#define KG_ROPES       8             /* rotations that are known at a time; a model has one or two */
+#define KG_RING_BYTES  ((size_t)4 << 20)
+#define KG_CHUNK_PAGES 16            /* pages that are allocated together */
+
+/* Memory of the device. */
+struct kg_cuda_memory {
+    void *bits;
+    size_t bytes;
+};
+
+/* A group of 32 activations, rounded to 8 bits: step, sum of what rounding took away (in steps), and sums of the codes of
+ * each half. */
+struct __align__(16) kg_cuda_group {
+    float step, rest;
+    int16_t sum[2];
+};
+
+struct kg_device {
+    cudaStream_t stream;
+    bool failed;
+    enum kg_status status;
+    char failure[256];
+    size_t memory;
+    char describe[320], numerics[320];
+
+    uint8_t *ring; /* pinned: what goes to and comes from the device */
+    size_t ring_used;
+
+    struct kg_cuda_memory scratch, rounded, ropes; /* ropes: (KG_ROPES, KG_HEAD_MAX / 2) f64 */
+    struct kg_rope known_ropes[KG_ROPES];
+    uint32_t rope_count;
+
+    uint64_t versions;
+    uint64_t rounded_version; /* of the buffer whose first rows `rounded` holds; 0 = none */
+    uint32_t rounded_rows, rounded_cols;
+};
+
+struct kg_buffer {
+    struct kg_cuda_memory memory;
+    uint64_t version; /* another one whenever the contents change */
+};
+
+struct kg_matrix {
+    enum kg_type type;
+    uint32_t rows, cols;
+    bool plain; /* F32, F16, BF16: rows as in the file; else planes */
+    struct kg_planes planes;
+    struct kg_cuda_memory memory;
+};
+
+struct kg_kv {
+    struct kg_kv_shape shape;
+    uint32_t chunks;              /* that exist */
+    struct kg_cuda_memory *chunk; /* on the host */
+    struct kg_cuda_memory table;  /* their addresses, on the device */
+};
+
+/* What kernels know of pages. */
+struct kg_cuda_pages {
+    __half *const *chunks;
+    size_t page_halves;
+    uint32_t layer, kv_heads, head_size;
+};
+
+struct kg_cuda_span {
+    int32_t base, local;
+    uint32_t tokens, first_page; /* in the view's list of pages */
+};
+
+/* At most KG_PART tokens of a span, from token `first` on. */
+#define KG_PART 256
+struct kg_cuda_part {
+    uint32_t span, first;
+};
+
+struct kg_view {
+    struct kg_cuda_memory spans, pages, parts;
+    uint32_t part_count;
+};
+
+struct kg_cuda_rope {
+    enum kg_rope_layout layout;
+    uint32_t pairs;
+    float scale;
+    const double *frequency;
+};
+
+/* True if it succeeded and nothing failed before. `what` completes "... failed". */
+bool kg_cuda_ok(struct kg_device *device, cudaError_t error, const char *what);
+
+/* For calls that return a status: fills *err from a runtime error. */
+enum kg_status kg_cuda_fail(struct kg_error *err, cudaError_t error, const char *what);
+
+#define KG_LAUNCH(device, what, ...)                         \
+    do {                                                     \
+        __VA_ARGS__;                                         \
+        (void)kg_cuda_ok(device, cudaGetLastError(), what);  \
+    } while (0)
+
+/* Memory counted in device->memory; not cleared. */
+enum kg_status kg_cuda_alloc(struct kg_device *device, size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err);
+void kg_cuda_free(struct kg_device *device, struct kg_cuda_memory *memory);
+
+/* At least so many bytes; what was there is lost if it grows. False, and remembered, if there is no room. */
+bool kg_cuda_grow(struct kg_device *device, struct kg_cuda_memory *memory, size_t bytes, const char *what);
+
+/* By way of the ring, in the order of the stream; host memory is free on return. */
+void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t bytes);
+enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void *from, size_t bytes, struct kg_error *err);
+enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err);
+
+/* The first element, after checking that `count` elements of `size` bytes lie in the buffer; for results the contents change. */
+const void *kg_cuda_in(const struct kg_buffer *buffer, size_t count, size_t size);
+void *kg_cuda_out(struct kg_device *device, struct kg_buffer *buffer, size_t count, size_t size);
+
+/* The rotation with its frequencies on the device. */
+struct kg_cuda_rope kg_cuda_rope_of(struct kg_device *device, const struct kg_rope *rope);
+
+struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer);
+
+enum kg_status kg_cuda_matrix_create(struct kg_device *, enum kg_type, uint32_t rows, uint32_t cols, const void *blocks, unsigned uses,
+                                     struct kg_matrix **out, struct kg_error *);
+void kg_cuda_matrix_free(struct kg_device *, struct kg_matrix *);
+void kg_cuda_embed(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *, const struct kg_buffer *ids, float scale, uint32_t rows);
+void kg_cuda_matmul(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *, const struct kg_buffer *x, const struct kg_buffer *bias,
+                    uint32_t rows);
+
+void kg_cuda_rmsnorm(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *x, const struct kg_buffer *weight, float eps, uint32_t rows,
+                     uint32_t cols);
+void kg_cuda_add(struct kg_device *, struct kg_buffer *x, const struct kg_buffer *y, size_t n);
+void kg_cuda_silu_mul(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n);
+void kg_cuda_copy_row(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);
+void kg_cuda_top(struct kg_device *, struct kg_buffer *ids, struct kg_buffer *values, const struct kg_buffer *logits, size_t offset, uint32_t n,
+                 uint32_t k);
+
+enum kg_status kg_cuda_kv_create(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
+enum kg_status kg_cuda_kv_reserve(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
+void kg_cuda_kv_free(struct kg_device *, struct kg_kv *);
+enum kg_status kg_cuda_kv_export(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, struct kg_error *);
+void kg_cuda_kv_import(struct kg_device *, struct kg_kv *, uint32_t page, const void *host);
+void kg_cuda_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
+                      const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
+
+enum kg_status kg_cuda_view_create(struct kg_device *, struct kg_view **out, struct kg_error *);
+enum kg_status kg_cuda_view_set(struct kg_device *, struct kg_view *, const struct kg_span *spans, uint32_t n, struct kg_error *);
+void kg_cuda_view_free(struct kg_device *, struct kg_view *);
+void kg_cuda_attend(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
+                    const struct kg_attention *, int32_t position, uint32_t rows);
+
+#endif

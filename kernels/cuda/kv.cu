@@ -1,0 +1,169 @@
+/* Pages of keys and values. They are allocated in chunks that never move; kernels find a page by a table of chunks. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/rotate.h"
+
+static size_t chunk_bytes(const struct kg_kv *kv)
+{
+    return KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
+}
+
+enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
+{
+    (void)device;
+    assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    struct kg_kv *kv = (struct kg_kv *)calloc(1, sizeof *kv);
+    if (!kv)
+        return kg_fail_nomem(err, "creating pages");
+    kv->shape = *shape;
+    *out = kv;
+    return KG_OK;
+}
+
+static void free_chunks(struct kg_device *device, struct kg_cuda_memory *chunk, uint32_t from, uint32_t to)
+{
+    for (uint32_t c = from; c < to; c++)
+        kg_cuda_free(device, &chunk[c]);
+}
+
+/* A new table of `chunks` addresses on the device; the old one goes. */
+static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, const struct kg_cuda_memory *chunk, uint32_t chunks, struct kg_error *err)
+{
+    struct kg_cuda_memory table = { NULL, 0 };
+    void **addresses = (void **)malloc(chunks * sizeof *addresses);
+    if (!addresses)
+        return kg_fail_nomem(err, "adding pages of keys and values");
+    const enum kg_status status = kg_cuda_alloc(device, chunks * sizeof *addresses, &table, "adding pages of keys and values", err);
+    if (status == KG_OK) {
+        for (uint32_t c = 0; c < chunks; c++)
+            addresses[c] = chunk[c].bits;
+        kg_cuda_upload(device, table.bits, addresses, chunks * sizeof *addresses);
+        kg_cuda_free(device, &kv->table);
+        kv->table = table;
+    }
+    free(addresses);
+    return status;
+}
+
+/* Is there room for so many more chunks? Asked first, so that a wish far too large takes no time. */
+static enum kg_status require_room(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
+{
+    size_t unused = 0, total = 0;
+    const cudaError_t error = cudaMemGetInfo(&unused, &total);
+    if (error != cudaSuccess)
+        return kg_cuda_fail(err, error, "asking for free memory");
+    if (chunks > unused / chunk_bytes(kv))
+        return kg_fail(err, KG_ERR_NOMEM, "the CUDA device has no room for %u more tokens in context (%zu of %zu bytes are free); use a shorter context or compute on the CPU",
+                       chunks > UINT32_MAX / (KG_CHUNK_PAGES * KG_PAGE) ? UINT32_MAX : chunks * KG_CHUNK_PAGES * KG_PAGE, unused, total);
+    return KG_OK;
+}
+
+enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
+{
+    const uint32_t chunks = pages / KG_CHUNK_PAGES + (pages % KG_CHUNK_PAGES != 0);
+    if (chunks <= kv->chunks)
+        return KG_OK;
+    enum kg_status status = require_room(kv, chunks - kv->chunks, err);
+    struct kg_cuda_memory *chunk = status == KG_OK ? (struct kg_cuda_memory *)calloc(chunks, sizeof *chunk) : NULL;
+    if (!chunk)
+        return status ? status : kg_fail_nomem(err, "adding pages of keys and values");
+    if (kv->chunks)
+        memcpy(chunk, kv->chunk, kv->chunks * sizeof *chunk);
+    for (uint32_t c = kv->chunks; c < chunks && status == KG_OK; c++)
+        status = kg_cuda_alloc(device, chunk_bytes(kv), &chunk[c], "adding pages of keys and values", err);
+    if (status == KG_OK)
+        status = set_table(device, kv, chunk, chunks, err);
+    if (status != KG_OK) {
+        free_chunks(device, chunk, kv->chunks, chunks);
+        free(chunk);
+        return status;
+    }
+    free(kv->chunk);
+    kv->chunk = chunk;
+    kv->chunks = chunks;
+    return KG_OK;
+}
+
+void kg_cuda_kv_free(struct kg_device *device, struct kg_kv *kv)
+{
+    if (!kv)
+        return;
+    free_chunks(device, kv->chunk, 0, kv->chunks);
+    kg_cuda_free(device, &kv->table);
+    free(kv->chunk);
+    free(kv);
+}
+
+static uint8_t *page_at(const struct kg_kv *kv, uint32_t page)
+{
+    assert(page / KG_CHUNK_PAGES < kv->chunks);
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + page % KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
+}
+
+enum kg_status kg_cuda_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
+{
+    return kg_cuda_download(device, host, page_at(kv, page), KG_KV_PAGE_BYTES(&kv->shape), err);
+}
+
+void kg_cuda_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)
+{
+    kg_cuda_upload(device, page_at(kv, page), host, KG_KV_PAGE_BYTES(&kv->shape));
+}
+
+struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer)
+{
+    const struct kg_cuda_pages pages = { (__half *const *)kv->table.bits, KG_KV_PAGE_BYTES(&kv->shape) / sizeof(__half), layer, kv->shape.kv_heads,
+                                         kv->shape.head_size };
+    return pages;
+}
+
+/* The pages that a batch can touch, by value: they change from call to call. */
+struct touched {
+    uint32_t page[KG_ROWS_MAX / KG_PAGE + 2];
+};
+
+/* A block a row and KV head, a thread a pair of elements. */
+__global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ struct touched touched, uint32_t first, int32_t local, const float *k, const float *v,
+                            struct kg_cuda_rope rope)
+{
+    const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, t = first + row;
+    const uint32_t page = touched.page[t / KG_PAGE - first / KG_PAGE];
+    k += ((size_t)row * pages.kv_heads + head) * n;
+    v += ((size_t)row * pages.kv_heads + head) * n;
+    __half *key = kg_page_at(pages, page, 0, head, t % KG_PAGE), *value = kg_page_at(pages, page, 1, head, t % KG_PAGE);
+    const uint32_t i = threadIdx.x;
+    if (i >= n / 2)
+        return;
+    reinterpret_cast<__half2 *>(value)[i] = __floats2half2_rn(v[2 * i], v[2 * i + 1]);
+    if (i < rope.pairs) {
+        const uint32_t a = kg_rope_first(rope, i), b = kg_rope_second(rope, i);
+        const float2 turned = kg_turn(k[a], k[b], kg_angle(rope, i, (int64_t)local + t));
+        key[a] = __float2half_rn(turned.x);
+        key[b] = __float2half_rn(turned.y);
+    } else {
+        key[2 * i] = __float2half_rn(k[2 * i]);
+        key[2 * i + 1] = __float2half_rn(k[2 * i + 1]);
+    }
+}
+
+void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
+                      const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows)
+{
+    const size_t width = (size_t)kv->shape.kv_heads * kv->shape.head_size;
+    const float *key = (const float *)kg_cuda_in(k, rows * width, sizeof *key), *value = (const float *)kg_cuda_in(v, rows * width, sizeof *value);
+    struct touched touched;
+    assert(rows <= KG_ROWS_MAX && layer < kv->shape.layers);
+    const uint32_t from = first / KG_PAGE, to = (first + rows - 1) / KG_PAGE;
+    for (uint32_t p = from; p <= to; p++) {
+        assert(pages[p] / KG_CHUNK_PAGES < kv->chunks);
+        touched.page[p - from] = pages[p];
+    }
+    const struct kg_cuda_rope turn = kg_cuda_rope_of(device, rope);
+    const unsigned threads = (kv->shape.head_size / 2 + 31) / 32 * 32;
+    if (!device->failed)
+        KG_LAUNCH(device, "kv_write",
+                  kg_kv_write<<<dim3(kv->shape.kv_heads, rows), threads, 0, device->stream>>>(kg_cuda_pages_of(kv, layer), touched, first, local, key, value, turn));
+}

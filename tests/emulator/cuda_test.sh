@@ -1,0 +1,76 @@
+#!/bin/sh
+# The CUDA backend in the emulator: the conformance suite of all backends (each program with another order of threads;
+# CHECK_LONG=1: all with each order), and every call of the CUDA runtime failing in turn.
+set -u
+O=${O:-build}
+if ! make -s cuda-present 2>/dev/null; then
+    echo "ok 1 - the CUDA backend in the emulator # SKIP nvcc is not here"
+    exit 0
+fi
+make -s -j2 cuda-tests || { echo "not ok 1 - the CUDA backend is built for the emulator"; exit 1; }
+E=$O/emulator
+export KEDGE_CUDA=$E/libkedge-cuda.so CONFORMANCE_BACKEND=cuda
+case $KEDGE_CUDA in /*) ;; *) KEDGE_CUDA=$PWD/$KEDGE_CUDA ;; esac
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0 failed=0
+report() { # name, result, log
+    n=$((n + 1))
+    if [ "$2" = 0 ]; then echo "ok $n - $1"; else
+        echo "not ok $n - $1 (status $2)"
+        sed 's/^/# /' "$3" | tail -n 20
+        failed=1
+    fi
+}
+
+# Two programs at a time.
+run() { # part, order
+    EMULATOR_ORDER=$2 "$E/tests/unit/kernels_conformance_$1_test" >"$work/$1-$2" 2>&1
+    echo $? >"$work/$1-$2.status"
+}
+suite() { # part:order ...
+    for case in "$@"; do run "${case%:*}" "${case#*:}"; done
+}
+if [ "${CHECK_LONG:-0}" = 1 ]; then
+    first='step:forward step:reverse step:shuffle kv:reverse rows:forward rows:shuffle matmul:forward'
+    second='attend:forward attend:reverse attend:shuffle kv:forward kv:shuffle rows:reverse matmul:reverse matmul:shuffle'
+    unset CHECK_LONG # the orders are long enough
+else
+    first='step:shuffle kv:reverse rows:forward' second='attend:reverse matmul:forward'
+fi
+# shellcheck disable=SC2086 # one word a case
+suite $first &
+suite $second
+wait
+for case in $first $second; do
+    log=$work/${case%:*}-${case#*:}
+    report "conformance: ${case%:*}, ${case#*:}" "$(cat "$log.status")" "$log"
+done
+
+# A call that fails: one message, no crash, no memory kept.
+fail() { # name, EMULATOR_FAIL, pattern of the message
+    EMULATOR_FAIL=$2 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
+    result=$?
+    [ $result = 1 ] && grep -Eq "$3" "$work/out" && [ "$(grep -c . "$work/out")" = 1 ]
+    report "$1" $? "$work/out"
+}
+"$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
+report "nothing fails" $? "$work/out"
+fail 'no device' 'cudaGetDeviceCount 1 100' '^not supported: no CUDA device can be used'
+fail 'a driver that is too old' 'cudaGetDeviceCount 1 35' '^not supported: .*driver version is insufficient'
+fail 'no memory to begin with' 'cudaMalloc 1 2' '^out of memory: CUDA: opening the device'
+for call in 2 3 4 5 6 7 8; do
+    fail "no memory at call $call" "cudaMalloc $call 2" '^out of memory: '
+done
+fail 'no memory while computing' 'cudaMalloc 10 2' '^out of memory: .*compute on the CPU'
+fail 'no pinned memory' 'cudaMallocHost 1 2' '^out of memory: CUDA: pinning'
+fail 'no stream' 'cudaStreamCreateWithFlags 1 2' '^out of memory: CUDA: opening a stream'
+fail 'a kernel that does not start' 'cudaLaunchKernel 1 98' '^input or output failed: CUDA: .*failed'
+fail 'another one' 'cudaLaunchKernel 3 98' '^input or output failed: CUDA: .*failed'
+fail 'a copy that fails' 'cudaMemcpyAsync 2 1' '^input or output failed: CUDA: copying to the device failed'
+fail 'a device that is lost' 'cudaStreamSynchronize 1 700' '^input or output failed: CUDA: computing failed: an illegal memory access'
+EMULATOR_MEMORY=2000000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
+[ $? = 0 ] && EMULATOR_MEMORY=50000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
+[ $? = 1 ] && grep -q '^out of memory: ' "$work/out"
+report 'a device that is too small' $? "$work/out"
+exit $failed
