@@ -104,7 +104,10 @@ static void copies_reach_the_terminal(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct driver *d = start_answered(cases[i].term, (const char *const[]){ cases[i].environment, "STY=", NULL }, 24, 80);
-        driver_send(d, "\x14{y");
+        driver_send(d, "\x14{\x1by"); /* Alt-Y is not y */
+        driver_settle(d);
+        assert_false(driver_shows(d, "copied"));
+        driver_send(d, "y");
         driver_wait_for(d, "copied the code: 4 lines, 85 bytes");
         wait_for_bytes(d, cases[i].code);
         driver_send(d, "[[");

@@ -174,6 +174,10 @@ static void take_letters(struct kg_interface *ui, const struct kg_key *key, void
 {
     size_t i = 0;
     enum kg_mode mode = ui->mode;
+    if (key->modifiers & KG_ALT) { /* a letter with Alt is another key */
+        kg_terminal_bell(ui->terminal);
+        return;
+    }
     while (i < key->length && ui->mode == mode)
         take(ui, key->text[i++]);
     struct kg_key rest = { .code = KG_KEY_TEXT, .text = key->text + i, .length = key->length - i };
