@@ -13,3 +13,20 @@ bench-kernels: $(MATMUL_BENCH)
 $(MATMUL_BENCH): $(call objects,tests/bench/matmul_bench.c tests/unit/quantise.c tests/unit/seeded.c) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) $(LDFLAGS) -o $@ $^ -lm
+
+# What of full attention a choice of tokens keeps, by parameter: make study-recall TEXT="FILE..." [MODEL=q05] [NAME=project]
+# [TOKENS=8192] [RUNS=8]. Writes tests/bench/RECALL.md of all that was measured in this build folder so far.
+RECALL_STUDY := $(O)/tests/bench/recall_study_bench
+recall_study_sources := $(wildcard tests/bench/recall_study*_bench.c)
+$(call objects,$(recall_study_sources)): simd := -O3 $(flags_avx2)
+.PHONY: study-recall
+study-recall: $(RECALL_STUDY)
+	@test -n "$(TEXT)" || { echo "make: give a text: make study-recall TEXT=\"FILE...\" [MODEL=q05]" >&2; exit 2; }
+	@mkdir -p $(O)/study
+	@$(RECALL_STUDY) $(or $(MODEL),q05) "$(or $(NAME),a text)" $(or $(TOKENS),8192) $(or $(RUNS),8) $(TEXT) >$(O)/study/new
+	@mv $(O)/study/new "$(O)/study/$(or $(MODEL),q05)-$(or $(NAME),a text).json"
+	@tests/bench/recall_study.py $(O)/study tests/bench/RECALL.md
+
+$(RECALL_STUDY): $(call objects,$(recall_study_sources)) $(O)/libkedge-engine.a $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(LIBS)
