@@ -137,7 +137,7 @@ static void forget(struct apart *apart, size_t count)
 
 enum kg_status kg_cbr_reader_create(struct kg_engine *engine, const struct kg_cbr_text *text, struct kg_cbr_reader **out, struct kg_error *err)
 {
-    size_t vocabulary = kg_model_shape(engine->model)->vocabulary;
+    const uint32_t vocabulary = kg_model_shape(engine->model)->vocabulary;
     struct kg_cbr_reader *reader = calloc(1, sizeof *reader);
     if (!reader)
         return kg_fail_nomem(err, "reading a context");
@@ -145,15 +145,14 @@ enum kg_status kg_cbr_reader_create(struct kg_engine *engine, const struct kg_cb
     reader->text = text;
     reader->alone.blocks = calloc(text->piece_count, sizeof *reader->alone.blocks);
     reader->anchored.blocks = calloc(text->piece_count, sizeof *reader->anchored.blocks);
-    reader->anchors = calloc(vocabulary, sizeof *reader->anchors);
     reader->none = calloc(vocabulary, sizeof *reader->none);
-    if (!reader->alone.blocks || !reader->anchored.blocks || !reader->anchors || !reader->none) {
+    if (!reader->alone.blocks || !reader->anchored.blocks || !reader->none) {
         kg_cbr_reader_free(reader);
         return kg_fail_nomem(err, "reading a context");
     }
-    for (size_t i = 0; i < vocabulary; i++)
-        reader->anchors[i] = kg_token_has_newline(engine->tokenizer, (int32_t)i);
-    enum kg_status status = read_preamble(reader, err);
+    enum kg_status status = kg_line_anchors(engine->tokenizer, vocabulary, &reader->anchors, err);
+    if (status == KG_OK)
+        status = read_preamble(reader, err);
     if (status != KG_OK) {
         kg_cbr_reader_free(reader);
         return status;

@@ -117,6 +117,14 @@ check "the same text and seed give the same numbers, named in a list or not" "$(
 eval_cbr --policy full --target 64 --constants 0 --prototypes 0 "$dir/p/main.c" >"$dir/table" 2>/dev/null
 check "a table has a head and a row" "$(wc -l <"$dir/table")" = 2
 
+for _ in $(seq 100); do echo p/main.c; done >"$dir/MANY"
+"$kedge" eval cbr -m smol --policy full --target 32 --json --texts "$dir/MANY" >"$dir/many" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 300); do [ -s "$dir/many" ] && break; sleep 0.1; done
+kill -INT $pid
+wait $pid
+check "interrupted, it stops and says so" "$? $(grep -c 'kedge eval cbr: stopped after [0-9]* of 100 texts' "$dir/err")" = "1 1"
+
 refused() { # name, exit status, word of the message, arguments
     name=$1 wanted=$2 word=$3
     shift 3

@@ -1,6 +1,7 @@
 /* kedge eval cbr: ways of reading a context and of looking at it, measured on source files. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,8 +69,18 @@ struct study {
     size_t text_count;
     struct kg_cbr_rule rules[RULES_MAX];
     size_t rule_count;
-    bool shown; /* progress stands on the terminal's line */
+    size_t done; /* texts */
+    bool shown;  /* progress stands on the terminal's line */
 };
+
+static struct kg_engine *running;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    if (running)
+        kg_engine_stop(running);
+}
 
 static enum kg_status parse_numbers(const char *text, uint64_t least, uint64_t most, struct numbers *out, struct kg_error *err)
 {
@@ -384,12 +395,34 @@ static enum kg_status measure_texts(struct study *study, struct kg_engine *engin
         status = measure_text(study, engine, text, &results[i], err);
         if (status == KG_OK)
             print_rows(study, &results[i], 1, text->names[text->count - 1], facts.model, bits);
+        study->done += status == KG_OK;
     }
     if (status == KG_OK && study->text_count > 1)
         print_rows(study, results, study->text_count, "all", facts.model, bits);
     for (size_t i = 0; i < study->text_count; i++)
         kg_cbr_result_free(results[i]);
     free(results);
+    return status;
+}
+
+static enum kg_status run_with_bits(struct study *study, const char *model, uint32_t bits, struct kg_error *err)
+{
+    const struct arguments *a = study->arguments;
+    struct kg_engine *engine = NULL;
+    struct kg_engine_options options = { .model_path = model, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = true,
+                                         .index_bits = bits, .ctx = study, .progress = isatty(STDERR_FILENO) ? show_progress : NULL };
+    const struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }; /* a second one ends kedge at once */
+    struct sigaction before;
+    enum kg_status status = kg_engine_open(&options, &engine, err);
+    clear_progress(study);
+    if (status != KG_OK)
+        return status;
+    running = engine;
+    sigaction(SIGINT, &stop, &before);
+    status = measure_texts(study, engine, bits, err);
+    sigaction(SIGINT, &before, NULL);
+    running = NULL;
+    kg_engine_close(engine);
     return status;
 }
 
@@ -401,19 +434,12 @@ static enum kg_status run_study(struct study *study, struct kg_error *err)
     if (status == KG_OK && !a->json)
         kg_cbr_print_head();
     for (size_t i = 0; i < a->bits.count && status == KG_OK; i++) {
-        struct kg_engine *engine = NULL;
-        struct kg_engine_options options = { .model_path = path, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = true,
-                                             .index_bits = a->bits.values[i], .ctx = study,
-                                             .progress = isatty(STDERR_FILENO) ? show_progress : NULL };
         make_rules(study, i > 0);
-        if (study->rule_count == 0)
-            break;
-        status = kg_engine_open(&options, &engine, err);
-        clear_progress(study);
-        if (status == KG_OK)
-            status = measure_texts(study, engine, a->bits.values[i], err);
-        kg_engine_close(engine);
+        if (study->rule_count)
+            status = run_with_bits(study, path, a->bits.values[i], err);
     }
+    if (status == KG_ERR_CANCELLED)
+        return kg_fail(err, status, "stopped after %zu of %zu texts", study->done, a->bits.count * study->text_count);
     return status;
 }
 
