@@ -19,8 +19,8 @@
 
 #include "base/paths.h"
 
-#define START_SECONDS 3.0
-#define TEXT_SECONDS 4.0
+#define START_SECONDS 10.0
+#define TEXT_SECONDS 6.0
 #define OUTPUT_MAX ((size_t)16 << 20) /* bytes about one text */
 #define MEMORY_MAX ((rlim_t)1 << 30)
 #define FAILURES_MAX 20 /* texts that end the process before it is given up */
