@@ -1,5 +1,5 @@
-/* Files in context as the interface knows them: the text of a KG_EVENT_FILES, which is, for each file, its path, its tokens, one of
- * KG_READ_NAMES and why it is there, each ended by a NUL byte.
+/* Files in context as the interface knows them: the text of a KG_EVENT_FILES, which is, for each file, its path, its tokens, its
+ * kg_read_name and why it is there, each ended by a NUL byte.
  */
 #ifndef KG_TUI_CONTEXT_FILES_H
 #define KG_TUI_CONTEXT_FILES_H

@@ -87,8 +87,7 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
         return status;
     struct kg_includes includes = { 0 };
     struct kg_part part;
-    bool known = find_part(worker, path, &part);
-    if (!known)
+    if (!find_part(worker, path, &part))
         kg_origin_set(worker->origins, path, NULL, KG_READ_CACHED); /* unless it is read: tell_progress sees it */
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
     status = kg_includes_gather(worker->index, path, &includes, err);
