@@ -23,10 +23,9 @@ def load(folder):
         for v in run["variants"]:
             v["bytes"] = v["index"] + v["rows"]
         standard = run["variants"][0]
-        standard["label"] = standard["name"]
         curve = sorted([v for v in run["variants"] if v["factor"] == "k" and v["k"] > 0] + [standard], key=lambda v: v["bytes"])
         for v in run["variants"]:
-            v["against"] = against(v, curve)
+            v["against"] = None if v["factor"] == "k" else against(v, curve)
     return runs
 
 
@@ -74,7 +73,7 @@ def ordered(names):
 
 def table(runs, factor):
     lines = [f"### {factor}: {SAID[factor]}", "",
-             "| " + factor + " | run | k | index | rows | bytes | outside | p95 | error | against k |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+             "| " + factor + " | run | k | index | K and V | bytes | outside | p95 | error | against k |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
     standard = default_name(runs[0], factor)
     names = ordered([standard] + [v["name"] for v in runs[0]["variants"] if v["factor"] == factor])
     for name in names:
@@ -107,11 +106,20 @@ def compared(v):
     return f"{told(v)}: {v['against']:.2f} of the error that k alone reaches with these bytes"
 
 
+def default_told(run, number):
+    standard = run["variants"][0]
+    exact = next(v for v in run["variants"] if v["factor"] == "bits" and v["index"] == max(u["index"] for u in run["variants"] if u["factor"] == "bits"))
+    return (f"- run {number}, {run['tokens']} tokens: {percent(standard['bytes'])} of the bytes, {percent(standard['outside'], 2)} of the mass outside "
+            f"(95th percentile {percent(standard['outside95'])}), error {percent(standard['error'], 2)}; with {exact['name']} and the same k "
+            f"{exact['error'] / standard['error']:.2f} of that error")
+
+
 def reading(runs):
     all_of = [over_runs(runs, i) for i in range(1, len(runs[0]["variants"]))]
     free = [v for v in all_of if v["factor"] != "k"]
     lines = ["## Reading", "", f"Means (geometric) over {len(runs)} run{'s' if len(runs) > 1 else ''}. A variant with less error for fewer or the same bytes beats the default outright; "
-             "*against k* says whether its bytes are better spent than on another k.", ""]
+             "*against k* says whether its bytes are better spent than on another k.", "",
+             "The default:", ""] + [default_told(run, number) for number, run in enumerate(runs, 1)] + [""]
     beats = sorted([v for v in free if v["bytes"] <= 1.0005 and v["error"] < 0.9995], key=lambda v: v["error"])
     lines.append("Less error for no more bytes than the default:" if beats else "Nothing has less error for no more bytes than the default.")
     lines += [""] + [f"- {told(v)}" for v in beats]
@@ -126,6 +134,8 @@ def reading(runs):
         best = of[0]
         verdict = "better than the default" if best["against"] < 0.98 else "no better than the default" if best["against"] > 1.02 else "as good as the default"
         lines.append(f"- {factor}: {best['name']}, {best['against']:.2f}, {verdict}")
+    shared = [v for v in all_of if v["factor"] == "rows that share a choice"]
+    lines += ["", "Neighbours with one choice, error as part of the default's: " + "; ".join(f"{v['name']} {v['error']:.2f}" for v in shared) + "."]
     return lines + [""]
 
 
@@ -146,7 +156,7 @@ def heading(runs):
     for number, run in enumerate(runs, 1):
         lines.append(f"| {number} | {run['model']} | {run['text']} | {run['tokens']} | {run['rows']} | {run['rows'] * run['heads'] * run['layer_count']} | {percent(run['agreed'], 2) if 'agreed' in run else ''} | {run['date']} |")
     return lines + ["", "- *same choice*: of the tokens chosen here by default those that kg_backend_cpu chooses as well.",
-                    "- *index*, *rows*, *bytes*: read for one row, as a share of all keys and values that it sees (f16); bytes = index + rows. With exact scores the keys "
+                    "- *index*, *K and V*, *bytes*: read for one row, as a share of all keys and values that it sees (f16); bytes are both together. With exact scores the keys "
                     "count as index. Rows that share a choice are counted as reading it once.",
                     "- *outside*: 1 - softmax mass under full attention of S, L and R; mean and 95th percentile over rows, layers and query heads.",
                     "- *error*: |o - o_full| / |o_full| of a query head's output, the softmax renormalised over S, L and R; mean over the same.",
