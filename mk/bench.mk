@@ -24,7 +24,7 @@ study-recall: $(RECALL_STUDY)
 	@test -n "$(TEXT)" || { echo "make: give a text: make study-recall TEXT=\"FILE...\" [MODEL=q05]" >&2; exit 2; }
 	@mkdir -p $(O)/study
 	@$(RECALL_STUDY) $(or $(MODEL),q05) "$(or $(NAME),a text)" $(or $(TOKENS),8192) $(or $(RUNS),8) $(TEXT) >$(O)/study/new
-	@mv $(O)/study/new "$(O)/study/$(or $(MODEL),q05)-$(or $(NAME),a text).json"
+	@mv $(O)/study/new "$(O)/study/$(notdir $(or $(MODEL),q05))-$(or $(NAME),a text).json"
 	@tests/bench/recall_study.py $(O)/study tests/bench/RECALL.md
 
 $(RECALL_STUDY): $(call objects,$(recall_study_sources)) $(O)/libkedge-engine.a $(O)/libkedge-kernels.a $(O)/libkedge-base.a

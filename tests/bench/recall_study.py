@@ -42,10 +42,6 @@ def percent(x, digits=1):
     return f"{100 * x:.{digits}f} %"
 
 
-def called(run):
-    return f"{run['model']}, {run['text']}"
-
-
 def row_of(name, number, v):
     ratio = "" if v["against"] is None else f"{v['against']:.2f}"
     return (f"| {name} | {number} | {v['k']:.0f} | {percent(v['index'])} | {percent(v['rows'])} | {percent(v['bytes'])} | {percent(v['outside'], 2)} | "
@@ -152,12 +148,13 @@ def heading(runs):
              "Written by `make study-recall`; do not edit. A text is read as one chain with full attention by the cpu backend. For sampled rows, in runs of "
              f"{first['run']} neighbours over the last {first['last']} positions, in all layers and heads, each variant chooses R beside S ({first['sinks']} tokens) and L; "
              f"one factor is changed at a time. Default (bold): {first['variants'][0]['name']}.", "",
-             "| run | model | text | tokens | rows | heads measured | same choice | date |", "|--:|---|---|--:|--:|--:|--:|---|"]
+             "| run | model | its own name | text | tokens | rows | heads measured | same choice | date |", "|--:|---|---|---|--:|--:|--:|--:|---|"]
     for number, run in enumerate(runs, 1):
-        lines.append(f"| {number} | {run['model']} | {run['text']} | {run['tokens']} | {run['rows']} | {run['rows'] * run['heads'] * run['layer_count']} | {percent(run['agreed'], 2) if 'agreed' in run else ''} | {run['date']} |")
+        lines.append(f"| {number} | {os.path.basename(run['model'])} | {run['model_name']} | {run['text']} | {run['tokens']} | {run['rows']} | {run['rows'] * run['heads'] * run['layer_count']} | {percent(run['agreed'], 3)} | {run['date']} |")
     return lines + ["", "- *same choice*: of the tokens chosen here by default those that kg_backend_cpu chooses as well.",
                     "- *index*, *K and V*, *bytes*: read for one row, as a share of all keys and values that it sees (f16); bytes are both together. With exact scores the keys "
-                    "count as index. Rows that share a choice are counted as reading it once.",
+                    "count as index. What a second look reads "
+                    "lies token by token and is counted in whole lines of 64 bytes. Rows that share a choice are counted as reading it once.",
                     "- *outside*: 1 - softmax mass under full attention of S, L and R; mean and 95th percentile over rows, layers and query heads.",
                     "- *error*: |o - o_full| / |o_full| of a query head's output, the softmax renormalised over S, L and R; mean over the same.",
                     "- *against k*: error divided by that of the default form with k such that it reads the same bytes (between measured ks by straight lines in "

@@ -55,22 +55,30 @@ static void print_layers(const struct study *study)
     printf("],\n");
 }
 
-static void print_study(const struct study *study, const char *name, double seconds)
+/* As text in JSON. */
+static void print_text(const char *key, const char *text)
+{
+    char shown[256];
+    kg_printable(shown, sizeof shown, text, strlen(text));
+    for (char *c = shown; *c; c++)
+        *c = *c == '"' || *c == '\\' ? ' ' : *c;
+    printf("  \"%s\": \"%s\",\n", key, shown);
+}
+
+static void print_study(const struct study *study, const char *asked, const char *name, double seconds)
 {
     const struct study_reading *r = study->reading;
-    char model[128], text[128], date[32];
+    char date[32];
     const time_t now = time(NULL);
     struct tm day;
     strftime(date, sizeof date, "%Y-%m-%d", gmtime_r(&now, &day));
-    kg_printable(model, sizeof model, r->model, strlen(r->model));
-    kg_printable(text, sizeof text, name, strlen(name));
-    for (char *c = model; *c; c++)
-        *c = *c == '"' || *c == '\\' ? ' ' : *c;
-    for (char *c = text; *c; c++)
-        *c = *c == '"' || *c == '\\' ? ' ' : *c;
-    printf("{\n  \"model\": \"%s\", \"text\": \"%s\", \"date\": \"%s\", \"tokens\": %u, \"rows\": %u, \"run\": %d, \"last\": %d, \"sinks\": %d,\n"
+    puts("{");
+    print_text("model", asked);
+    print_text("model_name", r->model);
+    print_text("text", name);
+    printf("  \"date\": \"%s\", \"tokens\": %u, \"rows\": %u, \"run\": %d, \"last\": %d, \"sinks\": %d,\n"
            "  \"layer_count\": %u, \"heads\": %u, \"kv_heads\": %u, \"head_size\": %u, \"k\": %d, \"w\": %d, \"seconds\": %.0f, \"agreed\": %.6f,\n",
-           model, text, date, r->tokens, r->rows, STUDY_RUN, STUDY_LAST, STUDY_SINKS, r->layers, r->heads, r->kv_heads, r->head_size, STUDY_K,
+           date, r->tokens, r->rows, STUDY_RUN, STUDY_LAST, STUDY_SINKS, r->layers, r->heads, r->kv_heads, r->head_size, STUDY_K,
            STUDY_WINDOW, seconds, study->chosen ? (double)study->agreed / (double)study->chosen : 1);
     print_layers(study);
     printf("  \"variants\": [\n");
@@ -103,7 +111,7 @@ int main(int argc, char **argv)
     study_measure(&study, false);
     study_settle(&study);
     study_measure(&study, true);
-    print_study(&study, argv[2], difftime(time(NULL), start));
+    print_study(&study, argv[1], argv[2], difftime(time(NULL), start));
     study_free(&study);
     study_reading_free(&reading);
     return 0;

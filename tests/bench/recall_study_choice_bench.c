@@ -7,6 +7,7 @@
 #include "tests/bench/recall_study.h"
 
 #define GROUP_MAX 16
+#define LINE      64 /* bytes of memory that are read together */
 
 /* One sampled row of one layer and KV head. Tokens 4 .. limit-1 may be chosen, the rest of the visible ones is S and L. */
 struct row {
@@ -31,6 +32,7 @@ struct work {
     float *rank, *spare;       /* (stride) */
     float *again;              /* (group, stride) */
     int32_t *chosen;           /* (stride) */
+    double again_bytes;        /* read by the last second look */
     float *out;                /* (head_size) */
 };
 
@@ -207,13 +209,29 @@ static void begin_ranks(const struct work *w, enum study_reduction reduction)
         w->rank[t] = reduction == STUDY_SUM ? 0 : -INFINITY;
 }
 
+/* Bytes that a second look reads: what lies there token by token, in whole lines of memory. */
+static double line_bytes(const struct work *w, const struct study_variant *v, uint32_t n)
+{
+    const struct study_form *again = &study_forms[v->again], *form = &study_forms[v->form];
+    const uint32_t of_first = form->planes ? form->planes : 0, size = w->reading->head_size;
+    const size_t each = again->bits ? (size_t)(again->bits - of_first) * size / 8 : (size_t)2 * size;
+    size_t lines = 0, next = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const size_t from = (size_t)w->chosen[i] * each / LINE, end = ((size_t)w->chosen[i] * each + each - 1) / LINE + 1;
+        lines += end - (from > next ? from : next < end ? next : end);
+        next = end;
+    }
+    return (double)(lines * LINE);
+}
+
 /* The best v->keep by the form, of them the best k by the other form. */
-static uint32_t take_again(const struct work *w, struct row *row, const struct study_variant *v, uint32_t limit, uint32_t k)
+static uint32_t take_again(struct work *w, struct row *row, const struct study_variant *v, uint32_t limit, uint32_t k)
 {
     float sums[GROUP_MAX];
     begin_ranks(w, STUDY_MAX);
     add_ranks(w, STUDY_MAX, score_at(w, row, v->form, 0), log_sums(w, row, v->form, limit), limit, w->rank);
     const uint32_t n = take_best(w, w->rank, limit, v->keep, w->chosen);
+    w->again_bytes = line_bytes(w, v, n);
     for (uint32_t g = 0; g < w->group; g++) {
         float *s = w->again + (size_t)g * w->stride, *finer = score_at(w, row, v->again, g);
         memcpy(s, score_at(w, row, v->form, g), w->stride * sizeof *s);
@@ -307,11 +325,7 @@ static void count_bytes(const struct work *w, struct study_variant *v, const str
     const uint32_t n = w->reading->head_size, choosable = limit - STUDY_SINKS;
     const bool by_keys = !study_forms[v->form].bits || (v->keep && !study_forms[v->again].bits);
     double index = v->k || v->ks ? choosable * study_form_bytes(&study_forms[v->form], n) : 0;
-    if (v->keep) { /* what the second look reads: keys, or the planes that the first one did not */
-        const struct study_form *again = &study_forms[v->again], *form = &study_forms[v->form];
-        const double each = again->bits ? (again->bits - form->planes) * n / 8.0 : 2.0 * n;
-        index += each * (v->keep < choosable ? v->keep : choosable);
-    }
+    index += v->keep ? w->again_bytes : 0;
     v->index_bytes += index / count;
     v->row_bytes += ((row->visible - choosable) * 4.0 + found * (by_keys ? 2.0 : 4.0)) * n / count;
     v->full_bytes += row->visible * 4.0 * n;
