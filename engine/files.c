@@ -76,6 +76,7 @@ static enum kg_status place_piece(struct kg_session *session, enum kg_block_kind
         status = kg_piece_include(piece, linked, err);
     if (status == KG_OK)
         return kg_piece_store(session, piece, err);
+    kg_piece_drop(session, piece);
     kg_piece_clear(piece);
     session->count--;
     return status;
@@ -141,11 +142,11 @@ static enum kg_status add_cut(struct kg_session *session, const char *path, cons
     return status;
 }
 
-/* What the file includes matters only if the file itself has to be read. */
-static bool is_unread(const struct kg_session *session)
+/* What the file includes matters only if the file itself, which was placed last, has to be read. */
+static bool is_unread(struct kg_session *session, const char *path)
 {
-    for (size_t i = 0; i < session->count; i++)
-        if (session->pieces[i].included)
+    for (const struct kg_piece *piece = find_file(session, path); piece && piece < session->pieces + session->count; piece++)
+        if (piece->included)
             return true;
     return false;
 }
@@ -166,6 +167,9 @@ static enum kg_status place_alone(struct kg_session *session, const char *path, 
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
     }
+    struct kg_error lost;
+    if (status != KG_OK) /* a file of which a part is missing is none */
+        kg_session_drop_file(session, path, &lost);
     return status;
 }
 
@@ -187,15 +191,13 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
     struct kg_linked linked = { 0 };
     enum kg_status status = cut_text(session, text, length, &cut, err);
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
-        status = kg_linked_create(session, includes, count, &linked, err);
+        status = kg_linked_create(session, includes, count, cut.tokens, &linked, err);
     if (status == KG_OK && present)
         status = kg_session_drop_file(session, path, err);
     if (status == KG_OK)
         status = add_cut(session, path, text, length, secret, &cut, linked.count ? &linked : NULL, err);
-    if (status == KG_OK && linked.count && is_unread(session)) {
-        const bool cheap = kg_linked_unread(session, &linked) <= read_now;
-        status = cheap ? kg_linked_read(session, &linked, err) : place_alone(session, path, &cut, err);
-    }
+    if (status == KG_OK && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
+        status = place_alone(session, path, &cut, err);
     kg_linked_free(&linked);
     free_cut(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;

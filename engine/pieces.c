@@ -172,7 +172,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
         return status;
     }
     piece->base = base;
-    if (piece->kind == KG_BLOCK_ANSWER && is_unnamed(known_identity))
+    if (piece->growing)
         return KG_OK; /* it gets its name when it is complete */
     uint32_t ready = 0;
     struct kg_error unread;
@@ -202,7 +202,7 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
 /* How it was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule)
 {
-    return (int)(kg_rules_code(&session->rules, rule) << 4 | (uint32_t)rule);
+    return (int)(kg_rules_code(&session->rules, rule) << 2 | (uint32_t)rule);
 }
 
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)

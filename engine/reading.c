@@ -59,7 +59,7 @@ static enum kg_status own_sequence(struct kg_session *session, size_t at, struct
     if (status == KG_OK && piece->kind != KG_BLOCK_PREAMBLE)
         status = kg_sequence_append(*out, session->pieces[0].block, err);
     for (size_t i = 0; i < piece->included_count && status == KG_OK; i++)
-        status = kg_sequence_append(*out, piece->included[i], err);
+        status = kg_sequence_append(*out, piece->included[i].block, err);
     for (size_t i = first; i <= at && status == KG_OK; i++)
         status = kg_sequence_append(*out, session->pieces[i].block, err);
     if (status == KG_OK)
@@ -96,25 +96,56 @@ enum kg_status kg_session_read_block(struct kg_session *session, const struct kg
     return status;
 }
 
-enum kg_status kg_session_read(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+/* What stands before a block that is not read to its end may have changed since it was placed: then it is another reading, and
+ * what is there of it saw something else. */
+static enum kg_status name_anew(struct kg_session *session, size_t at, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[at];
-    uint32_t tokens = kg_block_tokens(piece->block);
-    if (kg_block_ready(piece->block) >= tokens && !logits)
+    struct kg_digest now = kg_piece_identity(session, at, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
+    if (piece->growing || memcmp(&now, &piece->identity, sizeof now) == 0)
         return KG_OK;
-    if (logits && kg_block_ready(piece->block) >= tokens)
-        kg_block_set_ready(piece->block, tokens - 1); /* its last token is computed again for its logits */
-    if (piece->rule == KG_READ_CHAIN)
-        return kg_session_read_block(session, piece, session->sequence, kg_piece_index(session, piece), logits, err);
+    struct kg_digest name = kg_block_name(session->engine, &now);
+    kg_block_set_ready(piece->block, 0);
+    kg_block_set_key(piece->block, &name);
+    piece->identity = now;
+    return kg_piece_store(session, piece, err);
+}
+
+static enum kg_status read_chain(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+{
+    const struct kg_piece *piece = &session->pieces[at];
+    enum kg_status status = name_anew(session, at, err);
+    return status == KG_OK ? kg_session_read_block(session, piece, session->sequence, kg_piece_index(session, piece), logits, err) : status;
+}
+
+/* What the file includes comes first, whoever left it unread. */
+static enum kg_status read_apart(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+{
+    struct kg_piece *piece = &session->pieces[at];
     struct kg_sequence *own = NULL;
     size_t index = 0;
-    enum kg_status status = own_sequence(session, at, &own, &index, err);
+    enum kg_status status = piece->included_count ? kg_included_read(session, piece, err) : KG_OK;
+    if (status == KG_OK)
+        status = own_sequence(session, at, &own, &index, err);
     if (status == KG_OK)
         status = kg_session_read_block(session, piece, own, index, logits, err);
     kg_sequence_free(own);
     if (status == KG_OK)
         kg_piece_forget_included(piece);
     return status;
+}
+
+enum kg_status kg_session_read(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
+{
+    struct kg_piece *piece = &session->pieces[at];
+    uint32_t tokens = kg_block_tokens(piece->block);
+    if (kg_block_ready(piece->block) >= tokens && !logits) {
+        kg_piece_forget_included(piece);
+        return thin(session, piece, err); /* which failed when it was read, perhaps */
+    }
+    if (logits && kg_block_ready(piece->block) >= tokens)
+        kg_block_set_ready(piece->block, tokens - 1); /* its last token is computed again for its logits */
+    return piece->rule == KG_READ_CHAIN ? read_chain(session, at, logits, err) : read_apart(session, at, logits, err);
 }
 
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err)

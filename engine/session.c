@@ -58,19 +58,28 @@ enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_bloc
     return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
 }
 
-/* A linked file that the cache lost cannot be read again: what it includes is not here. It is read alone until it is
- * added again. */
+/* A linked file that the cache lost cannot be read again: what it includes is not here. It is read alone until it is dropped
+ * or changes. */
 static enum kg_status replace_linked(struct kg_session *session, const struct kg_stored_part *part, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
+    enum kg_status status = KG_OK;
+    if (piece->rule == KG_READ_LINKED && !(same && kg_block_ready(piece->block) == kg_block_tokens(piece->block))) {
+        int32_t base = piece->base;
+        kg_piece_drop(session, piece);
+        piece->dropped = false;
+        piece->rule = KG_READ_ALONE;
+        same = false;
+        status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, NULL, err);
+    }
     session->read_anew = session->read_anew || !same;
-    if (piece->rule != KG_READ_LINKED || (same && kg_block_ready(piece->block) == kg_block_tokens(piece->block)))
-        return KG_OK;
-    kg_piece_drop(session, piece);
-    piece->dropped = false;
-    piece->rule = KG_READ_ALONE;
-    session->read_anew = true;
-    return kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, NULL, err);
+    return status == KG_OK && !same ? kg_piece_store(session, piece, err) : status;
+}
+
+/* Where it goes: where it stood, unless something else stands there, as when a process died while gaps were closed. */
+static int32_t place_of(const struct kg_session *session, const struct kg_stored_part *part)
+{
+    return part->base >= kg_sequence_end(session->sequence) ? part->base : -1;
 }
 
 static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
@@ -92,12 +101,15 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     piece->rule = kg_session_rule(session, piece->kind);
     if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
         piece->rule = KG_READ_ALONE; /* it includes nothing */
-    if (part->dropped || part->id_count == 0)
+    if (piece->continues && before->dropped)
+        piece->dropped = true; /* a process died while the file was dropped, part after part */
+    if (piece->dropped || part->id_count == 0)
         return KG_OK;
+    const int32_t base = place_of(session, part);
     /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
     bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
-                !(session->read_anew && piece->rule == KG_READ_CHAIN);
-    enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, part->base, same ? &part->identity : NULL, err);
+                !(piece->rule == KG_READ_CHAIN && (session->read_anew || base < 0));
+    enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same ? &part->identity : NULL, err);
     return status == KG_OK ? replace_linked(session, part, same, err) : status;
 }
 
@@ -131,6 +143,8 @@ static enum kg_status resume(struct kg_session *session, struct kg_error *err)
     enum kg_status status = kg_session_store_parts(session->engine->session_store, session->stored_id, restore_each, &restoring, err);
     if (restoring.status != KG_OK)
         return restoring.status;
+    if (status == KG_OK && session->count && (session->pieces[0].kind != KG_BLOCK_PREAMBLE || !session->pieces[0].block))
+        return kg_fail(err, KG_ERR_CORRUPT, "session '%s' does not begin as conversations do; choose another name", session->name);
     digest_files(session);
     return status;
 }

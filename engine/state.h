@@ -38,6 +38,12 @@ struct kg_engine {
     void *ctx;
 };
 
+/* A heading or a text that a file is read in sight of. */
+struct kg_included {
+    struct kg_block *block;
+    char *path;
+};
+
 /* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
 struct kg_piece {
     enum kg_block_kind kind;
@@ -49,7 +55,7 @@ struct kg_piece {
     struct kg_digest identity; /* of the ids and of all that they saw; independent of model and numerics */
     struct kg_block *block;    /* NULL once dropped */
     struct kg_digest sees;     /* of a linked one: of what it includes */
-    struct kg_block **included; /* headings and texts of what it includes, until it is read; own references */
+    struct kg_included *included; /* what it includes, until it is read; own references */
     size_t included_count;
     int32_t base;
     int32_t stored_base;       /* while gaps are closed: where it goes */
@@ -111,21 +117,21 @@ enum kg_role_state kg_session_role(const struct kg_session *session);
 /* linked.c: what a file includes. The digest of it goes into the names of the file's parts; the blocks themselves are needed
  * only when the parts have to be read. */
 struct kg_linked {
-    struct kg_block **blocks; /* heading, text, heading, text, ... */
+    struct kg_included *blocks; /* heading, text, heading, text, ... */
     size_t count;
     struct kg_digest sees;
-    const struct kg_include **of; /* for each pair */
 };
-enum kg_status kg_linked_create(struct kg_session *session, const struct kg_include *includes, size_t count, struct kg_linked *out,
-                                struct kg_error *err);
+/* tokens: of the file itself, which must fit behind them. */
+enum kg_status kg_linked_create(struct kg_session *session, const struct kg_include *includes, size_t count, size_t tokens,
+                                struct kg_linked *out, struct kg_error *err);
 /* Tokens of them that the cache does not have; the others are taken from there. */
 uint32_t kg_linked_unread(struct kg_session *session, const struct kg_linked *linked);
-/* Reads what is not there yet. */
-enum kg_status kg_linked_read(struct kg_session *session, const struct kg_linked *linked, struct kg_error *err);
 void kg_linked_free(struct kg_linked *linked);
 /* Keeps the blocks with a piece until it is read. */
 enum kg_status kg_piece_include(struct kg_piece *piece, const struct kg_linked *linked, struct kg_error *err);
 void kg_piece_forget_included(struct kg_piece *piece);
+/* Reads what is not there yet of what the piece includes. */
+enum kg_status kg_included_read(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);

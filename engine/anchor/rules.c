@@ -4,13 +4,13 @@
 
 bool kg_rules_anchors(const struct kg_rules *rules, enum kg_read_rule read)
 {
-    return read == KG_READ_ANCHORS || (read != KG_READ_ALONE && rules->look == KG_LOOK_ANCHORS);
+    return read == KG_READ_ANCHORS || (read == KG_READ_CHAIN && rules->look == KG_LOOK_ANCHORS);
 }
 
 bool kg_rules_look(const struct kg_rules *rules, enum kg_read_rule read, uint32_t preamble, struct kg_look *out)
 {
     *out = (struct kg_look){ .sinks = preamble < 4 ? 4 : preamble, .window = rules->window, .k = rules->k };
-    return kg_rules_anchors(rules, read) || (read != KG_READ_ALONE && rules->look == KG_LOOK_RECALL);
+    return kg_rules_anchors(rules, read) || (read == KG_READ_CHAIN && rules->look == KG_LOOK_RECALL);
 }
 
 uint32_t kg_rules_code(const struct kg_rules *rules, enum kg_read_rule read)
@@ -18,11 +18,8 @@ uint32_t kg_rules_code(const struct kg_rules *rules, enum kg_read_rule read)
     struct kg_look look;
     if (!kg_rules_look(rules, read, 0, &look))
         return 0;
-    uint32_t code = kg_rules_anchors(rules, read) ? 2 : 1;
-    code = code * 1000003U + look.window;
-    if (code && !kg_rules_anchors(rules, read))
-        code = code * 1000003U + look.k;
-    return (code ^ code >> 24) & 0xffffff;
+    const bool anchors = kg_rules_anchors(rules, read);
+    return (anchors ? 0 : look.k) << 16 | look.window << 2 | (anchors ? 2 : 1);
 }
 
 enum kg_status kg_line_anchors(const struct kg_tokenizer *tokenizer, uint32_t vocabulary, bool **out, struct kg_error *err)

@@ -3,8 +3,9 @@
  *   rule      while it is read                                      looked at later
  *   alone     the preamble; of a file's later part the parts before
  *   chain     everything before it, as the look rule says
- *   linked    as alone, and what the file includes (read alone),
- *             as the look rule says
+ *   linked    as alone, and what the file includes (read alone), in
+ *             full: it is read once, and recall here cost a part of
+ *             what other files are worth (kedge eval cbr)
  *   anchors   S, L and line anchors                                 line anchors only: the rest is dropped
  */
 #ifndef KG_ENGINE_RULES_H
@@ -23,7 +24,7 @@ enum kg_look_rule {
 
 struct kg_rules {
     enum kg_read_rule files; /* linked: alone for those that include nothing */
-    enum kg_look_rule look;  /* of turns and answers, and of linked files at what they include */
+    enum kg_look_rule look;  /* of turns and answers */
     uint32_t window, k;      /* of L and R; ranges as in struct kg_look */
 };
 
@@ -31,7 +32,8 @@ struct kg_rules {
 bool kg_rules_look(const struct kg_rules *rules, enum kg_read_rule read, uint32_t preamble, struct kg_look *out);
 /* Whether such a block looks at line anchors. */
 bool kg_rules_anchors(const struct kg_rules *rules, enum kg_read_rule read);
-/* Everything about a reading by this rule that its look decides, as a number below 2^24; 0 where it looks at everything. */
+/* Everything about a reading by this rule that its look decides, as a number below 2^29, another one for every look; 0 where it
+ * looks at everything:  k (13 bits) | window (14) | 0 all, 1 recall, 2 anchors (2) */
 uint32_t kg_rules_code(const struct kg_rules *rules, enum kg_read_rule read);
 
 /* For each id whether its text holds a newline; one for the vocabulary's size at least. The caller frees it. */

@@ -167,7 +167,7 @@ enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *bloc
 {
     struct loading l = { .store = store, .block = block, .layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block))) };
     enum kg_status status = KG_OK;
-    if (kg_block_kept(block)) {
+    if (kg_block_kept(block) && kg_block_ready(block) <= kg_block_held(block)) { /* one that is yet to be thinned holds other rows */
         kg_kv_drain(store, kg_block_key(block));
         kg_kv_enter(store);
         status = load_or_excuse(&l, err);

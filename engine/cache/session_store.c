@@ -387,7 +387,7 @@ static enum kg_status write_part(struct kg_session_store *store, int64_t session
                                  struct kg_error *err)
 {
     sqlite3_stmt *update = prepare(store, "UPDATE part SET text = ?2, ids = ?3, text_at = ?4, ids_at = ?5, identity = ?6,"
-                                          " read_rule = ?7, dropped = ?8, partial = ?9, sum = ?10 WHERE id = ?1");
+                                          " read_rule = ?7, dropped = ?8, partial = ?9, sum = ?10, base = ?11 WHERE id = ?1");
     if (!update)
         return fail(store, "storing a conversation", err);
     enum kg_status status = bind_bytes(store, update, 2, part->kind, part->text, part->text_length, err);
@@ -399,6 +399,7 @@ static enum kg_status write_part(struct kg_session_store *store, int64_t session
     sqlite3_bind_int(update, 8, part->dropped);
     sqlite3_bind_int(update, 9, part->partial);
     sqlite3_bind_int64(update, 10, sum_of(session, part));
+    sqlite3_bind_int(update, 11, part->base);
     if (status == KG_OK)
         return run(store, update, "storing a conversation", err);
     sqlite3_finalize(update);
@@ -420,12 +421,11 @@ static enum kg_status touch(struct kg_session_store *store, int64_t session, str
 static enum kg_status insert_part(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
 {
     sqlite3_stmt *insert = prepare(store, "INSERT INTO part(session, kind, label, base, identity, read_rule, dropped, partial, sum)"
-                                          " VALUES(?1, ?2, ?3, ?4, x'', 0, 0, 0, 0)");
+                                          " VALUES(?1, ?2, ?3, 0, x'', 0, 0, 0, 0)");
     if (insert) {
         sqlite3_bind_int64(insert, 1, session);
         sqlite3_bind_int(insert, 2, part->kind);
         sqlite3_bind_text(insert, 3, part->label ? part->label : "", -1, SQLITE_STATIC);
-        sqlite3_bind_int(insert, 4, part->base);
     }
     enum kg_status status = run(store, insert, "storing a conversation", err);
     part->id = sqlite3_last_insert_rowid(store->db);
@@ -452,16 +452,15 @@ enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t s
 /* What an update leaves as it is, into `whole`, whose label the caller frees: the checksum covers it. */
 static enum kg_status read_fixed(struct kg_session_store *store, int64_t *session, struct kg_stored_part *whole, struct kg_error *err)
 {
-    sqlite3_stmt *find = prepare(store, "SELECT session, kind, base, label FROM part WHERE id = ?1");
+    sqlite3_stmt *find = prepare(store, "SELECT session, kind, label FROM part WHERE id = ?1");
     whole->label = NULL;
     if (find)
         sqlite3_bind_int64(find, 1, whole->id);
     bool there = find && sqlite3_step(find) == SQLITE_ROW;
     if (there) {
-        const char *label = (const char *)sqlite3_column_text(find, 3);
+        const char *label = (const char *)sqlite3_column_text(find, 2);
         *session = sqlite3_column_int64(find, 0);
         whole->kind = sqlite3_column_int(find, 1);
-        whole->base = sqlite3_column_int(find, 2);
         whole->label = strdup(label ? label : "");
         sqlite3_reset(find);
     }

@@ -54,8 +54,8 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
 /* All sessions of a repository (NULL: of all), last used first. */
 enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository, int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err);
 
-/* Durable on return. append sets part->id; update replaces text, ids, identity, read_rule, dropped and partial of
- * part->id. text and ids may be NULL when they are empty. KG_ERR_NOT_FOUND when the session or part was deleted. */
+/* Durable on return. append sets part->id; update replaces text, ids, base, identity, read_rule, dropped and partial
+ * of part->id. text and ids may be NULL when they are empty. KG_ERR_NOT_FOUND when the session or part was deleted. */
 enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err);
 enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err);
 /* In order of appearance; nonzero from each ends it. The part is valid until each returns, which may use the store.

@@ -182,6 +182,9 @@ static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, 
         scored = reading->scored_from < first ? first : reading->scored_from < end ? reading->scored_from : end;
     if (run->listed)
         list_anchors(run, block, run->tokens, run->listed_upto, end);
+    if (run->listed_count > KG_RECALL_MAX)
+        return kg_fail(err, KG_ERR_RANGE, "%u line ends are too many to be looked at (%d can be); use --policy recall, or drop files", run->listed_count,
+                       KG_RECALL_MAX);
     run->listed_upto = end;
     run->spans[run->seen] = span_of(place, end);
     struct kg_pass pass = {

@@ -9,10 +9,10 @@
  *   chat      preamble, headings, turn and answer as a conversation has them: the target is the answer
  *
  *   read      alone    every block in sight of the preamble and of itself
- *             linked   the same, but the own head sees preamble and other files before it, looking at them by the look rule
+ *             linked   the same, but the own head sees preamble and other files before it, all of them
  *             chain    every block in sight of all that stands before it
  *             anchors  as alone, but inside a block through the sinks, the window and the line anchors only
- *   look      all      the target (and a turn, and the own head when linked) looks at everything before it
+ *   look      all      the target (and a turn) looks at everything before it
  *             recall   at the sinks, the window and the k tokens that the key index finds best
  *             anchors  at the sinks, the window and the line anchors
  *

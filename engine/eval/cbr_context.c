@@ -230,30 +230,28 @@ static enum kg_status read_chain(struct kg_cbr_reader *reader, struct kg_error *
 }
 
 /* The own head behind the other files, without its heading in between: as a conversation reads a file that includes them. */
-static enum kg_status read_head(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_block **out, struct kg_error *err)
+static enum kg_status read_head(struct kg_cbr_reader *reader, struct kg_block **out, struct kg_error *err)
 {
     const size_t last = reader->text->piece_count - 1;
     const struct kg_cbr_piece *head = &reader->text->pieces[last];
     struct kg_sequence *sequence = NULL;
-    struct kg_reading look;
     enum kg_status status = begin(reader, &sequence, err);
     if (status == KG_OK)
         status = put_together(reader, &reader->alone, 0, last - 1, NULL, sequence, err);
-    kg_cbr_reader_look(reader, rule->look, rule->window, rule->k, &look);
     if (status == KG_OK)
-        status = kg_cbr_reader_append(reader, sequence, head->kind, head->ids, head->count, &look, NULL, 0, NULL, err);
+        status = kg_cbr_reader_append(reader, sequence, head->kind, head->ids, head->count, NULL, NULL, 0, NULL, err);
     if (status == KG_OK)
         *out = kg_block_keep(kg_sequence_block(sequence, kg_sequence_count(sequence) - 1));
     kg_sequence_free(sequence);
     return status;
 }
 
-static enum kg_status read_linked(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_error *err)
+static enum kg_status read_linked(struct kg_cbr_reader *reader, struct kg_error *err)
 {
     struct kg_block *head = NULL;
     enum kg_status status = put_together(reader, &reader->alone, 0, reader->text->piece_count - 1, NULL, reader->context, err);
     if (status == KG_OK)
-        status = read_head(reader, rule, &head, err);
+        status = read_head(reader, &head, err);
     if (status == KG_OK)
         status = kg_sequence_append(reader->context, head, err);
     kg_block_release(head);
@@ -273,11 +271,7 @@ static enum kg_status read_anchored(struct kg_cbr_reader *reader, const struct k
 /* Whether a context that was read as `a` serves for `b` as well. */
 static bool reads_alike(const struct kg_cbr_rule *a, const struct kg_cbr_rule *b)
 {
-    if (a->read != b->read)
-        return false;
-    if (a->read == KG_CBR_LINKED)
-        return a->look == b->look && (!kg_cbr_uses_window(a) || a->window == b->window) && (!kg_cbr_uses_k(a) || a->k == b->k);
-    return a->read != KG_CBR_ANCHORS || a->window == b->window;
+    return a->read == b->read && (a->read != KG_CBR_ANCHORS || a->window == b->window);
 }
 
 enum kg_status kg_cbr_reader_context(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_sequence **out, struct kg_error *err)
@@ -295,7 +289,7 @@ enum kg_status kg_cbr_reader_context(struct kg_cbr_reader *reader, const struct 
         reader->read_as = *rule;
         status = begin(reader, &reader->context, err);
         if (status == KG_OK)
-            status = rule->read == KG_CBR_LINKED    ? read_linked(reader, rule, err)
+            status = rule->read == KG_CBR_LINKED    ? read_linked(reader, err)
                      : rule->read == KG_CBR_ANCHORS ? read_anchored(reader, rule, err)
                                                     : put_together(reader, &reader->alone, 0, reader->text->piece_count, NULL, reader->context, err);
     }

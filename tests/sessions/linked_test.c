@@ -25,7 +25,17 @@ struct world {
     struct kg_engine *engine;
     struct kg_session *session;
     uint32_t read_now;
+    const char *stop_at; /* reading of this stops the engine, once; NULL = of nothing */
 };
+
+static void stop_there(void *ctx, const struct kg_progress *progress)
+{
+    struct world *w = ctx;
+    if (!w->stop_at || progress->stage != KG_STAGE_READING || !strstr(progress->what, w->stop_at))
+        return;
+    w->stop_at = NULL;
+    kg_engine_stop(w->engine);
+}
 
 static int set_up(void **state)
 {
@@ -55,7 +65,8 @@ static void open_session(struct world *w, const char *name, enum kg_policy polic
     w->session = NULL;
     w->engine = NULL;
     model_path_or_skip("SmolLM2-135M-Instruct.Q4_1.gguf", w->model);
-    const struct kg_engine_options options = { .model_path = w->model, .cache_dir = w->directory, .state_dir = w->directory };
+    const struct kg_engine_options options = { .model_path = w->model, .cache_dir = w->directory, .state_dir = w->directory,
+                                               .progress = stop_there, .ctx = w };
     const struct kg_session_options session = { .name = name, .policy = policy, .recall = { .window = 64, .k = 32 } };
     if (kg_engine_open(&options, &w->engine, &err) != KG_OK || kg_session_open(w->engine, &session, &w->session, &err) != KG_OK)
         fail_msg("%s", err.text);
@@ -178,6 +189,62 @@ static void a_linked_file_does_not_wait_for_much(void **state)
     assert_true(ask(w, "What is the largest side?", &answer) < 40);
 }
 
+static void forget_everything(struct world *w)
+{
+    stored(w, "");
+    assert_int_equal(kg_cache_remove(w->directory, 0, NULL), KG_OK);
+}
+
+/* Stopped while what a file includes is read, it is read in sight of all of it afterwards, and answers as ever. */
+static void a_stopped_reading_of_includes_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct text clean, after;
+    struct kg_error err = { .text = "" };
+    const struct kg_include include = { .path = "area.h", .text = header, .length = strlen(header) };
+    open_session(w, "one", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What is the largest side?", &clean);
+    forget_everything(w);
+    open_session(w, "two", KG_POLICY_RECALL);
+    w->stop_at = "area.h";
+    assert_int_equal(kg_session_add_linked(w->session, "area.c", source, strlen(source), false, &include, 1, 1000, &err), KG_ERR_CANCELLED);
+    assert_null(w->stop_at);
+    kg_engine_go(w->engine);
+    ask(w, "What is the largest side?", &after);
+    assert_memory_equal(&clean, &after, sizeof clean);
+    assert_int_equal(stored(w, "area.h").blocks, 1);
+    open_session(w, "three", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    assert_true(ask(w, "What is the largest side?", &after) < 40);
+    assert_memory_equal(&clean, &after, sizeof clean);
+}
+
+/* A question that was stopped before it was read saw nothing yet: what it is kept under follows from what it sees in the end. */
+static void what_was_dropped_meanwhile_is_not_seen(void **state)
+{
+    struct world *w = *state;
+    struct text clean, after;
+    open_session(w, "one", KG_POLICY_RECALL);
+    add(w, "area.c", source, NULL);
+    ask(w, "What is the largest side?", &clean);
+    forget_everything(w);
+    open_session(w, "two", KG_POLICY_RECALL);
+    add(w, "area.c", source, NULL);
+    kg_engine_stop(w->engine);
+    struct kg_question question = { .text = "What is the largest side?", .length = 25, .max_tokens = 4, .sampling = kg_sampling_greedy() };
+    enum kg_end end;
+    assert_int_equal(kg_session_ask(w->session, &question, &end, NULL), KG_OK);
+    assert_int_equal(end, KG_END_STOPPED);
+    kg_engine_go(w->engine);
+    assert_int_equal(kg_session_drop_file(w->session, "area.c", NULL), KG_OK);
+    ask(w, "Hello?", &after);
+    open_session(w, "three", KG_POLICY_RECALL);
+    add(w, "area.c", source, NULL);
+    ask(w, "What is the largest side?", &after);
+    assert_memory_equal(&clean, &after, sizeof clean);
+}
+
 static void a_resumed_session_goes_on_as_it_was(void **state)
 {
     struct world *w = *state;
@@ -275,6 +342,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_linked_file_is_known_by_what_it_saw),
         TEST(a_linked_file_does_not_wait_for_much),
+        TEST(a_stopped_reading_of_includes_goes_on),
+        TEST(what_was_dropped_meanwhile_is_not_seen),
         TEST(a_resumed_session_goes_on_as_it_was),
         TEST(a_cleared_session_keeps_what_was_read),
         TEST(anchors_keep_little),

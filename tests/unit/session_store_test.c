@@ -169,6 +169,7 @@ static void an_answer_is_updated_as_it_grows(void **state)
     answer.partial = false;
     answer.dropped = true;
     answer.read_rule = 7;
+    answer.base = 4711;
     answer.identity.bytes[31] = 9;
     assert_int_equal(kg_session_store_update(w->store, &answer, NULL), KG_OK);
     reopen(w);
@@ -179,6 +180,7 @@ static void an_answer_is_updated_as_it_grows(void **state)
     assert_true(p.at[0].dropped);
     assert_false(p.at[0].partial);
     assert_int_equal(p.at[0].read_rule, 7);
+    assert_int_equal(p.at[0].base, 4711);
     assert_int_equal(p.at[0].identity.bytes[31], 9);
     assert_int_equal(p.at[0].id, answer.id);
     forget(&p);
