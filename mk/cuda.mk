@@ -83,7 +83,8 @@ $(E)/tests/unit/%.o: tests/unit/%.c $(O)/flags
 	@echo "  cc    $<"
 	@$(CC) $(cppflags) $(cflags) $(CFLAGS) -DCONFORMANCE_ROWS=10 -DCONFORMANCE_EVERY=4 -MMD -MP -c -o $@ $<
 
-$(E)/tests/emulator/cuda/failures: $(E)/tests/emulator/cuda/failures.o $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+cuda_programs := $(patsubst tests/emulator/cuda/%.c,$(E)/tests/emulator/cuda/%,$(wildcard tests/emulator/cuda/*.c))
+$(cuda_programs): $(E)/%: $(E)/%.o $(E)/tests/unit/seeded.o $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ -lm
 
@@ -100,9 +101,15 @@ $(E)/tests/unit/%_test: $(E)/tests/unit/%_test.o $(patsubst %,$(E)/tests/unit/%.
 cuda-present:
 	@test -n "$(NVCC)" || { echo "make: nvcc is missing; install the CUDA toolkit, 12.8 or newer, or build without it" >&2; exit 1; }
 
-cuda-tests: $(E)/libkedge-cuda.so $(E)/tests/emulator/cuda/failures $(patsubst %,$(E)/tests/unit/%,$(conformance))
+cuda-tests: $(E)/libkedge-cuda.so $(cuda_programs) $(patsubst %,$(E)/tests/unit/%,$(conformance))
 emulator-tests: $(patsubst %.cu,$(E)/%,$(wildcard tests/emulator/kernels/*.cu))
 
 -include $(wildcard $(E)/*/*/*.d $(E)/*/*/*/*.d $(O)/cuda/*/*/*.d)
 
+.PHONY: roofline
+roofline: cuda-tests
+	@KEDGE_CUDA=$(abspath $(E)/libkedge-cuda.so) tests/emulator/roofline.py $(E)/tests/emulator/cuda/decode >$(O)/roofline.md
+	@echo $(O)/roofline.md
+
 ## make cuda            the backend for NVIDIA cards, a shared object; make install-cuda, uninstall-cuda
+## make roofline        what a decoded token moves and computes on a GPU: build/roofline.md, from the emulator's counters

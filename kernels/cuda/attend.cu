@@ -2,21 +2,20 @@
  *
  * A view is cut into parts of at most KG_PART tokens of one span, counted from the span's first token, so that borders do
  * not depend on what else is in view. A block takes one part for one row and one KV head, and leaves maximum, total and
- * weighted sum for each query head; a second kernel joins the parts in the order of the view. What a row does not see is
- * skipped, never multiplied by zero. */
+ * weighted sum for each query head; a second kernel joins the parts in the order of the view. What a row does not see, or
+ * has not recalled, is skipped, never multiplied by zero. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/rotate.h"
+#include "kernels/cuda/look.h"
 #include "kernels/cuda/warp.h"
 
-#define THREADS   128
-#define WARPS     (THREADS / 32)
-#define HEADS     8   /* query heads that a block takes at a time */
-#define LANES     8   /* lanes that share a key */
-#define PAIRS_MAX (KG_HEAD_MAX / 2)
+#define THREADS   KG_LOOK_THREADS
+#define WARPS     KG_LOOK_WARPS
+#define HEADS     KG_LOOK_HEADS
+#define PAIRS_MAX KG_PAIRS_MAX
+#define LANES     8                  /* lanes that share a key */
 #define SCRATCH   ((size_t)64 << 20) /* for results of parts; more rows are done in turns */
 
 enum kg_status kg_cuda_view_create(struct kg_device *device, struct kg_view **out, struct kg_error *err)
@@ -68,8 +67,9 @@ static uint32_t pieces(uint32_t tokens, uint32_t size)
 static void fill_lists(struct lists *l, const struct kg_span *spans, uint32_t n)
 {
     size_t page = 0, part = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct kg_cuda_span span = { spans[i].base, spans[i].local, spans[i].tokens, (uint32_t)page };
+    uint32_t token = 0;
+    for (uint32_t i = 0; i < n; token += spans[i++].tokens) {
+        const struct kg_cuda_span span = { spans[i].base, spans[i].local, spans[i].tokens, (uint32_t)page, token };
         l->spans[i] = span;
         memcpy(l->pages + page, spans[i].pages, pieces(spans[i].tokens, KG_PAGE) * sizeof *l->pages);
         page += pieces(spans[i].tokens, KG_PAGE);
@@ -83,8 +83,10 @@ static void fill_lists(struct lists *l, const struct kg_span *spans, uint32_t n)
 enum kg_status kg_cuda_view_set(struct kg_device *device, struct kg_view *view, const struct kg_span *spans, uint32_t n, struct kg_error *err)
 {
     struct lists l = { NULL, NULL, NULL, 0, 0 };
+    uint32_t tokens = 0;
     for (uint32_t i = 0; i < n; i++) {
         assert(spans[i].tokens >= 1);
+        tokens += spans[i].tokens;
         l.page_count += pieces(spans[i].tokens, KG_PAGE);
         l.part_count += pieces(spans[i].tokens, KG_PART);
     }
@@ -101,24 +103,12 @@ enum kg_status kg_cuda_view_set(struct kg_device *device, struct kg_view *view, 
     if (status == KG_OK)
         status = put_array(device, &view->pages, l.pages, l.page_count * sizeof *l.pages, err);
     view->part_count = status == KG_OK ? (uint32_t)l.part_count : 0;
+    view->tokens = status == KG_OK ? tokens : 0;
     free(l.spans);
     free(l.parts);
     free(l.pages);
     return status;
 }
-
-/* A view on the device. */
-struct seen {
-    const struct kg_cuda_span *spans;
-    const struct kg_cuda_part *parts;
-    const uint32_t *pages;
-    uint32_t part_count;
-};
-
-struct heads {
-    uint32_t heads, kv_heads, head_size;
-    float scale, soft_cap;
-};
 
 /* Results of parts: sums (rows, heads, parts, head_size), and for each of them (maximum, total). */
 struct results {
@@ -126,37 +116,53 @@ struct results {
     float2 *weights;
 };
 
-/* Tokens of a part that a position sees. */
-static __device__ __forceinline__ uint32_t visible(const struct kg_cuda_span &span, const struct kg_cuda_part &part, int64_t position)
-{
-    const int64_t seen = position - span.base + 1 - part.first, there = span.tokens - part.first;
-    const int64_t n = seen < there ? seen : there;
-    return n <= 0 ? 0 : n < KG_PART ? (uint32_t)n : KG_PART;
-}
-
 struct shared {
     float2 angle[PAIRS_MAX];
     float q[HEADS][KG_HEAD_MAX]; /* rotated; later the sum of values */
     float score[HEADS][KG_PART]; /* later the weight */
-    float total[HEADS];
+    uint16_t token[KG_PART];     /* of the part, those that are looked at, in order */
+    uint32_t counts[WARPS];
 };
 
-/* Query heads first .. first+n-1 of the group, rotated. */
-static __device__ void load_queries(struct shared &s, const struct heads &a, const struct kg_cuda_rope &rope, const float *q, uint32_t n)
+/* Is `token` (its number in the view) among k ascending ones with -1 behind the last? */
+static __device__ bool is_chosen(const int32_t *chosen, uint32_t k, int32_t token)
 {
-    for (uint32_t i = threadIdx.x; i < n * (a.head_size / 2); i += THREADS) {
-        const uint32_t h = i / (a.head_size / 2), j = i % (a.head_size / 2);
-        const float *own = q + (size_t)h * a.head_size;
-        if (j < rope.pairs) {
-            const uint32_t x = kg_rope_first(rope, j), y = kg_rope_second(rope, j);
-            const float2 turned = kg_turn(own[x], own[y], s.angle[j]);
-            s.q[h][x] = turned.x;
-            s.q[h][y] = turned.y;
-        } else {
-            s.q[h][2 * j] = own[2 * j];
-            s.q[h][2 * j + 1] = own[2 * j + 1];
-        }
+    uint32_t low = 0, high = k;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (chosen[middle] >= 0 && chosen[middle] < token)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low < k && chosen[low] == token;
+}
+
+/* Lists those of the first `tokens` tokens of a part that are looked at: all; or what may not be chosen, and what was. */
+template <bool recall>
+static __device__ uint32_t list_tokens(struct shared &s, const struct kg_cuda_pages &pages, const struct kg_cuda_span &span, const uint32_t *list,
+                                       uint32_t first, uint32_t tokens, const struct kg_recalled &r, const int32_t *chosen, int64_t position)
+{
+    uint32_t n = 0;
+    for (uint32_t from = 0; from < tokens; from += THREADS) {
+        const uint32_t i = from + threadIdx.x, t = first + i, lane = threadIdx.x % 32;
+        bool looked_at = i < tokens;
+        if (recall && looked_at && kg_choosable(pages, span, list[t / KG_PAGE], t, r.sinks, r.window, position))
+            looked_at = is_chosen(chosen, r.k, (int32_t)(span.first + t));
+        const uint32_t votes = __ballot_sync(KG_FULL_WARP, looked_at);
+        if (lane == 0)
+            s.counts[threadIdx.x / 32] = (uint32_t)__popc(votes);
+        __syncthreads();
+        uint32_t at = n + (uint32_t)__popc(votes & ((1U << lane) - 1));
+        for (uint32_t w = 0; w < WARPS; w++) {
+            at += w < threadIdx.x / 32 ? s.counts[w] : 0;
+            n += s.counts[w];
+        }
+        if (looked_at)
+            s.token[at] = (uint16_t)i;
+        __syncthreads();
+    }
+    return n;
 }
 
 static __device__ __forceinline__ const __half2 *slot_of(const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t value, uint32_t head, uint32_t t)
@@ -165,7 +171,7 @@ static __device__ __forceinline__ const __half2 *slot_of(const struct kg_cuda_pa
 }
 
 /* score[h][t] = cap(scale q'.k[t]): 8 lanes a key, each two elements of 16. */
-static __device__ void score_keys(struct shared &s, const struct heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
+static __device__ void score_keys(struct shared &s, const struct kg_cuda_heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
                                   uint32_t first, uint32_t tokens, uint32_t n)
 {
     const uint32_t lane = threadIdx.x % LANES, pairs = a.head_size / 2;
@@ -177,7 +183,7 @@ static __device__ void score_keys(struct shared &s, const struct heads &a, const
         for (uint32_t h = 0; h < HEADS; h++)
             dot[h] = 0;
         if (t < tokens) {
-            const __half2 *key = slot_of(pages, list, 0, kv_head, first + t);
+            const __half2 *key = slot_of(pages, list, 0, kv_head, first + s.token[t]);
             for (uint32_t j = lane; j < pairs; j += LANES) {
                 const float2 k = __half22float2(key[j]);
 #pragma unroll
@@ -195,9 +201,8 @@ static __device__ void score_keys(struct shared &s, const struct heads &a, const
 #pragma unroll
             for (int o = LANES / 2; o > 0; o >>= 1)
                 dot[h] += __shfl_xor_sync(KG_FULL_WARP, dot[h], o);
-            const float score = dot[h] * a.scale;
             if (lane == 0 && t < tokens)
-                s.score[h][t] = a.soft_cap > 0 ? a.soft_cap * tanhf(score / a.soft_cap) : score;
+                s.score[h][t] = kg_capped(a, dot[h]);
         }
     }
 }
@@ -223,7 +228,7 @@ static __device__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, floa
 }
 
 /* s.q[h] = sum over t of weight[t] v[t]: a warp takes every fourth token, and warps are added in order. */
-static __device__ void sum_values(struct shared &s, const struct heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
+static __device__ void sum_values(struct shared &s, const struct kg_cuda_heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
                                   uint32_t first, uint32_t tokens, uint32_t n)
 {
     const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, pairs = a.head_size / 2;
@@ -234,7 +239,7 @@ static __device__ void sum_values(struct shared &s, const struct heads &a, const
         for (uint32_t i = 0; i < PAIRS_MAX / 32; i++)
             sum[h][i] = make_float2(0, 0);
     for (uint32_t t = warp; t < tokens; t += WARPS) {
-        const __half2 *value = slot_of(pages, list, 1, kv_head, first + t);
+        const __half2 *value = slot_of(pages, list, 1, kv_head, first + s.token[t]);
 #pragma unroll
         for (uint32_t i = 0; i < PAIRS_MAX / 32; i++) {
             if (lane + 32 * i >= pairs)
@@ -263,24 +268,33 @@ static __device__ void sum_values(struct shared &s, const struct heads &a, const
     }
 }
 
-__global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, const float *q, struct kg_cuda_pages pages, struct seen view, struct heads a,
-                                                          struct kg_cuda_rope rope, int32_t position)
+template <bool recall>
+__global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, const float *q, struct kg_cuda_pages pages, struct kg_seen view,
+                                                          struct kg_cuda_heads a, struct kg_cuda_rope rope, int32_t position, struct kg_recalled recalled)
 {
     __shared__ struct shared s;
     const uint32_t kv_head = blockIdx.y, row = blockIdx.z, group = a.heads / a.kv_heads;
     const struct kg_cuda_part part = view.parts[blockIdx.x];
     const struct kg_cuda_span span = view.spans[part.span];
     const int64_t own = (int64_t)position + row;
-    const uint32_t tokens = visible(span, part, own), *list = view.pages + span.first_page;
-    if (tokens == 0)
+    const uint32_t *list = view.pages + span.first_page;
+    const size_t first_result = ((size_t)row * a.heads + (size_t)kv_head * group) * view.part_count + blockIdx.x;
+    const int32_t *chosen = recall ? recalled.chosen + ((size_t)row * a.kv_heads + kv_head) * recalled.k : NULL;
+    uint32_t tokens = kg_visible(span, part, own);
+    if (tokens)
+        tokens = list_tokens<recall>(s, pages, span, list, part.first, tokens, recalled, chosen, own);
+    if (tokens == 0) {
+        for (uint32_t h = threadIdx.x; h < group; h += THREADS)
+            out.weights[first_result + (size_t)h * view.part_count] = make_float2(-INFINITY, 0);
         return;
+    }
     for (uint32_t j = threadIdx.x; j < rope.pairs; j += THREADS)
         s.angle[j] = kg_angle(rope, j, own - span.base + span.local);
     for (uint32_t from = 0; from < group; from += HEADS) {
         const uint32_t n = group - from < HEADS ? group - from : HEADS;
-        const size_t head = (size_t)row * a.heads + (size_t)kv_head * group + from, result = head * view.part_count + blockIdx.x;
+        const size_t head = (size_t)row * a.heads + (size_t)kv_head * group + from, result = first_result + (size_t)from * view.part_count;
         __syncthreads();
-        load_queries(s, a, rope, q + head * a.head_size, n);
+        kg_load_queries(s.q, s.angle, a, rope, q + head * a.head_size, n);
         __syncthreads();
         score_keys(s, a, pages, list, kv_head, part.first, tokens, n);
         __syncthreads();
@@ -292,42 +306,38 @@ __global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, co
     }
 }
 
-/* out = sum of the parts' sums by exp(their maximum - that of all), through the same sum of totals. */
-__global__ void kg_attend_join(float *out, struct results parts, struct seen view, struct heads a, int32_t position)
+/* out = sum of the parts' sums by exp(their maximum - that of all), through the same sum of totals. A part with nothing in
+ * it has the total 0. */
+__global__ void kg_attend_join(float *out, struct results parts, uint32_t part_count, uint32_t head_size)
 {
-    const size_t own = (size_t)blockIdx.y * a.heads + blockIdx.x;
-    const float2 *weights = parts.weights + own * view.part_count;
+    const size_t own = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
+    const float2 *weights = parts.weights + own * part_count;
     float most = -INFINITY, total = 0, sum = 0;
-    for (uint32_t p = 0; p < view.part_count; p++)
-        if (visible(view.spans[view.parts[p].span], view.parts[p], (int64_t)position + blockIdx.y))
-            most = fmaxf(most, weights[p].x);
-    if (threadIdx.x >= a.head_size)
+    for (uint32_t p = 0; p < part_count; p++)
+        most = fmaxf(most, weights[p].x);
+    if (threadIdx.x >= head_size)
         return;
-    for (uint32_t p = 0; p < view.part_count; p++) {
-        if (!visible(view.spans[view.parts[p].span], view.parts[p], (int64_t)position + blockIdx.y))
+    for (uint32_t p = 0; p < part_count; p++) {
+        if (weights[p].y == 0)
             continue;
         const float factor = expf(weights[p].x - most);
         total = fmaf(weights[p].y, factor, total);
-        sum = fmaf(parts.sums[(own * view.part_count + p) * a.head_size + threadIdx.x], factor, sum);
+        sum = fmaf(parts.sums[(own * part_count + p) * head_size + threadIdx.x], factor, sum);
     }
-    out[own * a.head_size + threadIdx.x] = sum / total;
+    out[own * head_size + threadIdx.x] = sum / total;
 }
 
-static struct seen seen_of(const struct kg_view *view)
+/* Over everything in view, or with `recalled` over what it says. */
+static void attend(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
+                   const struct kg_view *view, const struct kg_attention *attention, int32_t position, uint32_t rows, const struct kg_recalled *recalled)
 {
-    const struct seen seen = { (const struct kg_cuda_span *)view->spans.bits, (const struct kg_cuda_part *)view->parts.bits,
-                               (const uint32_t *)view->pages.bits, view->part_count };
-    return seen;
-}
-
-void kg_cuda_attend(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
-                    const struct kg_view *view, const struct kg_attention *attention, int32_t position, uint32_t rows)
-{
-    const struct heads a = { attention->heads, attention->kv_heads, attention->head_size, attention->scale, attention->soft_cap };
+    const struct kg_cuda_heads a = kg_heads_of(attention);
     assert(a.heads && a.heads % a.kv_heads == 0 && a.kv_heads == kv->shape.kv_heads && a.head_size == kv->shape.head_size);
     const size_t width = (size_t)a.heads * a.head_size, results = (size_t)a.heads * view->part_count;
     const float *in = (const float *)kg_cuda_in(q, rows * width, sizeof *in);
     float *y = (float *)kg_cuda_out(device, out, rows * width, sizeof *y);
+    if (device->failed || results == 0) /* a view that could not be set is empty */
+        return;
     const size_t row_bytes = results * (a.head_size * sizeof(float) + sizeof(float2));
     const size_t turn = SCRATCH / row_bytes ? SCRATCH / row_bytes < rows ? SCRATCH / row_bytes : rows : 1;
     const struct kg_cuda_rope rope = kg_cuda_rope_of(device, attention->rope);
@@ -335,13 +345,38 @@ void kg_cuda_attend(struct kg_device *device, struct kg_buffer *out, const struc
         return;
     struct results parts = { NULL, (float2 *)device->scratch.bits };
     parts.sums = (float *)(parts.weights + turn * results);
+    const struct kg_cuda_pages pages = kg_cuda_pages_of(kv, layer);
     const unsigned threads = (a.head_size + 31) / 32 * 32;
-    for (uint32_t r = 0; r < rows; r += (uint32_t)turn) {
-        const uint32_t n = rows - r < turn ? rows - r : (uint32_t)turn;
-        const int32_t first = position + (int32_t)r;
+    struct kg_recalled r = { NULL, 0, 0, 0 };
+    if (recalled)
+        r = *recalled;
+    for (uint32_t first = 0; first < rows; first += (uint32_t)turn) {
+        const uint32_t n = rows - first < turn ? rows - first : (uint32_t)turn;
+        const dim3 grid(view->part_count, a.kv_heads, n);
+        const float *query = in + first * width;
+        const int32_t at = position + (int32_t)first;
+        if (recalled)
+            KG_LAUNCH(device, "attend_chosen",
+                      kg_attend_part<true><<<grid, THREADS, 0, device->stream>>>(parts, query, pages, kg_seen_of(view), a, rope, at, r));
+        else
+            KG_LAUNCH(device, "attend", kg_attend_part<false><<<grid, THREADS, 0, device->stream>>>(parts, query, pages, kg_seen_of(view), a, rope, at, r));
         KG_LAUNCH(device, "attend",
-                  kg_attend_part<<<dim3(view->part_count, a.kv_heads, n), THREADS, 0, device->stream>>>(parts, in + r * width, kg_cuda_pages_of(kv, layer),
-                                                                                                        seen_of(view), a, rope, first));
-        KG_LAUNCH(device, "attend", kg_attend_join<<<dim3(a.heads, n), threads, 0, device->stream>>>(y + r * width, parts, seen_of(view), a, first));
+                  kg_attend_join<<<dim3(a.heads, n), threads, 0, device->stream>>>(y + first * width, parts, view->part_count, a.head_size));
+        r.chosen += recalled ? (size_t)n * a.kv_heads * r.k : 0;
     }
+}
+
+void kg_cuda_attend(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
+                    const struct kg_view *view, const struct kg_attention *attention, int32_t position, uint32_t rows)
+{
+    attend(device, out, q, kv, layer, view, attention, position, rows, NULL);
+}
+
+void kg_cuda_attend_chosen(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
+                           const struct kg_view *view, const struct kg_attention *attention, const struct kg_look *look, const struct kg_buffer *chosen,
+                           int32_t position, uint32_t rows)
+{
+    const size_t n = (size_t)rows * attention->kv_heads * look->k;
+    const struct kg_recalled recalled = { (const int32_t *)kg_cuda_in(chosen, n, sizeof(int32_t)), look->sinks, look->window, look->k };
+    attend(device, out, q, kv, layer, view, attention, position, rows, &recalled);
 }

@@ -73,16 +73,23 @@ struct kg_kv {
     struct kg_cuda_memory table;  /* their addresses, on the device */
 };
 
-/* What kernels know of pages. */
+/* What kernels know of pages. A chunk holds KG_CHUNK_PAGES pages of keys and values, then their indexes, then for each
+ * page and layer how many of its tokens are indexed. */
 struct kg_cuda_pages {
-    __half *const *chunks;
-    size_t page_halves;
-    uint32_t layer, kv_heads, head_size;
+    uint8_t *const *chunks;
+    size_t page_bytes, index_page_bytes;
+    uint32_t layer, layers, kv_heads, head_size, index_bits;
+};
+
+/* The pages that a batch can touch, by value: they change from call to call. */
+struct kg_cuda_touched {
+    uint32_t page[KG_ROWS_MAX / KG_PAGE + 2];
 };
 
 struct kg_cuda_span {
     int32_t base, local;
     uint32_t tokens, first_page; /* in the view's list of pages */
+    uint32_t first;              /* its first token's number in the view */
 };
 
 /* At most KG_PART tokens of a span, from token `first` on. */
@@ -93,7 +100,7 @@ struct kg_cuda_part {
 
 struct kg_view {
     struct kg_cuda_memory spans, pages, parts;
-    uint32_t part_count;
+    uint32_t part_count, tokens;
 };
 
 struct kg_cuda_rope {
@@ -135,6 +142,7 @@ void *kg_cuda_out(struct kg_device *device, struct kg_buffer *buffer, size_t cou
 struct kg_cuda_rope kg_cuda_rope_of(struct kg_device *device, const struct kg_rope *rope);
 
 struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer);
+struct kg_cuda_touched kg_cuda_touched_of(const struct kg_kv *kv, const uint32_t *pages, uint32_t first, uint32_t rows);
 
 enum kg_status kg_cuda_matrix_create(struct kg_device *, enum kg_type, uint32_t rows, uint32_t cols, const void *blocks, unsigned uses,
                                      struct kg_matrix **out, struct kg_error *);
@@ -159,10 +167,19 @@ void kg_cuda_kv_import(struct kg_device *, struct kg_kv *, uint32_t page, const 
 void kg_cuda_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
                       const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
 
+void kg_cuda_index_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows, bool closes);
+enum kg_status kg_cuda_index_export(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, uint32_t *tokens, struct kg_error *);
+void kg_cuda_index_import(struct kg_device *, struct kg_kv *, uint32_t page, const void *host, uint32_t tokens);
+
 enum kg_status kg_cuda_view_create(struct kg_device *, struct kg_view **out, struct kg_error *);
 enum kg_status kg_cuda_view_set(struct kg_device *, struct kg_view *, const struct kg_span *spans, uint32_t n, struct kg_error *);
 void kg_cuda_view_free(struct kg_device *, struct kg_view *);
 void kg_cuda_attend(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
                     const struct kg_attention *, int32_t position, uint32_t rows);
+void kg_cuda_choose(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
+                    const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
+void kg_cuda_attend_chosen(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,
+                           const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen, int32_t position,
+                           uint32_t rows);
 
 #endif

@@ -8,13 +8,14 @@
 
 static size_t chunk_bytes(const struct kg_kv *kv)
 {
-    return KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
+    return KG_CHUNK_PAGES * (KG_KV_PAGE_BYTES(&kv->shape) + KG_INDEX_PAGE_BYTES(&kv->shape) + kv->shape.layers);
 }
 
 enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
 {
     (void)device;
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
+    assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
     struct kg_kv *kv = (struct kg_kv *)calloc(1, sizeof *kv);
     if (!kv)
         return kg_fail_nomem(err, "creating pages");
@@ -61,6 +62,16 @@ static enum kg_status require_room(const struct kg_kv *kv, uint32_t chunks, stru
     return KG_OK;
 }
 
+/* Nothing in it is indexed. */
+static enum kg_status add_chunk(struct kg_device *device, const struct kg_kv *kv, struct kg_cuda_memory *chunk, struct kg_error *err)
+{
+    const size_t bytes = chunk_bytes(kv), marks = (size_t)KG_CHUNK_PAGES * kv->shape.layers;
+    const enum kg_status status = kg_cuda_alloc(device, bytes, chunk, "adding pages of keys and values", err);
+    if (status == KG_OK)
+        (void)kg_cuda_ok(device, cudaMemsetAsync((uint8_t *)chunk->bits + bytes - marks, 0, marks, device->stream), "clearing pages");
+    return status;
+}
+
 enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
 {
     const uint32_t chunks = pages / KG_CHUNK_PAGES + (pages % KG_CHUNK_PAGES != 0);
@@ -73,7 +84,7 @@ enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, ui
     if (kv->chunks)
         memcpy(chunk, kv->chunk, kv->chunks * sizeof *chunk);
     for (uint32_t c = kv->chunks; c < chunks && status == KG_OK; c++)
-        status = kg_cuda_alloc(device, chunk_bytes(kv), &chunk[c], "adding pages of keys and values", err);
+        status = add_chunk(device, kv, &chunk[c], err);
     if (status == KG_OK)
         status = set_table(device, kv, chunk, chunks, err);
     if (status != KG_OK) {
@@ -103,6 +114,20 @@ static uint8_t *page_at(const struct kg_kv *kv, uint32_t page)
     return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + page % KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
 }
 
+/* The index of a page, and for each of its layers how many tokens are in it. */
+static uint8_t *index_of(const struct kg_kv *kv, uint32_t page)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(s) + page % KG_CHUNK_PAGES * KG_INDEX_PAGE_BYTES(s);
+}
+
+static uint8_t *marks_of(const struct kg_kv *kv, uint32_t page)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + KG_CHUNK_PAGES * (KG_KV_PAGE_BYTES(s) + KG_INDEX_PAGE_BYTES(s)) +
+           page % KG_CHUNK_PAGES * s->layers;
+}
+
 enum kg_status kg_cuda_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
 {
     return kg_cuda_download(device, host, page_at(kv, page), KG_KV_PAGE_BYTES(&kv->shape), err);
@@ -115,18 +140,26 @@ void kg_cuda_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page
 
 struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer)
 {
-    const struct kg_cuda_pages pages = { (__half *const *)kv->table.bits, KG_KV_PAGE_BYTES(&kv->shape) / sizeof(__half), layer, kv->shape.kv_heads,
-                                         kv->shape.head_size };
+    const struct kg_kv_shape *shape = &kv->shape;
+    const struct kg_cuda_pages pages = { (uint8_t *const *)kv->table.bits, KG_KV_PAGE_BYTES(shape), KG_INDEX_PAGE_BYTES(shape), layer, shape->layers,
+                                         shape->kv_heads, shape->head_size, shape->index_bits };
     return pages;
 }
 
-/* The pages that a batch can touch, by value: they change from call to call. */
-struct touched {
-    uint32_t page[KG_ROWS_MAX / KG_PAGE + 2];
-};
+struct kg_cuda_touched kg_cuda_touched_of(const struct kg_kv *kv, const uint32_t *pages, uint32_t first, uint32_t rows)
+{
+    struct kg_cuda_touched touched;
+    assert(rows >= 1 && rows <= KG_ROWS_MAX);
+    const uint32_t from = first / KG_PAGE, to = (first + rows - 1) / KG_PAGE;
+    for (uint32_t p = from; p <= to; p++) {
+        assert(pages[p] / KG_CHUNK_PAGES < kv->chunks);
+        touched.page[p - from] = pages[p];
+    }
+    return touched;
+}
 
 /* A block a row and KV head, a thread a pair of elements. */
-__global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ struct touched touched, uint32_t first, int32_t local, const float *k, const float *v,
+__global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ struct kg_cuda_touched touched, uint32_t first, int32_t local, const float *k, const float *v,
                             struct kg_cuda_rope rope)
 {
     const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, t = first + row;
@@ -137,6 +170,8 @@ __global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ 
     const uint32_t i = threadIdx.x;
     if (i >= n / 2)
         return;
+    if (i == 0 && head == 0 && (row == 0 || t % KG_PAGE == 0))
+        *kg_indexed_at(pages, page) = 0;
     reinterpret_cast<__half2 *>(value)[i] = __floats2half2_rn(v[2 * i], v[2 * i + 1]);
     if (i < rope.pairs) {
         const uint32_t a = kg_rope_first(rope, i), b = kg_rope_second(rope, i);
@@ -154,16 +189,29 @@ void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer
 {
     const size_t width = (size_t)kv->shape.kv_heads * kv->shape.head_size;
     const float *key = (const float *)kg_cuda_in(k, rows * width, sizeof *key), *value = (const float *)kg_cuda_in(v, rows * width, sizeof *value);
-    struct touched touched;
-    assert(rows <= KG_ROWS_MAX && layer < kv->shape.layers);
-    const uint32_t from = first / KG_PAGE, to = (first + rows - 1) / KG_PAGE;
-    for (uint32_t p = from; p <= to; p++) {
-        assert(pages[p] / KG_CHUNK_PAGES < kv->chunks);
-        touched.page[p - from] = pages[p];
-    }
+    assert(layer < kv->shape.layers);
+    const struct kg_cuda_touched touched = kg_cuda_touched_of(kv, pages, first, rows);
     const struct kg_cuda_rope turn = kg_cuda_rope_of(device, rope);
     const unsigned threads = (kv->shape.head_size / 2 + 31) / 32 * 32;
     if (!device->failed)
         KG_LAUNCH(device, "kv_write",
                   kg_kv_write<<<dim3(kv->shape.kv_heads, rows), threads, 0, device->stream>>>(kg_cuda_pages_of(kv, layer), touched, first, local, key, value, turn));
+}
+
+enum kg_status kg_cuda_index_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
+{
+    uint8_t mark = 0;
+    enum kg_status status = kg_cuda_download(device, host, index_of(kv, page), KG_INDEX_PAGE_BYTES(&kv->shape), err);
+    if (status == KG_OK)
+        status = kg_cuda_download(device, &mark, marks_of(kv, page), 1, err);
+    *tokens = mark;
+    return status;
+}
+
+void kg_cuda_index_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host, uint32_t tokens)
+{
+    assert(tokens <= KG_PAGE);
+    kg_cuda_upload(device, index_of(kv, page), host, KG_INDEX_PAGE_BYTES(&kv->shape));
+    if (!device->failed)
+        (void)kg_cuda_ok(device, cudaMemsetAsync(marks_of(kv, page), (int)tokens, kv->shape.layers, device->stream), "marking an index");
 }

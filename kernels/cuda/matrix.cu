@@ -125,6 +125,7 @@ __global__ void __launch_bounds__(THREADS) kg_mul_few(float *out, struct weights
 #pragma unroll
     for (int r = 0; r < N; r++)
         chain[r] = 0;
+#pragma unroll(N > 4 ? 1 : 2) /* more groups in flight would need registers that there are not */
     for (uint32_t g = threadIdx.x % CHAINS; g < w.groups; g += CHAINS) {
         const size_t group = (size_t)row * w.groups + g;
         uint32_t low[4], high[4];
@@ -132,7 +133,9 @@ __global__ void __launch_bounds__(THREADS) kg_mul_few(float *out, struct weights
         const struct factors f = factors_of<bits, super, minimum>(w, group);
 #pragma unroll
         for (int r = 0; r < N; r++) {
-            const size_t at = (size_t)((uint32_t)r < x.rows ? r : 0) * w.groups + g;
+            if ((uint32_t)r >= x.rows)
+                break;
+            const size_t at = (size_t)r * w.groups + g;
             const uint4 *words = reinterpret_cast<const uint4 *>(x.codes) + 2 * at;
             const uint4 a = words[0], b = words[1];
             int first = 0, second = 0;

@@ -4,8 +4,15 @@
 
 #include <stdint.h>
 
-#define KG_SELECT_THREADS 1024
+#define KG_SELECT_THREADS 512
 #define KG_SELECT_WARPS   (KG_SELECT_THREADS / 32)
+
+/* Larger means better: NaN is below everything, both zeros are one. */
+static __device__ __forceinline__ uint32_t kg_key_of(float x)
+{
+    const uint32_t bits = __float_as_uint(x == 0 ? 0 : x);
+    return isnan(x) ? 0 : bits & 0x80000000U ? ~bits : bits | 0x80000000U;
+}
 
 struct kg_select_shared {
     uint32_t bins[256];

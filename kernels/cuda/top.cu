@@ -8,13 +8,6 @@
 #define PIECE 8192 /* logits of one block */
 #define SORTED_SHARED 1024
 
-/* Larger means better: NaN is below everything, both zeros are one. */
-static __device__ __forceinline__ uint32_t key_of(float x)
-{
-    const uint32_t bits = __float_as_uint(x == 0 ? 0 : x);
-    return isnan(x) ? 0 : bits & 0x80000000U ? ~bits : bits | 0x80000000U;
-}
-
 /* Candidates: ids of logits, or all of them where ids is NULL. */
 struct candidates {
     const float *logits;
@@ -33,7 +26,7 @@ __global__ void __launch_bounds__(KG_SELECT_THREADS) kg_top_select(int32_t *out,
     const uint32_t first = blockIdx.x * piece, n = c.n - first < piece ? c.n - first : piece, wanted = k < n ? k : n;
     out += (size_t)blockIdx.x * k;
     kg_select(
-        n, wanted, [&](uint32_t i) { return key_of(c.logits[id_of(c, first + i)]); },
+        n, wanted, [&](uint32_t i) { return kg_key_of(c.logits[id_of(c, first + i)]); },
         [&](uint32_t at, uint32_t i) { out[at] = (int32_t)id_of(c, first + i); });
 }
 
@@ -64,7 +57,7 @@ __global__ void __launch_bounds__(KG_SELECT_THREADS) kg_top_sort(int32_t *ids, f
     __shared__ uint64_t small[SORTED_SHARED];
     uint64_t *keys = room <= SORTED_SHARED ? small : scratch;
     for (uint32_t i = threadIdx.x; i < room; i += blockDim.x)
-        keys[i] = i < k ? (uint64_t)key_of(logits[chosen[i]]) << 32 | (uint32_t)~chosen[i] : 0;
+        keys[i] = i < k ? (uint64_t)kg_key_of(logits[chosen[i]]) << 32 | (uint32_t)~chosen[i] : 0;
     __syncthreads();
     sort_keys(keys, room);
     for (uint32_t i = threadIdx.x; i < k; i += blockDim.x) {

@@ -731,10 +731,10 @@ class Kernel:
         found = re.match(r"\.reg\s+\.(\w+)\s+(.*)", text, re.S)
         if found:
             return self.declare(found[1], found[2], depth > 0)
-        found = re.match(r"\.(shared|local)\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\d+)\]", text)
+        found = re.match(r"\.(shared|local)\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text)
         if not found:
             raise Unknown(text)
-        space, align, name, size = found[1], int(found[2]), found[3], int(found[4])
+        space, align, name, size = found[1], int(found[2]), found[4], WIDTH[found[3]] * int(found[5] or 1)
         if space == "shared":
             self.shared_bytes = (self.shared_bytes + align - 1) // align * align
             self.shared[name] = self.shared_bytes
