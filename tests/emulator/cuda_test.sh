@@ -1,5 +1,5 @@
 #!/bin/sh
-# The CUDA backend in the emulator: the conformance suite of all backends (each program with another order of threads;
+# The CUDA backend in the emulator: the conformance suite of all backends and recall (programs with different orders of threads;
 # CHECK_LONG=1: all with each order), and every call of the CUDA runtime failing in turn.
 set -u
 O=${O:-build}
@@ -25,18 +25,20 @@ report() { # name, result, log
 
 # Two programs at a time.
 run() { # part, order
-    EMULATOR_ORDER=$2 "$E/tests/unit/kernels_conformance_$1_test" >"$work/$1-$2" 2>&1
+    program=$E/tests/unit/kernels_conformance_$1_test
+    [ -x "$program" ] || program=$E/tests/emulator/cuda/$1
+    EMULATOR_ORDER=$2 "$program" >"$work/$1-$2" 2>&1
     echo $? >"$work/$1-$2.status"
 }
 suite() { # part:order ...
     for case in "$@"; do run "${case%:*}" "${case#*:}"; done
 }
 if [ "${CHECK_LONG:-0}" = 1 ]; then
-    first='step:forward step:reverse step:shuffle kv:reverse rows:forward rows:shuffle matmul:forward'
-    second='attend:forward attend:reverse attend:shuffle kv:forward kv:shuffle rows:reverse matmul:reverse matmul:shuffle'
+    first='step:forward step:reverse step:shuffle kv:reverse rows:forward rows:shuffle matmul:forward recall:forward'
+    second='attend:forward attend:reverse attend:shuffle kv:forward kv:shuffle rows:reverse matmul:reverse matmul:shuffle recall:reverse recall:shuffle'
     unset CHECK_LONG # the orders are long enough
 else
-    first='step:shuffle kv:reverse rows:forward' second='attend:reverse matmul:forward'
+    first='step:shuffle kv:reverse rows:forward recall:forward recall:reverse recall:shuffle' second='attend:reverse matmul:forward'
 fi
 # shellcheck disable=SC2086 # one word a case
 suite $first &
@@ -44,7 +46,7 @@ suite $second
 wait
 for case in $first $second; do
     log=$work/${case%:*}-${case#*:}
-    report "conformance: ${case%:*}, ${case#*:}" "$(cat "$log.status")" "$log"
+    report "against ref: ${case%:*}, ${case#*:}" "$(cat "$log.status")" "$log"
 done
 
 # A call that fails: one message, no crash, no memory kept.
@@ -73,4 +75,9 @@ EMULATOR_MEMORY=2000000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 0 ] && EMULATOR_MEMORY=50000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 1 ] && grep -q '^out of memory: ' "$work/out"
 report 'a device that is too small' $? "$work/out"
+
+share=$(tests/emulator/roofline.py "$E/tests/emulator/cuda/decode" --recall-share 2>&1)
+echo "$share" >"$work/out"
+awk -v share="$share" 'BEGIN { exit !(share > 0.01 && share < 0.11) }'
+report "recall reads under 11 % of the keys and values at 32k tokens, index included" $? "$work/out"
 exit $failed
