@@ -1,6 +1,7 @@
 #!/bin/sh
 # The CUDA backend in the emulator: the conformance suite of all backends and recall (programs with different orders of threads;
-# CHECK_LONG=1: all with each order), and every call of the CUDA runtime failing in turn.
+# CHECK_LONG=1: all with each order), and calls of the CUDA runtime failing in turn.
+# The backend for the hardware is compiled.
 set -u
 O=${O:-build}
 if ! make -s cuda-present 2>/dev/null; then
@@ -48,6 +49,10 @@ for case in $first $second; do
     log=$work/${case%:*}-${case#*:}
     report "against ref: ${case%:*}, ${case#*:}" "$(cat "$log.status")" "$log"
 done
+
+# For the hardware: every architecture, with warnings, spilled registers and local memory as errors.
+make -s -j2 cuda >"$work/out" 2>&1
+report "compiles for every architecture" $? "$work/out"
 
 # A call that fails: one message, no crash, no memory kept.
 fail() { # name, EMULATOR_FAIL, pattern of the message
