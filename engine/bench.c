@@ -116,13 +116,13 @@ uint64_t kg_pss_bytes(void)
 {
     FILE *file = fopen("/proc/self/smaps_rollup", "re");
     char line[256];
-    unsigned long long kb = 0;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "Pss: %llu kB", &kb) == 1)
-            break;
+    uint64_t kb = 0;
+    while (file && kb == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, "Pss:", 4) == 0)
+            kb = strtoull(line + 4, NULL, 10);
     if (file)
         fclose(file);
-    return (uint64_t)kb << 10;
+    return kb << 10;
 }
 
 enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err)

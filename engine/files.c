@@ -256,11 +256,11 @@ static enum kg_status carry_block(const struct kg_session *from, size_t at, stru
 {
     const struct kg_piece *old = &from->pieces[at];
     enum kg_status status = kg_session_make_room(to, kg_block_tokens(old->block), old->label, err);
-    struct kg_piece *piece = status == KG_OK ? kg_piece_add(to, old->kind, old->label, old->text, old->length) : NULL;
-    if (status == KG_OK && !piece)
-        status = kg_fail_nomem(err, "clearing a conversation");
     if (status != KG_OK)
         return status;
+    struct kg_piece *piece = kg_piece_add(to, old->kind, old->label, old->text, old->length);
+    if (!piece)
+        return kg_fail_nomem(err, "clearing a conversation");
     piece->rule = old->rule;
     piece->secret = old->secret;
     piece->continues = old->continues;

@@ -244,11 +244,11 @@ enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session
 {
     double start = kg_seconds();
     enum kg_status status = open_stores(engine, !options->unsaved, err);
-    struct kg_session *session = status == KG_OK ? calloc(1, sizeof *session) : NULL;
-    if (status == KG_OK && !session)
-        status = kg_fail_nomem(err, "opening a session");
     if (status != KG_OK)
         return status;
+    struct kg_session *session = calloc(1, sizeof *session);
+    if (!session)
+        return kg_fail_nomem(err, "opening a session");
     session->engine = engine;
     session->policy = options->policy;
     session->recall = options->recall;
