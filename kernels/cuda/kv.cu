@@ -200,11 +200,16 @@ void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer
 
 enum kg_status kg_cuda_index_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
 {
-    uint8_t mark = 0;
+    uint8_t *marks = (uint8_t *)calloc(kv->shape.layers, 1);
+    if (!marks)
+        return kg_fail_nomem(err, "reading a key index");
     enum kg_status status = kg_cuda_download(device, host, index_of(kv, page), KG_INDEX_PAGE_BYTES(&kv->shape), err);
     if (status == KG_OK)
-        status = kg_cuda_download(device, &mark, marks_of(kv, page), 1, err);
-    *tokens = mark;
+        status = kg_cuda_download(device, marks, marks_of(kv, page), kv->shape.layers, err);
+    *tokens = marks[0];
+    for (uint32_t l = 1; l < kv->shape.layers; l++)
+        *tokens = marks[l] < *tokens ? marks[l] : *tokens;
+    free(marks);
     return status;
 }
 

@@ -55,6 +55,7 @@ __global__ void __launch_bounds__(KG_HEAD_MAX) kg_index_write(struct kg_cuda_pag
             low = fminf(low, k);
             high = fmaxf(high, k);
         }
+        low += 0.0F; /* -0 becomes 0 */
         const uint32_t e = step_code((double)high - (double)low, levels);
         reinterpret_cast<__half *>(index)[d] = __float2half_rn(low);
         index[2 * (size_t)n + d] = (uint8_t)e;

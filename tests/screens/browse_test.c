@@ -221,7 +221,9 @@ static void commands_of_the_shell_are_run(void **state)
     assert_false(driver_shows(d, "110"));
     driver_send(d, "\x14o");
     driver_wait_for(d, "  100\n  101\n"); /* from its beginning */
+    driver_wait_for(d, "q done");          /* a frame may arrive in part */
     driver_send(d, "\x1b");
+    driver_wait_gone(d, "q done");
     driver_wait_for(d, "ask about");
     ask(d, "!echo begun; sleep 100");
     driver_wait_for(d, "running echo begun; sleep 100 (Esc stops it)");
