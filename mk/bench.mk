@@ -30,3 +30,12 @@ study-recall: $(RECALL_STUDY)
 $(RECALL_STUDY): $(call objects,$(recall_study_sources)) $(O)/libkedge-engine.a $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ $(LIBS)
+# Recall at a depth; DEPTH=16384 ROWS=1 BITS=2.
+RECALL_BENCH := $(O)/tests/bench/recall_bench
+.PHONY: bench-recall
+bench-recall: $(RECALL_BENCH)
+	@$(RECALL_BENCH) $(or $(THREADS),1) $(or $(DEPTH),16384) $(or $(ROWS),1) $(or $(BITS),2)
+
+$(RECALL_BENCH): $(call objects,tests/bench/recall_bench.c tests/unit/seeded.c) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) $(LDFLAGS) -o $@ $^ -lm

@@ -95,7 +95,7 @@ static void turn_queries(const struct task *task, const struct block *b, uint32_
 {
     const struct kg_attention *a = task->attention;
     for (uint32_t r = b->first; r < b->first + b->rows; r++, out += (size_t)task->group * a->head_size)
-        kg_cpu_turn(task->isa, task->view, span, a, task->q, r, b->kv_head, out);
+        kg_cpu_turn(task->isa, task->view, span, a, task->q, r, b->kv_head, a->scale, out);
 }
 
 /* Keys of the segment that a row sees. */

@@ -1,6 +1,6 @@
 /* Attention over the tokens that are always looked at and those that were chosen (backend.h).
  *
- * What a row and a KV head look at is listed in the order of the view and cut into parts of PART keys. Each part gives
+ * What a row and a KV head look at is listed in the order of the view and cut into parts of KG_LISTED slots. Each part gives
  * max, sum and weighted values, as a segment does in attend.c; they are joined one after the other and divided by the sum.
  * With many rows a task is one row with one KV head; with few rows it is one part. */
 #include <assert.h>
@@ -9,7 +9,6 @@
 #include "kernels/cpu/device.h"
 #include "kernels/cpu/look.h"
 
-#define PART            128
 #define TASKS_A_THREAD  4
 #define LISTS_BYTES_MAX ((size_t)64 << 20) /* memory that waiting lists may take */
 
@@ -41,7 +40,7 @@ struct scratch {
     float *q, *scores;
     struct result part, whole;
     uint32_t *slots;
-    struct kg_choosable *pages;
+    struct kg_slots *pages;
 };
 
 static struct result take_result(struct kg_memory_places *next, uint32_t group, uint32_t padded)
@@ -56,8 +55,8 @@ static struct result take_result(struct kg_memory_places *next, uint32_t group, 
 /* Returns bytes. */
 static size_t place_scratch(const struct task *task, struct kg_memory_places next, struct scratch *out)
 {
-    out->q = kg_memory_place(&next, (size_t)task->group * task->attention->head_size, sizeof(float));
-    out->scores = kg_memory_place(&next, (size_t)task->group * PART, sizeof(float));
+    out->q = kg_memory_place(&next, 2 * kg_fours(task->group, task->attention->head_size), sizeof(float));
+    out->scores = kg_memory_place(&next, (size_t)task->group * KG_LISTED_FLOATS, sizeof(float));
     out->part = take_result(&next, task->group, task->padded);
     out->whole = take_result(&next, task->group, task->padded);
     out->slots = kg_memory_place(&next, task->slots, sizeof(uint32_t));
@@ -83,7 +82,7 @@ static size_t place_waiting(const struct task *task, struct kg_memory_places nex
     out->n = kg_memory_place(&next, 1, sizeof *out->n);
     out->slots = kg_memory_place(&next, task->slots, sizeof *out->slots);
     out->results = next;
-    for (uint32_t i = 0; i < (task->slots + PART - 1) / PART; i++)
+    for (uint32_t i = 0; i < (task->slots + KG_LISTED - 1) / KG_LISTED; i++)
         take_result(&next, task->group, task->padded);
     return next.used;
 }
@@ -104,63 +103,26 @@ static struct result result_of(const struct task *task, const struct waiting *w,
     return r;
 }
 
-/* Lists what a row looks at with a KV head, as slots in the order of the view; returns their number. */
-static uint32_t list_slots(const struct task *task, uint32_t row, uint32_t kv_head, struct kg_choosable *pages, uint32_t *slots)
+/* Lists what a row looks at with a KV head; returns its length. */
+static uint32_t list_slots(const struct task *task, uint32_t row, uint32_t kv_head, struct kg_slots *pages, uint32_t *slots)
 {
-    const struct kg_view *view = task->view;
     const uint32_t k = task->look->k;
     const int64_t position = task->position + row;
     const int32_t *chosen = task->chosen + ((size_t)row * task->attention->kv_heads + kv_head) * k;
-    const int32_t *end = chosen;
-    while (end < chosen + k && *end >= 0)
-        end++;
-    uint32_t n = 0;
-    kg_cpu_choosable(pages, task->kv, task->layer, view, task->look, position);
-    for (uint32_t i = 0; i < view->n_spans; i++) {
-        const uint32_t visible = kg_cpu_visible(&view->spans[i], position), token = view->places[i].token;
-        for (uint32_t t = 0; t < visible; t += KG_PAGE) {
-            const uint32_t page = view->places[i].page + t / KG_PAGE, slot = page * KG_PAGE;
-            const uint32_t seen = visible - t < KG_PAGE ? visible - t : KG_PAGE;
-            for (uint32_t s = 0; s < pages[page].begin; s++)
-                slots[n++] = slot + s;
-            while (chosen < end && (uint32_t)*chosen < token + t + pages[page].begin)
-                chosen++;
-            for (; chosen < end && (uint32_t)*chosen < token + t + pages[page].end; chosen++)
-                slots[n++] = slot + (uint32_t)*chosen - token - t;
-            for (uint32_t s = pages[page].end; s < seen; s++)
-                slots[n++] = slot + s;
-        }
-    }
-    return n;
+    kg_cpu_choosable(pages, task->kv, task->layer, task->view, task->look, position);
+    return kg_cpu_list(slots, pages, task->view, chosen, k, position);
 }
 
-/* Attention to n <= PART listed slots. */
-static void attend_part(const struct task *task, uint32_t row, uint32_t kv_head, const uint32_t *slots, uint32_t n, const struct scratch *s,
+/* Attention to the first of `left` listed slots. */
+static void attend_part(const struct task *task, uint32_t row, uint32_t kv_head, const uint32_t *slots, uint32_t left, const struct scratch *s,
                         const struct result *out)
 {
-    const struct kg_view *view = task->view;
-    const uint32_t head_size = task->attention->head_size;
-    const uint16_t *keys[PART], *values[PART];
-    struct kg_listed listed = { .n = n, .keys = keys, .values = values, .head_size = head_size, .queries = task->group, .q = s->q, .scores = s->scores, .stride = PART };
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t page = view->pages[slots[i] / KG_PAGE];
-        const size_t row_at = (size_t)(slots[i] % KG_PAGE) * head_size;
-        keys[i] = kg_cpu_kv_at(task->kv, page, task->layer, 0, kv_head) + row_at;
-        values[i] = kg_cpu_kv_at(task->kv, page, task->layer, 1, kv_head) + row_at;
-    }
-    for (uint32_t begin = 0, end; begin < n; begin = end) {
-        const uint32_t span = view->page_spans[slots[begin] / KG_PAGE];
-        for (end = begin + 1; end < n && view->page_spans[slots[end] / KG_PAGE] == span; end++) {}
-        kg_cpu_turn(task->isa, view, span, task->attention, task->q, row, kv_head, s->q);
-        struct kg_listed some = listed;
-        some.keys += begin;
-        some.values += begin;
-        some.scores += begin;
-        some.n = end - begin;
-        task->isa->listed_scores(&some);
-    }
-    task->isa->listed_weights(&listed, task->attention->soft_cap, out->max, out->sum);
-    task->isa->listed_values(&listed, out->acc, task->padded);
+    const uint32_t n = left < KG_LISTED ? left : KG_LISTED;
+    const struct kg_cpu_row who = { task->isa, task->kv, task->view, task->attention, task->q, task->layer, row, kv_head };
+    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS } };
+    kg_cpu_score_listed(&who, slots, n, left - n, s->q, &listed);
+    task->isa->listed_weights(&listed.keys, task->attention->soft_cap, out->max, out->sum);
+    task->isa->listed_values(&listed.keys, out->acc, task->padded);
 }
 
 static void join_part(const struct task *task, const struct result *whole, const struct result *part)
@@ -185,8 +147,8 @@ static void attend_list(void *context, uint32_t piece, uint32_t thread)
     const struct scratch s = scratch_of(task, thread);
     const uint32_t n = list_slots(task, row, kv_head, s.pages, s.slots);
     memset(s.whole.sum, 0, task->group * sizeof *s.whole.sum);
-    for (uint32_t i = 0; i < n; i += PART) {
-        attend_part(task, row, kv_head, s.slots + i, n - i < PART ? n - i : PART, &s, &s.part);
+    for (uint32_t i = 0; i < n; i += KG_LISTED) {
+        attend_part(task, row, kv_head, s.slots + i, n - i, &s, &s.part);
         join_part(task, &s.whole, &s.part);
     }
     store(task, row, kv_head, &s.whole);
@@ -206,11 +168,11 @@ static void attend_waiting(void *context, uint32_t piece, uint32_t thread)
     const uint32_t list = piece % task->n_lists, part = piece / task->n_lists;
     const struct scratch s = scratch_of(task, thread);
     const struct waiting w = waiting_for(task, list);
-    if (part * PART >= *w.n)
+    if (part * KG_LISTED >= *w.n)
         return;
     const struct result out = result_of(task, &w, part);
-    const uint32_t left = *w.n - part * PART;
-    attend_part(task, list / task->attention->kv_heads, list % task->attention->kv_heads, w.slots + part * PART, left < PART ? left : PART, &s, &out);
+    const uint32_t left = *w.n - part * KG_LISTED;
+    attend_part(task, list / task->attention->kv_heads, list % task->attention->kv_heads, w.slots + part * KG_LISTED, left, &s, &out);
 }
 
 static void join_waiting(void *context, uint32_t piece, uint32_t thread)
@@ -219,7 +181,7 @@ static void join_waiting(void *context, uint32_t piece, uint32_t thread)
     const struct scratch s = scratch_of(task, thread);
     const struct waiting w = waiting_for(task, piece);
     memset(s.whole.sum, 0, task->group * sizeof *s.whole.sum);
-    for (uint32_t part = 0; part * PART < *w.n; part++) {
+    for (uint32_t part = 0; part * KG_LISTED < *w.n; part++) {
         const struct result r = result_of(task, &w, part);
         join_part(task, &s.whole, &r);
     }
@@ -234,7 +196,7 @@ static void attend_split(struct kg_device *device, struct task *task)
         const struct waiting w = waiting_for(task, i);
         most = *w.n > most ? *w.n : most;
     }
-    kg_cpu_pool_run(device->pool, attend_waiting, task, (most + PART - 1) / PART * task->n_lists);
+    kg_cpu_pool_run(device->pool, attend_waiting, task, (most + KG_LISTED - 1) / KG_LISTED * task->n_lists);
     kg_cpu_pool_run(device->pool, join_waiting, task, task->n_lists);
 }
 

@@ -1,8 +1,9 @@
 /* The choice of tokens by their index (backend.h).
  *
- * A span is cut into segments of KG_SEGMENT keys from its start. For each segment of which a row sees something and each
- * query head: scores of all visible tokens, their maximum and the sum of their exponentials. When all segments are done,
- * the sums are joined in the order of the view, ranks are formed, and the best are selected.
+ * First come the tokens that are always looked at: the largest of their exact scores is the reference of a query head, and
+ * its first sum is that of exp(score - reference) over them. A span is cut into segments of KG_SEGMENT keys from its start;
+ * each segment gives the scores of its choosable tokens, less the reference and in units of log 2 (so that exp is a power
+ * of 2), and the sum of these powers. The sums are added in the order of the view, ranks are formed, the best are selected.
  *
  * With many rows a task is a block of rows with one KV head, over all segments. With few rows a task is one segment for
  * one KV head, so that all threads share a long view; their scores wait in memory. Scores of a row's query heads stand
@@ -23,19 +24,24 @@
 
 /* What is known of some rows with one KV head. */
 struct room {
-    float *scores;              /* (queries, slots) */
-    float *max, *sum;           /* (queries, segments) */
-    struct kg_choosable *pages; /* (rows, pages) */
-    uint32_t *choosable;        /* (rows): their number */
+    float *scores;          /* (queries, slots) */
+    float *references;      /* (queries) */
+    float *exact;           /* (queries): sums over what is always looked at */
+    float *sums;            /* (segments, queries of the room) */
+    struct kg_slots *pages; /* (rows, pages): what may be chosen */
+    uint32_t *choosable;    /* (rows): how much that is */
 };
 
 /* A thread's own. */
 struct scratch {
-    float *q, *q_index;     /* (queries of a block, head_size) and in the order of the index */
-    float *max, *sum;       /* (segments) */
-    float *log_sums;        /* (query heads of a KV head) */
-    float *ranks, *maxima;  /* (slots) */
-    uint32_t *candidates;   /* (slots) */
+    float *q, *positions;    /* (queries of a block, head_size) and as the index meets them; in fours */
+    float *sums;             /* (queries of a block, 16) */
+    struct kg_slots *ranges; /* (queries of a block) */
+    float *scores;           /* (query heads of a KV head, KG_LISTED_FLOATS) */
+    float *max, *sum;        /* (query heads of a KV head, parts of a list) */
+    float *log_sums;         /* (query heads of a KV head) */
+    float *ranks, *maxima;   /* (slots) */
+    uint32_t *slots;         /* (slots) */
 };
 
 struct task {
@@ -50,7 +56,8 @@ struct task {
     int64_t position;
     uint32_t group; /* query heads of a KV head */
     uint32_t block_rows, blocks;
-    uint32_t slots, segments; /* of the view; segments rounded up to a multiple of 16 */
+    uint32_t slots;      /* of the view */
+    uint32_t most_parts; /* of a list, rounded up to a multiple of 16 */
     bool split;
     /* Scratch of each thread, then rooms of room_rows rows: one for each KV head where tasks are split, else for each thread. */
     char *scratch, *rooms;
@@ -72,14 +79,17 @@ static size_t rounded(size_t n)
 static size_t place_scratch(const struct task *task, struct kg_memory_places next, struct scratch *out)
 {
     const size_t queries = (size_t)task->block_rows * task->group;
-    out->q = kg_memory_place(&next, queries * task->attention->head_size, sizeof(float));
-    out->q_index = kg_memory_place(&next, queries * task->kv->index.positions, sizeof(float));
-    out->max = kg_memory_place(&next, task->segments, sizeof(float));
-    out->sum = kg_memory_place(&next, task->segments, sizeof(float));
+    out->q = kg_memory_place(&next, 2 * kg_fours((uint32_t)queries, task->attention->head_size), sizeof(float));
+    out->positions = kg_memory_place(&next, kg_fours((uint32_t)queries, task->kv->index.positions), sizeof(float));
+    out->sums = kg_memory_place(&next, queries * 16, sizeof(float));
+    out->ranges = kg_memory_place(&next, queries, sizeof *out->ranges);
+    out->scores = kg_memory_place(&next, (size_t)task->group * KG_LISTED_FLOATS, sizeof(float));
+    out->max = kg_memory_place(&next, (size_t)task->group * task->most_parts, sizeof(float));
+    out->sum = kg_memory_place(&next, (size_t)task->group * task->most_parts, sizeof(float));
     out->log_sums = kg_memory_place(&next, task->group, sizeof(float));
     out->ranks = kg_memory_place(&next, task->slots, sizeof(float));
     out->maxima = kg_memory_place(&next, task->slots, sizeof(float));
-    out->candidates = kg_memory_place(&next, task->slots, sizeof(uint32_t));
+    out->slots = kg_memory_place(&next, task->slots, sizeof(uint32_t));
     return next.used;
 }
 
@@ -87,8 +97,9 @@ static size_t place_room(const struct task *task, struct kg_memory_places next, 
 {
     const size_t queries = (size_t)task->room_rows * task->group;
     out->scores = kg_memory_place(&next, queries * task->slots, sizeof(float));
-    out->max = kg_memory_place(&next, queries * task->segments, sizeof(float));
-    out->sum = kg_memory_place(&next, queries * task->segments, sizeof(float));
+    out->references = kg_memory_place(&next, queries, sizeof(float));
+    out->exact = kg_memory_place(&next, queries, sizeof(float));
+    out->sums = kg_memory_place(&next, queries * task->view->n_segments, sizeof(float));
     out->pages = kg_memory_place(&next, (size_t)task->room_rows * task->view->n_pages, sizeof *out->pages);
     out->choosable = kg_memory_place(&next, task->room_rows, sizeof(uint32_t));
     return next.used;
@@ -112,8 +123,9 @@ static struct room room_of(const struct task *task, uint32_t index, uint32_t fir
         room.choosable = shared.choosable;
     }
     room.scores += (size_t)first * task->group * task->slots;
-    room.max += (size_t)first * task->group * task->segments;
-    room.sum += (size_t)first * task->group * task->segments;
+    room.references += (size_t)first * task->group;
+    room.exact += (size_t)first * task->group;
+    room.sums += (size_t)first * task->group;
     room.pages += (size_t)first * task->view->n_pages;
     room.choosable += first;
     return room;
@@ -125,95 +137,119 @@ static struct block block_of(const struct task *task, uint32_t index, uint32_t k
     return (struct block){ first, left < task->block_rows ? left : task->block_rows, kv_head };
 }
 
-/* Queries of the block as the keys and the index of a span meet them. */
+/* References and first sums of a row, the first of the room. */
+static void score_exactly(const struct task *task, uint32_t row, uint32_t kv_head, const struct scratch *s, const struct room *room)
+{
+    const struct kg_cpu_row who = { task->isa, task->kv, task->view, task->attention, task->q, task->layer, row, kv_head };
+    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS } };
+    const uint32_t n = kg_cpu_list(s->slots, room->pages, task->view, NULL, 0, task->position + row);
+    uint32_t parts = 0;
+    for (uint32_t i = 0; i < n; i += KG_LISTED, parts++) {
+        const uint32_t some = n - i < KG_LISTED ? n - i : KG_LISTED;
+        kg_cpu_score_listed(&who, s->slots + i, some, n - i - some, s->q, &listed);
+        for (uint32_t g = 0; g < task->group; g++)
+            task->isa->sum_exp(s->scores + (size_t)g * KG_LISTED_FLOATS, some, task->attention->soft_cap, &s->max[(size_t)g * task->most_parts + parts],
+                               &s->sum[(size_t)g * task->most_parts + parts]);
+    }
+    for (uint32_t g = 0; g < task->group; g++) {
+        float most = 0;
+        const size_t at = (size_t)g * task->most_parts;
+        room->exact[g] = parts ? task->isa->join_sums(s->max + at, s->sum + at, parts, &most) : 0;
+        room->references[g] = most * KG_LOG2_E;
+    }
+}
+
+/* Queries of the block as the index of a span's keys meets them. */
 static void turn_queries(const struct task *task, const struct block *b, uint32_t span, const struct scratch *s)
 {
-    const struct kg_index_form *form = &task->kv->index;
-    const uint32_t n = task->attention->head_size;
+    const struct kg_attention *a = task->attention;
+    const size_t row = (size_t)task->group * a->head_size;
     for (uint32_t r = 0; r < b->rows; r++)
-        kg_cpu_turn(task->isa, task->view, span, task->attention, task->q, b->first + r, b->kv_head, s->q + (size_t)r * task->group * n);
-    for (uint32_t i = 0; i < b->rows * task->group; i++) {
-        const float *from = s->q + (size_t)i * n;
-        float *to = s->q_index + (size_t)i * form->positions;
-        for (uint32_t p = 0; p < form->positions; p++)
-            to[p] = form->channel[p] == KG_INDEX_NO_CHANNEL ? 0 : from[form->channel[p]];
-    }
+        kg_cpu_turn(task->isa, task->view, span, a, task->q, b->first + r, b->kv_head, a->soft_cap > 0 ? a->scale : a->scale * KG_LOG2_E,
+                    s->q + r * row);
+    kg_index_queries(&task->kv->index, s->positions, s->q, b->rows * task->group);
 }
 
-/* Exact scores of a row's query heads for slots begin .. end-1 of a page; slot 0 has its first score at room->scores[at]. */
-static void score_exactly(const struct task *task, const float *q, const uint16_t *page, uint32_t begin, uint32_t end, const struct room *room,
-                          size_t at)
+/* Slots of a page that may be chosen by all rows of the block, by some, by none. */
+enum choice { CHOICE_OF_ALL, CHOICE_OF_SOME, CHOICE_OF_NONE };
+
+static enum choice choice_of(const struct task *task, const struct block *b, uint32_t page, const struct room *room)
 {
-    const uint16_t *keys[KG_PAGE];
-    if (begin >= end)
-        return;
-    for (uint32_t t = begin; t < end; t++)
-        keys[t - begin] = page + (size_t)t * task->attention->head_size;
-    const struct kg_listed listed = {
-        .keys = keys,
-        .n = end - begin,
-        .head_size = task->attention->head_size,
-        .queries = task->group,
-        .q = q,
-        .scores = room->scores + at + begin,
+    bool all = true, none = true;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        const struct kg_slots *slots = &room->pages[(size_t)r * task->view->n_pages + page];
+        all = all && slots->begin == 0 && slots->end == KG_PAGE;
+        none = none && slots->end == 0;
+    }
+    return all ? CHOICE_OF_ALL : none ? CHOICE_OF_NONE : CHOICE_OF_SOME;
+}
+
+/* A segment's pages in the view. */
+struct run {
+    uint32_t first, end;
+};
+
+static struct run pages_of(const struct kg_view *view, uint32_t segment)
+{
+    const struct kg_view_segment *where = &view->segments[segment];
+    const uint32_t first = view->places[where->span].page + where->first / KG_PAGE;
+    const uint32_t left = (view->spans[where->span].tokens - where->first + KG_PAGE - 1) / KG_PAGE;
+    return (struct run){ first, first + (left < KG_SEGMENT_PAGES ? left : KG_SEGMENT_PAGES) };
+}
+
+static void find_indexes(const struct task *task, struct run pages, uint32_t kv_head, const uint8_t **out)
+{
+    const struct kg_kv *kv = task->kv;
+    const uint32_t layer = task->layer;
+    const uint32_t *page = task->view->pages + pages.first;
+    for (uint32_t i = 0; i < pages.end - pages.first; i++)
+        out[i] = kg_cpu_index_at(kv, page[i], layer, kv_head);
+}
+
+/* Scans the pages begin .. end-1 of the view, of one segment. */
+static void scan(const struct task *task, const struct block *b, struct run pages, struct run ahead, bool of_all, const struct scratch *s,
+                 const struct room *room)
+{
+    const uint8_t *index[KG_SEGMENT_PAGES], *fetch[KG_SEGMENT_PAGES];
+    const struct kg_index_scan scan = {
+        .form = &task->kv->index,
+        .index = index,
+        .ahead = fetch,
+        .pages = pages.end - pages.first,
+        .ahead_pages = ahead.end - ahead.first,
+        .queries = b->rows * task->group,
+        .q = s->positions,
+        .references = room->references,
+        .soft_cap = task->attention->soft_cap,
+        .ranges = of_all ? NULL : s->ranges,
+        .scores = room->scores + (size_t)pages.first * KG_PAGE,
         .stride = task->slots,
+        .sums = s->sums,
     };
-    task->isa->listed_scores(&listed);
+    find_indexes(task, pages, b->kv_head, index);
+    find_indexes(task, ahead, b->kv_head, fetch);
+    for (uint32_t i = 0; i < scan.queries && !of_all; i++)
+        s->ranges[i] = room->pages[(size_t)(i / task->group) * task->view->n_pages + pages.first];
+    task->isa->index_scan(&scan);
 }
 
-/* Scores of the block for a page in view, which is `tokens` keys behind the start of its span. */
-static void score_page(const struct task *task, const struct block *b, uint32_t page, uint32_t tokens, const struct scratch *s, const struct room *room)
+/* Scores of a segment's choosable tokens, and their sums; queries are turned. */
+static void score_segment(const struct task *task, const struct block *b, uint32_t segment, const struct scratch *s, const struct room *room)
 {
-    const struct kg_view *view = task->view;
-    const struct kg_span *span = &view->spans[view->page_spans[page]];
-    size_t at = (size_t)page * KG_PAGE;
-    bool by_index = false;
-    for (uint32_t r = 0; r < b->rows; r++)
-        by_index = by_index || room->pages[(size_t)r * view->n_pages + page].end;
-    if (by_index) {
-        const struct kg_index_scan scan = {
-            .form = &task->kv->index,
-            .index = kg_cpu_index_at(task->kv, view->pages[page], task->layer, b->kv_head),
-            .queries = b->rows * task->group,
-            .q = s->q_index,
-            .scores = room->scores + at,
-            .stride = task->slots,
-        };
-        task->isa->index_scan(&scan);
+    const struct run all = pages_of(task->view, segment), none = { 0, 0 };
+    const struct run ahead = segment + 1 < task->view->n_segments ? pages_of(task->view, segment + 1) : none;
+    const uint32_t queries = b->rows * task->group;
+    memset(s->sums, 0, (size_t)queries * 16 * sizeof *s->sums);
+    for (uint32_t page = all.first; page < all.end;) {
+        const enum choice choice = choice_of(task, b, page, room);
+        struct run pages = { page, page + 1 };
+        while (choice == CHOICE_OF_ALL && pages.end < all.end && choice_of(task, b, pages.end, room) == CHOICE_OF_ALL)
+            pages.end++;
+        if (choice != CHOICE_OF_NONE)
+            scan(task, b, pages, page == all.first ? ahead : none, choice == CHOICE_OF_ALL, s, room);
+        page = pages.end;
     }
-    for (uint32_t r = 0; r < b->rows; r++, at += (size_t)task->group * task->slots) {
-        const struct kg_choosable *c = &room->pages[(size_t)r * view->n_pages + page];
-        const uint32_t all = kg_cpu_visible(span, task->position + b->first + r), left = all > tokens ? all - tokens : 0;
-        const uint32_t seen = left < KG_PAGE ? left : KG_PAGE;
-        const uint16_t *keys = kg_cpu_kv_at(task->kv, view->pages[page], task->layer, 0, b->kv_head);
-        const float *q = s->q + (size_t)r * task->group * task->attention->head_size;
-        score_exactly(task, q, keys, 0, c->begin < seen ? c->begin : seen, room, at);
-        score_exactly(task, q, keys, c->end, seen, room, at);
-    }
-}
-
-/* Keys of the segment that a row sees. */
-static uint32_t visible_keys(const struct task *task, const struct kg_view_segment *where, uint32_t row)
-{
-    const uint32_t n = kg_cpu_visible(&task->view->spans[where->span], task->position + row);
-    const uint32_t left = n > where->first ? n - where->first : 0;
-    return left < KG_SEGMENT ? left : KG_SEGMENT;
-}
-
-/* Scores of a segment and their sums; queries are turned. */
-static void score_segment(const struct task *task, const struct block *b, uint32_t index, const struct scratch *s, const struct room *room)
-{
-    const struct kg_view_segment *where = &task->view->segments[index];
-    const uint32_t first_page = task->view->places[where->span].page + where->first / KG_PAGE;
-    const uint32_t most = visible_keys(task, where, b->first + b->rows - 1); /* later rows see more */
-    for (uint32_t t = 0; t < most; t += KG_PAGE)
-        score_page(task, b, first_page + t / KG_PAGE, where->first + t, s, room);
-    for (uint32_t i = 0; i < b->rows * task->group; i++) {
-        const uint32_t n = visible_keys(task, where, b->first + i / task->group);
-        if (n)
-            task->isa->sum_exp(room->scores + (size_t)i * task->slots + (size_t)first_page * KG_PAGE, n, task->attention->soft_cap,
-                               &room->max[(size_t)i * task->segments + index], &room->sum[(size_t)i * task->segments + index]);
-    }
+    task->isa->sum_lanes(room->sums + (size_t)segment * task->room_rows * task->group, s->sums, queries);
 }
 
 static int32_t token_of(const struct kg_view *view, uint32_t slot)
@@ -222,7 +258,7 @@ static int32_t token_of(const struct kg_view *view, uint32_t slot)
     return (int32_t)(place->token + (slot - place->page * KG_PAGE));
 }
 
-static void write_all(const struct task *task, const struct kg_choosable *pages, int32_t *out)
+static void write_all(const struct task *task, const struct kg_slots *pages, int32_t *out)
 {
     uint32_t n = 0;
     for (uint32_t p = 0; p < task->view->n_pages; p++)
@@ -274,38 +310,52 @@ static void select_best(const struct task *task, const struct scratch *s, int32_
     task->isa->maxima(s->maxima, s->ranks, vectors, each);
     float least = bound_of(task->isa, s->maxima, groups, k, k + k / 8);
     uint32_t n = 0, better = 0, taken = 0;
-    task->isa->find_above(s->ranks, 0, task->slots, least, s->candidates, &n, task->slots);
+    task->isa->find_above(s->ranks, 0, task->slots, least, s->slots, &n, task->slots);
     for (uint32_t i = 0; i < n; i++)
-        s->maxima[i] = s->ranks[s->candidates[i]];
+        s->maxima[i] = s->ranks[s->slots[i]];
     for (uint32_t i = n; i < rounded(n); i++)
         s->maxima[i] = -INFINITY;
     least = bound_of(task->isa, s->maxima, (uint32_t)rounded(n) / 16, k, k);
     for (uint32_t i = 0; i < n; i++)
-        better += s->ranks[s->candidates[i]] > least;
+        better += s->ranks[s->slots[i]] > least;
     uint32_t equal = k > better ? k - better : 0;
     for (uint32_t i = 0; i < n && taken < k; i++) {
-        const float rank = s->ranks[s->candidates[i]];
+        const float rank = s->ranks[s->slots[i]];
         if (rank < least || (rank == least && !equal))
             continue;
         equal -= rank == least;
-        out[taken++] = token_of(task->view, s->candidates[i]);
+        out[taken++] = token_of(task->view, s->slots[i]);
     }
     assert(taken == k);
 }
 
-/* log sum exp over all that the row sees. */
-static float log_sum(const struct task *task, const float *max, const float *sum, uint32_t row, const struct scratch *s)
+/* The same for scores so far from the reference that powers of them are none. */
+static double log_sum_from_largest(const struct task *task, const float *scores, const struct kg_slots *pages, double exact)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < task->view->n_segments; i++) {
-        if (!visible_keys(task, &task->view->segments[i], row))
-            continue;
-        s->max[n] = max[i];
-        s->sum[n++] = sum[i];
+    double most = -INFINITY, total = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t p = 0; p < task->view->n_pages; p++) {
+            for (uint32_t t = pages[p].begin; t < pages[p].end; t++) {
+                const double x = (double)scores[(size_t)p * KG_PAGE + t];
+                if (pass == 0)
+                    most = fmax(most, x);
+                else
+                    total += exp2(x - most);
+            }
+        }
     }
-    float most;
-    const float total = task->isa->join_sums(s->max, s->sum, n, &most);
-    return (float)((double)most + log((double)total));
+    return most + log2(total + exact * exp2(-most));
+}
+
+/* Log 2 of the sum over all that a query head of a row sees, less its reference. */
+static double log_sum(const struct task *task, uint32_t query, const struct room *room)
+{
+    float total = room->exact[query];
+    for (uint32_t i = 0; i < task->view->n_segments; i++)
+        total += room->sums[(size_t)i * task->room_rows * task->group + query];
+    if (isnan(total) || (total > 0x1p-40F && total < FLT_MAX))
+        return log2((double)total);
+    return log_sum_from_largest(task, room->scores + (size_t)query * task->slots, room->pages, (double)room->exact[query]);
 }
 
 /* Chooses for one row, the first of the room. */
@@ -317,10 +367,12 @@ static void choose_row(const struct task *task, uint32_t row, uint32_t kv_head, 
         return;
     }
     for (uint32_t g = 0; g < task->group; g++)
-        s->log_sums[g] = log_sum(task, room->max + (size_t)g * task->segments, room->sum + (size_t)g * task->segments, row, s);
+        s->log_sums[g] = (float)log_sum(task, g, room);
     task->isa->rank(s->ranks, room->scores, task->slots, s->log_sums, task->group, task->slots);
     for (uint32_t p = 0; p < task->view->n_pages; p++) {
         float *ranks = s->ranks + (size_t)p * KG_PAGE;
+        if (room->pages[p].begin == 0 && room->pages[p].end == KG_PAGE)
+            continue;
         for (uint32_t t = 0; t < room->pages[p].begin; t++)
             ranks[t] = -INFINITY;
         for (uint32_t t = room->pages[p].end; t < KG_PAGE; t++)
@@ -350,14 +402,15 @@ static void choose_block(void *context, uint32_t piece, uint32_t thread)
     const struct scratch s = scratch_of(task, thread);
     const struct room room = room_of(task, thread, 0);
     const bool choice = mark_rows(task, b.first, b.rows, &room);
+    for (uint32_t r = 0; r < b.rows && choice; r++) {
+        const struct room one = room_of(task, thread, r);
+        score_exactly(task, b.first + r, b.kv_head, &s, &one);
+    }
     uint32_t turned_for = UINT32_MAX;
     for (uint32_t i = 0; i < task->view->n_segments && choice; i++) {
-        const struct kg_view_segment *where = &task->view->segments[i];
-        if (!visible_keys(task, where, b.first + b.rows - 1))
-            continue;
-        if (turned_for != where->span)
-            turn_queries(task, &b, where->span, &s);
-        turned_for = where->span;
+        if (turned_for != task->view->segments[i].span)
+            turn_queries(task, &b, task->view->segments[i].span, &s);
+        turned_for = task->view->segments[i].span;
         score_segment(task, &b, i, &s, &room);
     }
     for (uint32_t r = 0; r < b.rows; r++) {
@@ -366,19 +419,25 @@ static void choose_block(void *context, uint32_t piece, uint32_t thread)
     }
 }
 
-/* Few rows: one segment. */
+/* Few rows: what a row always looks at, then one segment, then the selection. */
+static void choose_exact(void *context, uint32_t piece, uint32_t thread)
+{
+    const struct task *task = context;
+    const uint32_t kv_heads = task->attention->kv_heads;
+    const struct scratch s = scratch_of(task, thread);
+    const struct room room = room_of(task, piece % kv_heads, piece / kv_heads);
+    score_exactly(task, piece / kv_heads, piece % kv_heads, &s, &room);
+}
+
 static void choose_segment(void *context, uint32_t piece, uint32_t thread)
 {
     const struct task *task = context;
-    const uint32_t kv_heads = task->attention->kv_heads, index = piece / kv_heads / task->blocks;
+    const uint32_t kv_heads = task->attention->kv_heads, segment = piece / kv_heads / task->blocks;
     const struct block b = block_of(task, piece / kv_heads % task->blocks, piece % kv_heads);
-    const struct kg_view_segment *where = &task->view->segments[index];
     const struct scratch s = scratch_of(task, thread);
     const struct room room = room_of(task, b.kv_head, b.first);
-    if (!visible_keys(task, where, b.first + b.rows - 1))
-        return;
-    turn_queries(task, &b, where->span, &s);
-    score_segment(task, &b, index, &s, &room);
+    turn_queries(task, &b, task->view->segments[segment].span, &s);
+    score_segment(task, &b, segment, &s, &room);
 }
 
 static void choose_one(void *context, uint32_t piece, uint32_t thread)
@@ -420,7 +479,7 @@ void kg_cpu_choose(struct kg_device *device, struct kg_buffer *chosen, const str
         .position = position,
         .group = a->heads / a->kv_heads,
         .slots = view->n_pages * KG_PAGE,
-        .segments = (uint32_t)rounded(view->n_segments),
+        .most_parts = (uint32_t)rounded(view->n_pages * KG_PAGE / KG_LISTED + 1),
     };
     struct scratch s;
     struct room room;
@@ -438,7 +497,9 @@ void kg_cpu_choose(struct kg_device *device, struct kg_buffer *chosen, const str
         return;
     }
     room = room_of(&task, 0, 0);
-    if (mark_rows(&task, 0, rows, &room))
+    if (mark_rows(&task, 0, rows, &room)) {
+        kg_cpu_pool_run(device->pool, choose_exact, &task, rows * a->kv_heads);
         kg_cpu_pool_run(device->pool, choose_segment, &task, view->n_segments * task.blocks * a->kv_heads);
+    }
     kg_cpu_pool_run(device->pool, choose_one, &task, rows * a->kv_heads);
 }

@@ -2,6 +2,8 @@
 #ifndef KG_KERNELS_CPU_DEVICE_H
 #define KG_KERNELS_CPU_DEVICE_H
 
+#include <assert.h>
+
 #include "kernels/backend.h"
 #include "kernels/cpu/angles.h"
 #include "kernels/cpu/isa.h"
@@ -42,13 +44,13 @@ struct kg_matrix {
     struct kg_memory_chunk *chunk; /* that holds the tiles */
 };
 
-/* Pages in chunks that never move: page p is page p % chunk_pages of chunk p / chunk_pages. */
+/* Pages in chunks that never move: page p is page p % chunk_pages of chunk p / chunk_pages, 2^chunk_shift being their number. */
 struct kg_kv {
     struct kg_kv_shape shape;
     size_t page_bytes;
-    uint32_t pages, chunk_pages, chunks;
+    uint32_t pages, chunk_pages, chunk_shift, chunks;
     struct kg_memory *chunk;
-    /* Chunk by chunk the index of the same pages, NULL without one: pieces (layers, chunk_pages, KV heads), so that scanning
+    /* Chunk by chunk the index of the same pages, NULL without one: pieces (layers, KV heads, chunk_pages), so that scanning
      * pages with neighbouring numbers reads straight ahead, then how many tokens are indexed (layers, chunk_pages; u8). */
     struct kg_memory *index_chunk;
     struct kg_index_form index;
@@ -110,12 +112,37 @@ void kg_cpu_kv_import(struct kg_device *, struct kg_kv *, uint32_t page, const v
 void kg_cpu_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
                      const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
 
-/* K (V with value = 1) of one page, layer and head: (KG_PAGE, head_size). */
-uint16_t *kg_cpu_kv_at(const struct kg_kv *, uint32_t page, uint32_t layer, unsigned value, uint32_t head);
+static inline uint8_t *kg_cpu_page_at(const struct kg_kv *kv, uint32_t page)
+{
+    assert(page < kv->pages);
+    return (uint8_t *)kv->chunk[page >> kv->chunk_shift].bits + (page & (kv->chunk_pages - 1)) * kv->page_bytes;
+}
 
-/* The index of one page, layer and head, in the form kv->index; and how many of the page's tokens are in it. */
-uint8_t *kg_cpu_index_at(const struct kg_kv *, uint32_t page, uint32_t layer, uint32_t head);
-uint8_t *kg_cpu_indexed_at(const struct kg_kv *, uint32_t page, uint32_t layer);
+/* K (V with value = 1) of one page, layer and head: (KG_PAGE, head_size). */
+static inline uint16_t *kg_cpu_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    assert(layer < s->layers && head < s->kv_heads);
+    return (uint16_t *)(void *)kg_cpu_page_at(kv, page) + (((size_t)layer * 2 + value) * s->kv_heads + head) * KG_PAGE * s->head_size;
+}
+
+/* The index of one page, layer and head, in the form kv->index. */
+static inline uint8_t *kg_cpu_index_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head)
+{
+    assert(page < kv->pages && layer < kv->shape.layers && head < kv->shape.kv_heads);
+    const size_t piece = (((size_t)layer * kv->shape.kv_heads + head) << kv->chunk_shift) + (page & (kv->chunk_pages - 1));
+    return (uint8_t *)kv->index_chunk[page >> kv->chunk_shift].bits + piece * kv->index.bytes;
+}
+
+/* How many of a page's tokens are in the index of a layer. */
+static inline uint8_t *kg_cpu_indexed_at(const struct kg_kv *kv, uint32_t page, uint32_t layer)
+{
+    assert(page < kv->pages && layer < kv->shape.layers);
+    const size_t pieces = ((size_t)kv->shape.layers * kv->shape.kv_heads) << kv->chunk_shift;
+    return (uint8_t *)kv->index_chunk[page >> kv->chunk_shift].bits + pieces * kv->index.bytes + ((size_t)layer << kv->chunk_shift) +
+           (page & (kv->chunk_pages - 1));
+}
+
 void kg_cpu_index_forget(struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows);
 void kg_cpu_index_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows,
                         bool closes);

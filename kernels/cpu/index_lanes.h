@@ -1,7 +1,7 @@
 /* The key index: building a page's, and scores of queries by it, for the instruction set of the including file.
  *
- * A score is fma(a, (float)(sum of r c), q.m), with a = max |q step| / 127 and q.m summed like all products of heads:
- * one chain of fused products in each of 16 lanes, which are added in the end. */
+ * A score is fma(a, (float)(sum of r c), q.m - reference), with a = max |q step| / 127 and q.m summed in one chain of fused
+ * products in each of 4 lanes, which are added in the end. Sums of weights grow in 16 lanes, page after page. */
 
 /* Elements d .. of a row of f16; 0 behind its end. */
 INLINE vec load_row(const uint16_t *row, uint32_t d, uint32_t head_size)
@@ -65,8 +65,8 @@ static bool index_page(const struct kg_index_form *form, uint8_t *out, const uin
         const uint16_t d = form->channel[p];
         if (d == KG_INDEX_NO_CHANNEL)
             continue;
-        memcpy(out + 2 * (size_t)p, &m[d], 2);
-        out[2 * (size_t)form->positions + p] = e[d];
+        memcpy(out + form->scales + 2 * (size_t)p, &m[d], 2);
+        out[form->scales + 2 * (size_t)form->positions + p] = e[d];
     }
     for (uint32_t t = 0; t < tokens; t++) {
         float key[KG_HEAD_MAX + 16];
@@ -76,46 +76,123 @@ static bool index_page(const struct kg_index_form *form, uint8_t *out, const uin
             if (!e[d])
                 continue;
             const double code = nearbyint(((double)key[d] - (double)low[d]) / form->step[e[d]]);
-            out[kg_index_code_at(form, d / in_byte, t)] |= (uint8_t)((uint32_t)(code < levels ? code : levels) << (d % in_byte * form->bits));
+            out[kg_index_code_at(d / in_byte, t)] |= (uint8_t)((uint32_t)(code < levels ? code : levels) << (d % in_byte * form->bits));
         }
     }
     return true;
 }
 
-/* What is the same for all queries that meet a page, in the order of positions. */
-struct page_scales {
-    float m[KG_HEAD_MAX], step[KG_HEAD_MAX];
+/* 2^x within 1.02e-4 of it (the coefficients are the best for that, with 1 at 0); 2^-126 below -126, infinite from 128 on. */
+INLINE vec v_exp2_coarse(vec x)
+{
+    vec y = v_exponent(x), f = v_fraction(y);
+    vec p = v_fma(v_set(0.05500893F), f, v_set(0.24221096F));
+    p = v_fma(p, f, v_set(0.69328293F));
+    p = v_fma(p, f, v_set(1));
+    return v_scale_whole(p, v_sub(y, f));
+}
+
+/* What the pages of a run and up to 8 queries make of each other. Words of r stand in fours, as queries do:
+ * (pages, positions / 16, fours, 4 queries, 4 words). */
+#define MET_QUERIES 8
+#define MET_PAGES   2
+struct met {
+    const struct kg_index_scan *scan;
+    uint32_t first, fours; /* query; of queries */
+    float references[MET_QUERIES];
+    int8_t r[KG_SEGMENT_PAGES * MET_QUERIES * KG_HEAD_MAX];
+    float a[KG_SEGMENT_PAGES][MET_QUERIES], offset[KG_SEGMENT_PAGES][MET_QUERIES];
 };
 
-INLINE void load_scales(const struct kg_index_scan *s, struct page_scales *out)
+/* a = largest / 127 and its inverse; both 0 where that would be infinite. */
+INLINE void invert(float a[8], float inverse[8], const float largest[8])
 {
-    for (uint32_t p = 0; p < s->form->positions; p += 16) {
-        v_store(out->m + p, v_load_f16((const uint16_t *)(const void *)s->index + p));
-        v_store(out->step + p, v_step(s->index + 2 * (size_t)s->form->positions + p));
+    __m256 x = _mm256_loadu_ps(largest), some = _mm256_cmp_ps(x, _mm256_set1_ps(1e-35F), _CMP_GE_OQ);
+    _mm256_storeu_ps(a, _mm256_and_ps(some, _mm256_mul_ps(x, _mm256_set1_ps(1.0F / 127))));
+    _mm256_storeu_ps(inverse, _mm256_and_ps(some, _mm256_div_ps(_mm256_set1_ps(127), x)));
+}
+
+/* Rounding: numbers up to 2^22 have no bits behind the point once this is added, and their lowest byte stays. */
+#define WHOLE 12582912.0F
+
+/* r of queries for a page: products of q and step, y, divided by a, rounded, as bytes. */
+INLINE void round_page(int8_t *r, const float *y, const float inverse[8], const uint32_t positions, const uint32_t fours)
+{
+#pragma GCC unroll 2
+    for (uint32_t k = 0; k < fours; k++) {
+        vec spread = v_spread_4(inverse + (size_t)4 * k);
+#pragma GCC unroll 4
+        for (uint32_t p = 0; p < positions; p += 16) {
+            vec x[4];
+#pragma GCC unroll 4
+            for (uint32_t b = 0; b < 4; b++)
+                x[b] = v_fma(v_load(y + (size_t)k * 4 * positions + (size_t)4 * p + (size_t)16 * b), spread, v_set(WHOLE));
+            v_store_words(r + (size_t)p * 4 * fours + (size_t)64 * k, x);
+        }
     }
 }
 
-/* A query as it meets a page: 4 words of r for each 16 positions, a, and q.m. */
-INLINE void round_query(const struct page_scales *page, const float *q, uint32_t positions, int8_t *r, float *a, float *offset)
+/* n pages from `page` on: together, since each is one long chain of operations. */
+INLINE void meet_pages(struct met *met, uint32_t page, const uint32_t positions, const uint32_t fours, const uint32_t n)
 {
-    vec most = v_set(0), sum = v_set(0);
-    for (uint32_t p = 0; p < positions; p += 16) {
-        most = v_max(v_abs(v_mul(v_load(q + p), v_load(page->step + p))), most);
-        sum = v_fma(v_load(q + p), v_load(page->m + p), sum);
+    const struct kg_index_scan *s = met->scan;
+    const float *q = s->q + (size_t)met->first * positions;
+    float m[MET_PAGES][KG_HEAD_MAX], step[MET_PAGES][KG_HEAD_MAX], y[MET_PAGES][MET_QUERIES * KG_HEAD_MAX];
+    float largest[MET_PAGES][8], inverse[MET_PAGES][8];
+    vec most[MET_PAGES][2], sums[MET_PAGES][2];
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *scales = s->index[page + i] + s->form->scales;
+        most[i][0] = most[i][1] = sums[i][0] = sums[i][1] = v_set(0);
+#pragma GCC unroll 4
+        for (uint32_t p = 0; p < positions; p += 16) {
+            v_store(m[i] + p, v_load_f16((const uint16_t *)(const void *)scales + p));
+            v_store(step[i] + p, v_step(scales + 2 * (size_t)positions + p));
+        }
     }
-    const float largest = v_highest(most);
-    /* A smaller one counts as zero: its reciprocal would be infinite. */
-    const bool some = largest >= 1e-35F;
-    const vec inverse = v_set(some ? 127 / largest : 0);
-    *a = some ? largest / 127 : 0;
-    *offset = v_sum(sum);
-    for (uint32_t p = 0; p < positions; p += 64) {
-        vec x[4];
-        for (uint32_t k = 0; k < 4; k++)
-            x[k] = v_mul(v_mul(v_load(q + p + 16 * k), v_load(page->step + p + 16 * k)), inverse);
-        v_store_words(r + p, x);
+#pragma GCC unroll 4
+    for (uint32_t p = 0; p < positions; p += 4) {
+#pragma GCC unroll 2
+        for (uint32_t k = 0; k < fours; k++) {
+            vec x = v_load(q + (size_t)k * 4 * positions + (size_t)4 * p);
+#pragma GCC unroll 2
+            for (uint32_t i = 0; i < n; i++) {
+                vec stepped = v_mul(x, v_repeat_4(step[i] + p));
+                v_store(y[i] + (size_t)k * 4 * positions + (size_t)4 * p, stepped);
+                most[i][k] = v_max_abs(stepped, most[i][k]);
+                sums[i][k] = v_fma(x, v_repeat_4(m[i] + p), sums[i][k]);
+            }
+        }
     }
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < n; i++) {
+        v_highest_4(largest[i], most[i]);
+        v_sum_4(met->offset[page + i], sums[i]);
+        invert(met->a[page + i], inverse[i], largest[i]);
+        for (uint32_t k = 0; k < MET_QUERIES; k++)
+            met->offset[page + i][k] -= met->references[k];
+    }
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < n; i++)
+        round_page(met->r + (size_t)(page + i) * 4 * fours * positions, y[i], inverse[i], positions, fours);
 }
+
+/* Functions of their own for each number of queries, so that the compiler keeps their registers apart. */
+#define APART static __attribute__((noinline)) void
+
+#define MEET(fours)                                                              \
+    APART meet_##fours(struct met *met)                                          \
+    {                                                                            \
+        const uint32_t positions = met->scan->form->positions;                   \
+        uint32_t page = 0;                                                       \
+        for (; positions == 64 && page + MET_PAGES <= met->scan->pages; page += MET_PAGES) \
+            meet_pages(met, page, 64, fours, MET_PAGES);                         \
+        for (; page < met->scan->pages; page++)                                  \
+            meet_pages(met, page, positions, fours, 1);                          \
+    }
+MEET(1)
+MEET(2)
+#undef MEET
 
 /* 8 words of W tokens, unpacked, those behind the last one 0. */
 INLINE void load_words(const uint8_t *codes, uint32_t first, uint32_t words, const uint32_t bits, wide_codes out[8])
@@ -131,54 +208,128 @@ INLINE void load_words(const uint8_t *codes, uint32_t first, uint32_t words, con
     }
 }
 
-/* Scores of n queries for the W tokens whose words stand from `codes` on. */
-INLINE void score_words(const struct kg_index_scan *s, const uint8_t *codes, const int8_t *r, const float *a, const float *offset, float *scores,
-                        const uint32_t bits, const uint32_t n)
+/* Adds up 2^score of a page's slots for one query. */
+INLINE void add_weights(const struct met *met, const float *scores, uint32_t query)
 {
+    float *sums = met->scan->sums + (size_t)query * 16;
+    v_store(sums, v_add(v_add(v_load(sums), v_exp2_coarse(v_load(scores))), v_exp2_coarse(v_load(scores + 16))));
+}
+
+/* Lanes of x for slots begin .. end-1, 0 for others; the first lane is slot t. */
+INLINE vec v_between(vec x, uint32_t t, uint32_t begin, uint32_t end)
+{
+    const uint32_t first = begin > t ? begin - t : 0, last = end > t ? end - t : 0;
+    x = v_first(last < 16 ? last : 16, x, v_set(0));
+    return v_first(first < 16 ? first : 16, v_set(0), x);
+}
+
+/* The same with a soft cap or for some of the slots only. */
+static void cap_and_add_weights(const struct met *met, float *scores, uint32_t query)
+{
+    const struct kg_index_scan *s = met->scan;
+    const struct kg_slots slots = s->ranges ? s->ranges[query] : (struct kg_slots){ 0, KG_PAGE };
+    float *sums = s->sums + (size_t)query * 16;
+    vec sum = v_load(sums);
+    for (uint32_t t = 0; t < KG_PAGE; t += 16) {
+        vec x = v_load(scores + t);
+        if (s->soft_cap > 0) {
+            x = v_mul(v_tanh(v_div(x, v_set(s->soft_cap))), v_set(s->soft_cap * KG_LOG2_E));
+            x = v_sub(x, v_set(s->references[query]));
+            v_store(scores + t, x);
+        }
+        sum = v_add(sum, v_between(v_exp2_coarse(x), t, slots.begin, slots.end));
+    }
+    v_store(sums, sum);
+}
+
+/* Scores of n queries, from the i-th of those that met, for the W tokens of a page whose words stand from `codes` on. */
+INLINE void score_words(const struct met *met, uint32_t i, const uint8_t *codes, uint32_t page, float *scores, const uint32_t bits, const uint32_t n)
+{
+    const struct kg_index_form *form = met->scan->form;
+    const size_t set = (size_t)64 * met->fours; /* bytes of 4 words of all queries */
+    const int8_t *r = met->r + (size_t)page * 4 * met->fours * form->positions + (size_t)16 * i;
     wide_sum sums[ATTEND_BLOCK];
 #pragma GCC unroll 8
-    for (uint32_t i = 0; i < n; i++)
-        sums[i] = sum_zero();
-    for (uint32_t first = 0; first < s->form->words; first += 8) {
+    for (uint32_t k = 0; k < n; k++)
+        sums[k] = sum_zero();
+#pragma GCC unroll 1
+    for (uint32_t first = 0; first < form->words; first += 8, r += 2 * set) {
         wide_codes c[8];
-        load_words(codes, first, s->form->words, bits, c);
+        load_words(codes, first, form->words, bits, c);
 #pragma GCC unroll 8
-        for (uint32_t i = 0; i < n; i++)
-            sums[i] = words_dot(sums[i], c, r + (size_t)i * s->form->positions + (size_t)4 * first);
+        for (uint32_t k = 0; k < n; k++)
+            sums[k] = words_dot(sums[k], c, r + (size_t)16 * k, r + set + (size_t)16 * k);
     }
 #pragma GCC unroll 8
-    for (uint32_t i = 0; i < n; i++)
-        w_store(scores + (size_t)i * s->stride, w_fma(w_set(a[i]), w_of_sum(sums[i]), w_set(offset[i])));
+    for (uint32_t k = 0; k < n; k++)
+        w_store(scores + k * met->scan->stride, w_fma(w_set(met->a[page][i + k]), w_of_sum(sums[k]), w_set(met->offset[page][i + k])));
 }
 
-INLINE void scan_queries(const struct kg_index_scan *s, const struct page_scales *page, uint32_t first, const uint32_t bits, const uint32_t n)
-{
-    int8_t r[ATTEND_BLOCK * KG_HEAD_MAX];
-    float a[ATTEND_BLOCK], offset[ATTEND_BLOCK];
-    const uint32_t positions = s->form->positions;
-    for (uint32_t i = 0; i < n; i++)
-        round_query(page, s->q + (size_t)(first + i) * positions, positions, r + (size_t)i * positions, &a[i], &offset[i]);
-    for (uint32_t t = 0; t < KG_PAGE; t += W)
-        score_words(s, s->index + 3 * (size_t)positions + t / 16 * 64 + (size_t)(t % 16) * 4, r, a, offset,
-                    s->scores + (size_t)first * s->stride + t, bits, n);
-}
-
-INLINE void scan_page(const struct kg_index_scan *s, const uint32_t bits)
-{
-    struct page_scales page;
-    load_scales(s, &page);
-    for (uint32_t i = 0; i < s->queries; i += ATTEND_BLOCK) {
-        const uint32_t n = s->queries - i < ATTEND_BLOCK ? s->queries - i : ATTEND_BLOCK;
-        BY_BLOCK(n, scan_queries, s, &page, i, bits)
+#define SCORE(bits, n)                                                                                                    \
+    APART score_##bits##_##n(const struct met *met, uint32_t i, uint32_t page)                                            \
+    {                                                                                                                     \
+        const struct kg_index_scan *s = met->scan;                                                                        \
+        float *scores = s->scores + (met->first + i) * s->stride + (size_t)page * KG_PAGE;                                \
+        for (uint32_t t = 0; t < KG_PAGE; t += W)                                                                         \
+            score_words(met, i, s->index[page] + (size_t)t / 16 * 64 + (size_t)(t % 16) * 4, page, scores + t, bits, n);  \
+        if (s->ranges || s->soft_cap > 0) {                                                                               \
+            for (uint32_t k = 0; k < n; k++)                                                                              \
+                cap_and_add_weights(met, scores + k * s->stride, met->first + i + k);                                     \
+        } else {                                                                                                          \
+            _Pragma("GCC unroll 8") for (uint32_t k = 0; k < n; k++)                                                      \
+                add_weights(met, scores + k * s->stride, met->first + i + k);                                             \
+        }                                                                                                                 \
     }
+#define SCORES(n) SCORE(1, n) SCORE(2, n) SCORE(4, n)
+SCORES(1)
+SCORES(2)
+#if ATTEND_BLOCK == 8
+SCORES(3)
+SCORES(4)
+SCORES(5)
+SCORES(6)
+SCORES(7)
+SCORES(8)
+#define BY_NUMBER(name) { NULL, name##1, name##2, name##3, name##4, name##5, name##6, name##7, name##8 }
+#else
+#define BY_NUMBER(name) { NULL, name##1, name##2 }
+#endif
+static void (*const score[5][ATTEND_BLOCK + 1])(const struct met *, uint32_t i, uint32_t page) = {
+    [1] = BY_NUMBER(score_1_), [2] = BY_NUMBER(score_2_), [4] = BY_NUMBER(score_4_)
+};
+#undef SCORE
+#undef SCORES
+#undef BY_NUMBER
+
+static void scan_page(const struct met *met, uint32_t page, uint32_t n)
+{
+    const struct kg_index_scan *s = met->scan;
+    for (uint32_t line = 0; met->first == 0 && page < s->ahead_pages && line < s->form->bytes / 64; line++)
+        _mm_prefetch((const char *)s->ahead[page] + (size_t)64 * line, _MM_HINT_T0);
+    for (uint32_t i = 0; i < n; i += ATTEND_BLOCK)
+        score[s->form->bits][n - i < ATTEND_BLOCK ? n - i : ATTEND_BLOCK](met, i, page);
 }
 
 static void index_scan(const struct kg_index_scan *s)
 {
-    if (s->form->bits == 2)
-        scan_page(s, 2);
-    else if (s->form->bits == 1)
-        scan_page(s, 1);
-    else
-        scan_page(s, 4);
+    struct met met;
+    met.scan = s;
+    for (met.first = 0; met.first < s->queries; met.first += MET_QUERIES) {
+        const uint32_t n = s->queries - met.first < MET_QUERIES ? s->queries - met.first : MET_QUERIES;
+        for (uint32_t i = 0; i < MET_QUERIES; i++)
+            met.references[i] = i < n && s->soft_cap == 0 ? s->references[met.first + i] : 0;
+        met.fours = (n + 3) / 4;
+        if (met.fours == 1)
+            meet_1(&met);
+        else
+            meet_2(&met);
+        for (uint32_t page = 0; page < s->pages; page++)
+            scan_page(&met, page, n);
+    }
+}
+
+static void sum_lanes(float *out, const float *sums, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = v_sum(v_load(sums + (size_t)16 * i));
 }

@@ -74,26 +74,40 @@ struct kg_segment {
     float *max, *sum, *acc;
 };
 
-/* Queries that meet the index of one page. */
+#define KG_LOG2_E 1.44269504F
+
+/* Slots begin .. end-1 of a page. */
+struct kg_slots {
+    uint8_t begin, end;
+};
+
+/* Queries that meet the index of some pages of a segment. Scores are in units of log2, less a reference for each query. */
 struct kg_index_scan {
     const struct kg_index_form *form;
-    const uint8_t *index; /* of one page, layer and KV head */
-    uint32_t queries;
-    const float *q; /* (queries, positions of the form), rotated and scaled */
-    float *scores;  /* result (queries, KG_PAGE); rows are `stride` apart */
+    const uint8_t *const *index; /* of at most KG_SEGMENT_PAGES pages, one layer and KV head */
+    const uint8_t *const *ahead; /* what is likely to be scanned next, to be fetched */
+    uint32_t pages, ahead_pages, queries;
+    const float *q; /* (queries, positions of the form) in fours, rotated and scaled, also by log2 e unless there is a soft cap */
+    const float *references;
+    float soft_cap;
+    const struct kg_slots *ranges; /* of each query in the only page; NULL for all slots */
+    float *scores; /* result (queries, pages, KG_PAGE); queries are `stride` apart */
     size_t stride;
+    float *sums; /* (queries, 16): 2^score of those slots is added, to lane slot % 16 */
 };
 
 /* 2^(i / 8), i = 0 .. 7 */
 #define KG_EIGHTHS 1, 1.0905077326652577F, 1.189207115002721F, 1.2968395546510096F, 1.4142135623730951F, 1.5422108254079408F, 1.681792830507429F, 1.8340080864093424F
 
-/* Queries that look at n keys, which may stand anywhere. */
+/* Queries that look at n keys, which may stand anywhere. Keys are fetched KG_KEYS_AHEAD before they are needed. */
+#define KG_KEYS_AHEAD 8
 struct kg_listed {
     const uint16_t *const *keys; /* head_size each */
     const uint16_t *const *values; /* may be NULL for scores alone */
-    uint32_t n, head_size, queries;
-    const float *q; /* (queries, head_size), rotated and scaled */
-    float *scores;  /* (queries, n rounded up to a multiple of 16); rows are `stride` apart */
+    uint32_t n, head_size, queries; /* head_size a multiple of 4 */
+    uint32_t following;             /* keys behind them, that are looked at next: to be fetched */
+    const float *q; /* (queries, head_size) in fours (key_index.h), rotated and scaled */
+    float *scores;  /* (queries, n, and up to 15 behind, which change); rows are `stride` apart */
     size_t stride;
 };
 
@@ -121,6 +135,7 @@ struct kg_isa {
     /* Fills in the index of a page's keys (KG_PAGE, head_size); false, and no index, if one of them is not finite. */
     bool (*index_page)(const struct kg_index_form *, uint8_t *out, const uint16_t *keys, uint32_t tokens);
     void (*index_scan)(const struct kg_index_scan *);
+    void (*sum_lanes)(float *out, const float *sums, uint32_t n); /* of n times 16 lanes */
     void (*listed_scores)(const struct kg_listed *);
     /* Caps scores and turns them into weights exp(s - max): max and sum of each query. */
     void (*listed_weights)(const struct kg_listed *, float soft_cap, float *max, float *sum);

@@ -28,6 +28,7 @@ const struct kg_isa kg_isa_avx2 = {
     .divide = divide,
     .index_page = index_page,
     .index_scan = index_scan,
+    .sum_lanes = sum_lanes,
     .listed_scores = listed_scores,
     .listed_weights = listed_weights,
     .listed_values = listed_values,

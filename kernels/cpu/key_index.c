@@ -13,13 +13,14 @@ void kg_index_form(struct kg_index_form *form, const struct kg_kv_shape *shape)
         .head_size = shape->head_size,
         .bits = bits,
         .words = shape->head_size / 4,
-        .positions = (shape->head_size + 63) / 64 * 64,
+        .positions = (shape->head_size + 31) / 32 * 32,
     };
-    form->bytes = 3 * (size_t)form->positions + (size_t)shape->head_size * bits / 8 * KG_PAGE;
+    form->scales = (size_t)shape->head_size * bits / 8 * KG_PAGE;
+    form->bytes = (form->scales + 3 * (size_t)form->positions + 63) / 64 * 64;
     for (uint32_t p = 0; p < form->positions; p++) {
-        const uint32_t word = p / 64 * 16 + p % 16 / 4 * 4 + p % 64 / 16;
+        const uint32_t word = p / 16 * 4 + p % 4;
         const bool there = word < form->words;
-        form->channel[p] = there ? (uint16_t)(4 * in_byte * (word / in_byte) + in_byte * (p % 4) + word % in_byte) : KG_INDEX_NO_CHANNEL;
+        form->channel[p] = there ? (uint16_t)(4 * in_byte * (word / in_byte) + in_byte * (p % 16 / 4) + word % in_byte) : KG_INDEX_NO_CHANNEL;
     }
     for (uint32_t e = 0; e < 256; e++) {
         form->step[e] = e ? exp2(((int)e - 128) / 8.0) : 0;
@@ -30,47 +31,59 @@ void kg_index_form(struct kg_index_form *form, const struct kg_kv_shape *shape)
 void kg_index_from_host(const struct kg_index_form *form, uint8_t *index, const uint8_t *host)
 {
     const size_t n = form->head_size;
-    memset(index, 0, 3 * (size_t)form->positions);
+    uint8_t *m = index + form->scales, *e = m + 2 * (size_t)form->positions;
+    memset(m, 0, 3 * (size_t)form->positions);
     for (uint32_t p = 0; p < form->positions; p++) {
         const uint16_t d = form->channel[p];
         if (d == KG_INDEX_NO_CHANNEL)
             continue;
-        memcpy(index + 2 * (size_t)p, host + 2 * (size_t)d, 2);
-        index[2 * (size_t)form->positions + p] = host[2 * n + d];
+        memcpy(m + 2 * (size_t)p, host + 2 * (size_t)d, 2);
+        e[p] = host[2 * n + d];
     }
     for (uint32_t group = 0; group < n * form->bits / 8; group++)
         for (uint32_t t = 0; t < KG_PAGE; t++)
-            index[kg_index_code_at(form, group, t)] = host[3 * n + (size_t)group * KG_PAGE + t];
+            index[kg_index_code_at(group, t)] = host[3 * n + (size_t)group * KG_PAGE + t];
 }
 
 void kg_index_to_host(const struct kg_index_form *form, uint8_t *host, const uint8_t *index)
 {
     const size_t n = form->head_size;
+    const uint8_t *m = index + form->scales, *e = m + 2 * (size_t)form->positions;
     for (uint32_t p = 0; p < form->positions; p++) {
         const uint16_t d = form->channel[p];
         if (d == KG_INDEX_NO_CHANNEL)
             continue;
-        memcpy(host + 2 * (size_t)d, index + 2 * (size_t)p, 2);
-        host[2 * n + d] = index[2 * (size_t)form->positions + p];
+        memcpy(host + 2 * (size_t)d, m + 2 * (size_t)p, 2);
+        host[2 * n + d] = e[p];
     }
     for (uint32_t group = 0; group < n * form->bits / 8; group++)
         for (uint32_t t = 0; t < KG_PAGE; t++)
-            host[3 * n + (size_t)group * KG_PAGE + t] = index[kg_index_code_at(form, group, t)];
+            host[3 * n + (size_t)group * KG_PAGE + t] = index[kg_index_code_at(group, t)];
 }
 
-uint8_t *kg_cpu_index_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head)
+void kg_queries_in_fours(float *out, const float *q, uint32_t n, uint32_t head_size)
 {
-    assert(page < kv->pages && layer < kv->shape.layers && head < kv->shape.kv_heads);
-    const size_t piece = ((size_t)layer * kv->chunk_pages + page % kv->chunk_pages) * kv->shape.kv_heads + head;
-    return (uint8_t *)kv->index_chunk[page / kv->chunk_pages].bits + piece * kv->index.bytes;
+    memset(out + (size_t)n / 4 * 4 * head_size, 0, (kg_fours(n, head_size) - (size_t)n / 4 * 4 * head_size) * sizeof *out);
+    for (uint32_t i = 0; i < n; i++) {
+        float *to = out + (size_t)i / 4 * 4 * head_size + (size_t)i % 4 * 4;
+        for (uint32_t d = 0; d < head_size; d += 4, q += 4, to += 16)
+            memcpy(to, q, 4 * sizeof *out);
+    }
 }
 
-uint8_t *kg_cpu_indexed_at(const struct kg_kv *kv, uint32_t page, uint32_t layer)
+void kg_index_queries(const struct kg_index_form *form, float *out, const float *q, uint32_t n)
 {
-    const size_t pieces = (size_t)kv->shape.layers * kv->chunk_pages * kv->shape.kv_heads;
-    assert(page < kv->pages && layer < kv->shape.layers);
-    return (uint8_t *)kv->index_chunk[page / kv->chunk_pages].bits + pieces * kv->index.bytes + (size_t)layer * kv->chunk_pages +
-           page % kv->chunk_pages;
+    if (form->bits == 2 && form->positions == form->head_size) {
+        kg_queries_in_fours(out, q, n, form->head_size);
+        return;
+    }
+    memset(out, 0, kg_fours(n, form->positions) * sizeof *out);
+    for (uint32_t i = 0; i < n; i++, q += form->head_size) {
+        float *to = out + (size_t)i / 4 * 4 * form->positions + (size_t)i % 4 * 4;
+        for (uint32_t p = 0; p < form->positions; p++)
+            if (form->channel[p] != KG_INDEX_NO_CHANNEL)
+                to[(size_t)p / 4 * 16 + p % 4] = q[form->channel[p]];
+    }
 }
 
 void kg_cpu_index_forget(struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows)

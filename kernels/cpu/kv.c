@@ -18,7 +18,9 @@ enum kg_status kg_cpu_kv_create(struct kg_device *device, const struct kg_kv_sha
         return kg_fail_nomem(err, "creating pages of keys and values");
     kv->shape = *shape;
     kv->page_bytes = KG_KV_PAGE_BYTES(shape);
-    kv->chunk_pages = kv->page_bytes < CHUNK_BYTES ? (uint32_t)(CHUNK_BYTES / kv->page_bytes) : 1;
+    while ((2U << kv->chunk_shift) * kv->page_bytes <= CHUNK_BYTES)
+        kv->chunk_shift++;
+    kv->chunk_pages = 1U << kv->chunk_shift;
     if (shape->index_bits)
         kg_index_form(&kv->index, shape);
     *out = kv;
@@ -100,30 +102,17 @@ void kg_cpu_kv_free(struct kg_device *device, struct kg_kv *kv)
     free(kv);
 }
 
-static uint8_t *page_at(const struct kg_kv *kv, uint32_t page)
-{
-    assert(page < kv->pages);
-    return (uint8_t *)kv->chunk[page / kv->chunk_pages].bits + page % kv->chunk_pages * kv->page_bytes;
-}
-
-uint16_t *kg_cpu_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head)
-{
-    const struct kg_kv_shape *s = &kv->shape;
-    assert(layer < s->layers && head < s->kv_heads);
-    return (uint16_t *)(void *)page_at(kv, page) + (((size_t)layer * 2 + value) * s->kv_heads + head) * KG_PAGE * s->head_size;
-}
-
 enum kg_status kg_cpu_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
 {
     (void)device, (void)err;
-    memcpy(host, page_at(kv, page), kv->page_bytes);
+    memcpy(host, kg_cpu_page_at(kv, page), kv->page_bytes);
     return KG_OK;
 }
 
 void kg_cpu_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)
 {
     (void)device;
-    memcpy(page_at(kv, page), host, kv->page_bytes);
+    memcpy(kg_cpu_page_at(kv, page), host, kv->page_bytes);
 }
 
 struct kv_write {

@@ -65,6 +65,15 @@ INLINE __m256 scale_8(__m256 x, __m256 n)
 }
 /* x * 2^n, n a whole number from -126 to 128; 2^128 is infinite */
 INLINE vec v_scale(vec x, vec n) { return BOTH(scale_8(x.a, n.a), scale_8(x.b, n.b)); }
+/* For powers of 2: x, but at least -126 (and no more than is needed for infinity); its distance from the nearest whole
+ * number; y * 2^n for such a number, infinite for 128. NaN stays. */
+INLINE vec v_exponent(vec x) { return v_min(v_set(128), v_max(v_set(-126), x)); }
+INLINE vec v_fraction(vec x) { return v_sub(x, v_round(x)); }
+INLINE __m256 scale_whole_8(__m256 y, __m256 n)
+{
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
+}
+INLINE vec v_scale_whole(vec y, vec n) { return BOTH(scale_whole_8(y.a, n.a), scale_whole_8(y.b, n.b)); }
 /* 0 where y < z, else x */
 INLINE vec v_unless_below(vec y, vec z, vec x)
 {
@@ -117,6 +126,58 @@ INLINE float max_of_8(__m256 a)
 /* Lane l is added to lane l + 8, then l + 4, l + 2, l + 1. */
 INLINE float v_sum(vec x) { return sum_of_8(_mm256_add_ps(x.a, x.b)); }
 INLINE float v_highest(vec x) { return max_of_8(_mm256_max_ps(x.a, x.b)); }
+
+/* 4 numbers, four times; each of 4 numbers, four times. */
+INLINE vec v_repeat_4(const float *p)
+{
+    __m256 x = _mm256_broadcast_ps((const __m128 *)(const void *)p);
+    return BOTH(x, x);
+}
+INLINE vec v_spread_4(const float *p)
+{
+    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps(p));
+    return BOTH(_mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)), _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3)));
+}
+/* Of each four lanes of x[0] and x[1] the sum or the largest: lane l with l + 2, then with l + 1. */
+INLINE void store_every_fourth(float out[8], __m256 low, __m256 high)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 2, 6, 0, 0, 0, 0);
+    __m128 a = _mm256_castps256_ps128(_mm256_permutevar8x32_ps(low, order)), b = _mm256_castps256_ps128(_mm256_permutevar8x32_ps(high, order));
+    _mm_storeu_ps(out, _mm_movelh_ps(a, b));
+    _mm_storeu_ps(out + 4, _mm_movehl_ps(b, a));
+}
+INLINE __m256 sum_fours(__m256 x, __m256 y)
+{
+    __m256 pairs = _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+    return _mm256_add_ps(pairs, _mm256_permute_ps(pairs, 0xb1));
+}
+INLINE __m256 highest_fours(__m256 x, __m256 y)
+{
+    __m256 pairs = _mm256_max_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+    return _mm256_max_ps(pairs, _mm256_permute_ps(pairs, 0xb1));
+}
+INLINE void v_sum_4(float out[8], const vec x[2]) { store_every_fourth(out, sum_fours(x[0].a, x[1].a), sum_fours(x[0].b, x[1].b)); }
+INLINE void v_highest_4(float out[8], const vec x[2]) { store_every_fourth(out, highest_fours(x[0].a, x[1].a), highest_fours(x[0].b, x[1].b)); }
+INLINE __m256 sum_four_fours(__m256 p, __m256 q, __m256 r, __m256 s)
+{
+    __m256 a = _mm256_add_ps(_mm256_shuffle_ps(p, q, 0x44), _mm256_shuffle_ps(p, q, 0xee));
+    __m256 b = _mm256_add_ps(_mm256_shuffle_ps(r, s, 0x44), _mm256_shuffle_ps(r, s, 0xee));
+    return _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
+}
+/* Sums of each four lanes, in that order: number i of row r is that of lanes 4 r .. of x[i]. Rows are `stride` apart. */
+INLINE void v_store_sums_4(float *out, size_t stride, unsigned rows, const vec x[4])
+{
+    __m256 low = sum_four_fours(x[0].a, x[1].a, x[2].a, x[3].a), high = sum_four_fours(x[0].b, x[1].b, x[2].b, x[3].b);
+    _mm_storeu_ps(out, _mm256_castps256_ps128(low));
+    if (rows > 1)
+        _mm_storeu_ps(out + stride, _mm256_extractf128_ps(low, 1));
+    if (rows > 2)
+        _mm_storeu_ps(out + 2 * stride, _mm256_castps256_ps128(high));
+    if (rows > 3)
+        _mm_storeu_ps(out + 3 * stride, _mm256_extractf128_ps(high, 1));
+}
+/* The larger one of |x| and y >= 0; y if x is NaN. */
+INLINE vec v_max_abs(vec x, vec y) { return v_max(v_abs(x), y); }
 
 /* Rounds to whole numbers (ties to even), stores them as 16 bytes and returns their sum. */
 INLINE int32_t v_store_s8(int8_t *p, vec x)
@@ -232,28 +293,31 @@ INLINE wide_codes codes_field(wide_codes x, int right, char mask)
 }
 INLINE wide_codes codes_zero(void) { return _mm256_setzero_si256(); }
 INLINE wide_sum sum_zero(void) { return _mm256_setzero_si256(); }
-/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each; pairs of products fit as in codes_dot */
-INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q)
+/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each, the last 4 words with those of `last`; pairs
+ * of products fit as in codes_dot */
+INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q, const int8_t *last)
 {
     __m256i pairs = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (uint32_t w = 0; w < 8; w++) {
         int32_t four;
-        memcpy(&four, q + 4 * (size_t)w, 4);
+        memcpy(&four, w < 4 ? q + 4 * (size_t)w : last + 4 * (size_t)(w - 4), 4);
         pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[w], _mm256_set1_epi32(four)));
     }
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-INLINE __m256i pack_4(__m256 a, __m256 b, __m256 c, __m256 d)
+INLINE __m256i lowest_4(__m256 a, __m256 b, __m256 c, __m256 d)
 {
-    __m256i ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
-    return _mm256_packs_epi16(ab, _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d)));
+    const __m256i lowest = _mm256_set1_epi32(0xff);
+    __m256i ab = _mm256_or_si256(_mm256_and_si256(_mm256_castps_si256(a), lowest), _mm256_slli_epi32(_mm256_and_si256(_mm256_castps_si256(b), lowest), 8));
+    __m256i cd = _mm256_or_si256(_mm256_and_si256(_mm256_castps_si256(c), lowest), _mm256_slli_epi32(_mm256_castps_si256(d), 8));
+    return _mm256_or_si256(ab, _mm256_slli_epi32(cd, 16));
 }
-/* Rounds 64 numbers (ties to even) to bytes: word 4 j + k is lanes 4 j .. 4 j + 3 of x[k]. */
+/* The lowest bytes of 64 lanes: word l is those of lane l of x[0], x[1], x[2], x[3]. */
 INLINE void v_store_words(int8_t *p, const vec x[4])
 {
-    _mm256_storeu_si256((__m256i *)p, pack_4(x[0].a, x[1].a, x[2].a, x[3].a));
-    _mm256_storeu_si256((__m256i *)(p + 32), pack_4(x[0].b, x[1].b, x[2].b, x[3].b));
+    _mm256_storeu_si256((__m256i *)p, lowest_4(x[0].a, x[1].a, x[2].a, x[3].a));
+    _mm256_storeu_si256((__m256i *)(p + 32), lowest_4(x[0].b, x[1].b, x[2].b, x[3].b));
 }
 INLINE __m256 step_8(const uint8_t *p)
 {

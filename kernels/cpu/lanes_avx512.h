@@ -37,6 +37,11 @@ INLINE vec v_scale(vec x, vec n)
     __m512i power = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23);
     return _mm512_mul_ps(x, _mm512_castsi512_ps(power));
 }
+/* For powers of 2: x, but at least -126; its distance from the nearest whole number; y * 2^n for such a number, infinite
+ * from 128 on. NaN stays. */
+INLINE vec v_exponent(vec x) { return _mm512_max_ps(_mm512_set1_ps(-126), x); }
+INLINE vec v_fraction(vec x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec v_scale_whole(vec y, vec n) { return _mm512_scalef_ps(y, n); }
 /* 0 where a < b, else x */
 INLINE vec v_unless_below(vec a, vec b, vec x) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x); }
 /* The first n lanes of x, n <= 16, others from y. */
@@ -75,6 +80,44 @@ INLINE float max_of_8(__m256 a)
 /* Lane l is added to lane l + 8, then l + 4, l + 2, l + 1. */
 INLINE float v_sum(vec x) { return sum_of_8(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1))); }
 INLINE float v_highest(vec x) { return max_of_8(_mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1))); }
+
+/* 4 numbers, four times; each of 4 numbers, four times. */
+INLINE vec v_repeat_4(const float *p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+INLINE vec v_spread_4(const float *p)
+{
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), _mm512_castps128_ps512(_mm_loadu_ps(p)));
+}
+/* Of each four lanes of x[0] and x[1] the sum or the largest: lane l with l + 2, then with l + 1. */
+INLINE __m256 every_fourth(vec x)
+{
+    return _mm512_castps512_ps256(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0), x));
+}
+INLINE void v_sum_4(float out[8], const vec x[2])
+{
+    vec pairs = _mm512_add_ps(_mm512_shuffle_ps(x[0], x[1], 0x44), _mm512_shuffle_ps(x[0], x[1], 0xee));
+    _mm256_storeu_ps(out, every_fourth(_mm512_add_ps(pairs, v_swap_pairs(pairs))));
+}
+INLINE void v_highest_4(float out[8], const vec x[2])
+{
+    vec pairs = _mm512_max_ps(_mm512_shuffle_ps(x[0], x[1], 0x44), _mm512_shuffle_ps(x[0], x[1], 0xee));
+    _mm256_storeu_ps(out, every_fourth(_mm512_max_ps(pairs, v_swap_pairs(pairs))));
+}
+/* Sums of each four lanes, in that order: number i of row r is that of lanes 4 r .. of x[i]. Rows are `stride` apart. */
+INLINE void v_store_sums_4(float *out, size_t stride, unsigned rows, const vec x[4])
+{
+    vec a = _mm512_add_ps(_mm512_shuffle_ps(x[0], x[1], 0x44), _mm512_shuffle_ps(x[0], x[1], 0xee));
+    vec b = _mm512_add_ps(_mm512_shuffle_ps(x[2], x[3], 0x44), _mm512_shuffle_ps(x[2], x[3], 0xee));
+    vec sums = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+    _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
+    if (rows > 1)
+        _mm_storeu_ps(out + stride, _mm512_extractf32x4_ps(sums, 1));
+    if (rows > 2)
+        _mm_storeu_ps(out + 2 * stride, _mm512_extractf32x4_ps(sums, 2));
+    if (rows > 3)
+        _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(sums, 3));
+}
+/* The larger one of |x| and y >= 0; y if x is NaN. */
+INLINE vec v_max_abs(vec x, vec y) { return _mm512_range_ps(x, y, 0x0b); }
 
 /* Rounds to whole numbers (ties to even), stores them as 16 bytes and returns their sum. */
 INLINE int32_t v_store_s8(int8_t *p, vec x)
@@ -177,23 +220,26 @@ INLINE wide_codes codes_field(wide_codes x, int right, char mask)
 }
 INLINE wide_codes codes_zero(void) { return _mm512_setzero_si512(); }
 INLINE wide_sum sum_zero(void) { return _mm512_setzero_si512(); }
-/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each */
-INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q)
+/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each, the last 4 words with those of `last` */
+INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q, const int8_t *last)
 {
 #pragma GCC unroll 8
     for (uint32_t w = 0; w < 8; w++) {
         int32_t four;
-        memcpy(&four, q + 4 * (size_t)w, 4);
+        memcpy(&four, w < 4 ? q + 4 * (size_t)w : last + 4 * (size_t)(w - 4), 4);
         sum = _mm512_dpbusd_epi32(sum, codes[w], _mm512_set1_epi32(four));
     }
     return sum;
 }
-/* Rounds 64 numbers (ties to even) to bytes: word 4 j + k is lanes 4 j .. 4 j + 3 of x[k]. */
+/* The lowest bytes of 64 lanes: word l is those of lane l of x[0], x[1], x[2], x[3]. */
 INLINE void v_store_words(int8_t *p, const vec x[4])
 {
-    __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32(x[0]), _mm512_cvtps_epi32(x[1]));
-    __m512i b = _mm512_packs_epi32(_mm512_cvtps_epi32(x[2]), _mm512_cvtps_epi32(x[3]));
-    _mm512_storeu_si512(p, _mm512_packs_epi16(a, b));
+    const __m512i lowest = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+    __m512i words = _mm512_castps_si512(x[0]);
+    words = _mm512_mask_shuffle_epi8(words, 0x2222222222222222, _mm512_castps_si512(x[1]), lowest);
+    words = _mm512_mask_shuffle_epi8(words, 0x4444444444444444, _mm512_castps_si512(x[2]), lowest);
+    words = _mm512_mask_shuffle_epi8(words, 0x8888888888888888, _mm512_castps_si512(x[3]), lowest);
+    _mm512_storeu_si512(p, words);
 }
 /* 0 where e is 0, else 2^((e - 128) / 8) */
 INLINE vec v_step(const uint8_t *p)

@@ -8,9 +8,9 @@
 bool kg_cpu_turn_begin(struct kg_device *, const struct kg_view *, const struct kg_rope *, int32_t position, uint32_t rows);
 
 /* out (group, head_size): those query heads of row `row` of q that look at a KV head, rotated for the keys of a span and
- * multiplied by the scale of scores. */
+ * multiplied by `factor`. */
 void kg_cpu_turn(const struct kg_isa *, const struct kg_view *, uint32_t span, const struct kg_attention *, const float *q, uint32_t row,
-                 uint32_t kv_head, float *out);
+                 uint32_t kv_head, float factor, float *out);
 
 /* Keys of the span that a row sees: so many from its first one on. */
 static inline uint32_t kg_cpu_visible(const struct kg_span *span, int64_t position)
@@ -19,14 +19,38 @@ static inline uint32_t kg_cpu_visible(const struct kg_span *span, int64_t positi
     return n <= 0 ? 0 : n < span->tokens ? (uint32_t)n : span->tokens;
 }
 
-/* Of a page in view: the slots begin .. end-1 hold tokens that may be chosen (backend.h: neither in S nor in L, and in the
- * index), those before and behind hold such as are always looked at, as far as they are visible. */
-struct kg_choosable {
-    uint8_t begin, end;
+/* Fills in, for all pages of the view and the row at `position`, the slots whose tokens may be chosen (backend.h: neither in
+ * S nor in L, and in the index): begin .. end-1, both 0 if there are none. All others are always looked at, as far as they
+ * are visible. Returns the number of tokens that may be chosen. */
+uint32_t kg_cpu_choosable(struct kg_slots *pages, const struct kg_kv *, uint32_t layer, const struct kg_view *, const struct kg_look *,
+                          int64_t position);
+
+/* Slots of the view, counted over its pages, that a row looks at, in their order: the visible ones that are not choosable,
+ * and those of the chosen tokens (k numbers as attend_chosen takes them) that are. Returns their number. */
+uint32_t kg_cpu_list(uint32_t *slots, const struct kg_slots *choosable, const struct kg_view *, const int32_t *chosen, uint32_t k,
+                     int64_t position);
+
+/* One row and those of its query heads that look at one KV head. */
+struct kg_cpu_row {
+    const struct kg_isa *isa;
+    const struct kg_kv *kv;
+    const struct kg_view *view;
+    const struct kg_attention *attention;
+    const float *q; /* of all rows and heads */
+    uint32_t layer, row, kv_head;
 };
 
-/* Fills in all pages of the view for the row at `position`; returns how many tokens may be chosen. */
-uint32_t kg_cpu_choosable(struct kg_choosable *pages, const struct kg_kv *, uint32_t layer, const struct kg_view *, const struct kg_look *,
-                          int64_t position);
+/* What is computed of at most KG_LISTED slots at a time. */
+#define KG_LISTED       128
+#define KG_LISTED_FLOATS (KG_LISTED + 16) /* for scores of a query */
+
+struct kg_cpu_listed {
+    struct kg_listed keys; /* scores and stride are the caller's */
+    const uint16_t *key[KG_LISTED + KG_KEYS_AHEAD], *value[KG_LISTED];
+};
+
+/* Fills in keys and values and computes scores of n slots; `following` more are behind them, for a later call. q: scratch for
+ * the query heads of a KV head twice, in fours. */
+void kg_cpu_score_listed(const struct kg_cpu_row *, const uint32_t *slots, uint32_t n, uint32_t following, float *q, struct kg_cpu_listed *);
 
 #endif

@@ -1,9 +1,7 @@
 /* Attention to listed keys, and the choice of some by their ranks, for the instruction set of the including file.
  *
- * Keys stand anywhere, so a score is a chain of fused products in each of 16 lanes, which are added in the end; a result
+ * Keys stand anywhere, so a score is a chain of fused products in each of 4 lanes, which are added in the end; a result
  * element is one chain over the keys, in their order. */
-
-#define KEYS_AHEAD 8
 
 INLINE void fetch_row(const uint16_t *row, uint32_t head_size)
 {
@@ -11,47 +9,65 @@ INLINE void fetch_row(const uint16_t *row, uint32_t head_size)
         _mm_prefetch((const char *)(row + d), _MM_HINT_T0);
 }
 
-INLINE void score_key(const struct kg_listed *l, uint32_t t, uint32_t first, const uint32_t n)
+/* Scores of 4 keys, from the t-th on as far as they are there, for up to 8 queries in fours. */
+INLINE void score_keys(const struct kg_listed *l, uint32_t t, uint32_t first, const uint32_t head_size, const uint32_t fours)
 {
-    vec sums[ATTEND_BLOCK];
+    const float *q = l->q + (size_t)first * head_size;
+    float keys[4][KG_HEAD_MAX];
+    vec sums[2][4];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint16_t *key = l->keys[t + i < l->n ? t + i : l->n - 1];
+        sums[0][i] = sums[1][i] = v_set(0);
 #pragma GCC unroll 8
-    for (uint32_t i = 0; i < n; i++)
-        sums[i] = v_set(0);
-    const float *q = l->q + (size_t)first * l->head_size;
-    uint32_t d = 0;
-    for (; d + 16 <= l->head_size; d += 16) {
-        vec k = v_load_f16(l->keys[t] + d);
-#pragma GCC unroll 8
-        for (uint32_t i = 0; i < n; i++)
-            sums[i] = v_fma(v_load(q + (size_t)i * l->head_size + d), k, sums[i]);
+        for (uint32_t d = 0; d < head_size; d += 16)
+            v_store(keys[i] + d, load_row(key, d, head_size));
     }
-    if (d < l->head_size) {
-        vec k = load_row(l->keys[t], d, l->head_size);
-#pragma GCC unroll 8
-        for (uint32_t i = 0; i < n; i++)
-            sums[i] = v_fma(v_load_n(q + (size_t)i * l->head_size + d, l->head_size - d), k, sums[i]);
+#pragma GCC unroll 4
+    for (uint32_t d = 0; d < head_size; d += 4) {
+        vec k[4];
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < 4; i++)
+            k[i] = v_repeat_4(keys[i] + d);
+#pragma GCC unroll 2
+        for (uint32_t j = 0; j < fours; j++) {
+            vec x = v_load(q + (size_t)j * 4 * head_size + (size_t)4 * d);
+#pragma GCC unroll 4
+            for (uint32_t i = 0; i < 4; i++)
+                sums[j][i] = v_fma(x, k[i], sums[j][i]);
+        }
     }
-#pragma GCC unroll 8
-    for (uint32_t i = 0; i < n; i++)
-        l->scores[(size_t)(first + i) * l->stride + t] = v_sum(sums[i]);
+    for (uint32_t j = 0; j < fours; j++) {
+        const uint32_t at = first + 4 * j, left = l->queries - at;
+        v_store_sums_4(l->scores + at * l->stride + t, l->stride, left < 4 ? left : 4, sums[j]);
+    }
 }
 
-INLINE void score_keys(const struct kg_listed *l, uint32_t first, const uint32_t n)
+INLINE void score_all_keys(const struct kg_listed *l, uint32_t first, const uint32_t fours)
 {
-    for (uint32_t t = 0; t < l->n; t++) {
-        if (first == 0 && t + KEYS_AHEAD < l->n)
-            fetch_row(l->keys[t + KEYS_AHEAD], l->head_size);
-        if (first == 0 && l->values)
-            fetch_row(l->values[t], l->head_size);
-        score_key(l, t, first, n);
+    for (uint32_t t = 0; t < l->n; t += 4) {
+        for (uint32_t i = t; i < t + 4 && i < l->n && first == 0; i++) {
+            if (i + KG_KEYS_AHEAD < l->n + l->following)
+                fetch_row(l->keys[i + KG_KEYS_AHEAD], l->head_size);
+            if (l->values)
+                fetch_row(l->values[i], l->head_size);
+        }
+        if (l->head_size == 64)
+            score_keys(l, t, first, 64, fours);
+        else if (l->head_size == 128)
+            score_keys(l, t, first, 128, fours);
+        else
+            score_keys(l, t, first, l->head_size, fours);
     }
 }
 
 static void listed_scores(const struct kg_listed *l)
 {
-    for (uint32_t i = 0; i < l->queries; i += ATTEND_BLOCK) {
-        const uint32_t n = l->queries - i < ATTEND_BLOCK ? l->queries - i : ATTEND_BLOCK;
-        BY_BLOCK(n, score_keys, l, i)
+    for (uint32_t first = 0; first < l->queries; first += 8) {
+        if (l->queries - first > 4)
+            score_all_keys(l, first, 2);
+        else
+            score_all_keys(l, first, 1);
     }
 }
 
@@ -61,32 +77,48 @@ static void listed_weights(const struct kg_listed *l, float soft_cap, float *max
         weigh(l->scores + (size_t)i * l->stride, l->n, soft_cap, &max[i], &sum[i]);
 }
 
-/* 16 elements from d on of the sums of n queries. */
-INLINE void add_listed(const struct kg_listed *l, float *acc, uint32_t padded, uint32_t first, uint32_t d, const uint32_t n)
+/* `vectors` * 16 elements from d on of the sums of n queries. */
+INLINE void add_listed(const struct kg_listed *l, float *acc, uint32_t padded, uint32_t first, uint32_t d, const uint32_t vectors, const uint32_t n)
 {
-    vec sums[ATTEND_BLOCK];
+    vec sums[ATTEND_BLOCK][2];
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < n; i++)
-        sums[i] = v_set(0);
+        sums[i][0] = sums[i][1] = v_set(0);
     const float *weights = l->scores + (size_t)first * l->stride;
     for (uint32_t t = 0; t < l->n; t++) {
-        vec v = load_row(l->values[t], d, l->head_size);
+        vec v[2];
+#pragma GCC unroll 2
+        for (uint32_t j = 0; j < vectors; j++)
+            v[j] = load_row(l->values[t], d + 16 * j, l->head_size);
 #pragma GCC unroll 8
-        for (uint32_t i = 0; i < n; i++)
-            sums[i] = v_fma(v_set(weights[(size_t)i * l->stride + t]), v, sums[i]);
+        for (uint32_t i = 0; i < n; i++) {
+            vec w = v_set(weights[(size_t)i * l->stride + t]);
+#pragma GCC unroll 2
+            for (uint32_t j = 0; j < vectors; j++)
+                sums[i][j] = v_fma(w, v[j], sums[i][j]);
+        }
     }
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < n; i++)
-        v_store(acc + (size_t)(first + i) * padded + d, sums[i]);
+#pragma GCC unroll 2
+        for (uint32_t j = 0; j < vectors; j++)
+            v_store(acc + (size_t)(first + i) * padded + d + (size_t)16 * j, sums[i][j]);
+}
+
+INLINE void add_all_listed(const struct kg_listed *l, float *acc, uint32_t padded, uint32_t first, const uint32_t n)
+{
+    uint32_t d = 0;
+    for (; d + 32 <= l->head_size; d += 32)
+        add_listed(l, acc, padded, first, d, 2, n);
+    for (; d < l->head_size; d += 16)
+        add_listed(l, acc, padded, first, d, 1, n);
 }
 
 static void listed_values(const struct kg_listed *l, float *acc, uint32_t padded)
 {
     for (uint32_t i = 0; i < l->queries; i += ATTEND_BLOCK) {
         const uint32_t n = l->queries - i < ATTEND_BLOCK ? l->queries - i : ATTEND_BLOCK;
-        for (uint32_t d = 0; d < l->head_size; d += 16) {
-            BY_BLOCK(n, add_listed, l, acc, padded, i, d)
-        }
+        BY_BLOCK(n, add_all_listed, l, acc, padded, i)
     }
 }
 

@@ -142,24 +142,39 @@ static double exact_dot(const struct kg_kv *kv, uint32_t page, uint32_t layer, u
     return dot;
 }
 
-/* sum_d q[d] m[d] + a sum_d r[d] c[d] */
-static double index_dot(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, uint32_t slot, const double *q)
+/* What a query and the index of a page make of each other. */
+struct met {
+    const uint8_t *codes;
+    double offset, a, r[KG_HEAD_MAX];
+};
+
+static void meet(struct met *met, const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, const double *q)
 {
-    const uint32_t n = kv->shape.head_size, bits = kv->shape.index_bits, in_byte = 8 / bits;
-    const uint8_t *at = index_at(kv, page, layer, head), *steps = at + 2 * (size_t)n, *codes = at + 3 * (size_t)n;
-    double offset = 0, most = 0, sum = 0;
+    const uint32_t n = kv->shape.head_size;
+    const uint8_t *at = index_at(kv, page, layer, head), *steps = at + 2 * (size_t)n;
+    double most = 0;
+    met->codes = at + 3 * (size_t)n;
+    met->offset = 0;
     for (uint32_t d = 0; d < n; d++) {
         uint16_t m;
         memcpy(&m, at + 2 * (size_t)d, sizeof m);
-        offset += q[d] * kg_f16_to_double(m);
-        most = fmax(most, fabs(q[d] * step_of(steps[d])));
+        met->offset += q[d] * kg_f16_to_double(m);
+        met->r[d] = q[d] * step_of(steps[d]);
+        most = fmax(most, fabs(met->r[d]));
     }
-    const double a = most / 127;
-    for (uint32_t d = 0; d < n && a > 0; d++) {
-        uint32_t c = codes[(size_t)(d / in_byte) * KG_PAGE + slot] >> (d % in_byte * bits) & ((1U << bits) - 1);
-        sum += nearbyint(q[d] * step_of(steps[d]) / a) * c;
-    }
-    return offset + a * sum;
+    met->a = most / 127;
+    for (uint32_t d = 0; d < n; d++)
+        met->r[d] = met->a > 0 ? nearbyint(met->r[d] / met->a) : 0;
+}
+
+/* sum_d q[d] m[d] + a sum_d r[d] c[d] */
+static double index_dot(const struct met *met, const struct kg_kv_shape *shape, uint32_t slot)
+{
+    const uint32_t bits = shape->index_bits, in_byte = 8 / bits;
+    double sum = 0;
+    for (uint32_t d = 0; d < shape->head_size; d++)
+        sum += met->r[d] * (met->codes[(size_t)(d / in_byte) * KG_PAGE + slot] >> (d % in_byte * bits) & ((1U << bits) - 1));
+    return met->offset + met->a * sum;
 }
 
 static uint32_t visible(const struct kg_span *span, int64_t position)
@@ -172,15 +187,18 @@ static uint32_t visible(const struct kg_span *span, int64_t position)
 static void rank_head(const struct kg_kv *kv, uint32_t layer, const struct kg_view *view, const struct kg_attention *a, const struct kg_look *look,
                       const float *query, uint32_t kv_head, int64_t position, double *scores, double *rank)
 {
+    struct met met = { 0 };
     double most = -INFINITY, total = 0, q[KG_HEAD_MAX];
-    size_t at = 0, n = 0;
+    size_t at = 0;
     for (uint32_t i = 0; i < view->n; at += view->spans[i++].tokens) {
         const struct kg_span *span = &view->spans[i];
         kg_ref_rotate(q, query, a->head_size, a->rope, position - span->base + span->local);
-        for (uint32_t t = 0; t < visible(span, position); t++, n++) {
+        for (uint32_t t = 0; t < visible(span, position); t++) {
             uint32_t page = span->pages[t / KG_PAGE];
+            if (t % KG_PAGE == 0)
+                meet(&met, kv, page, layer, kv_head, q);
             bool choosable = is_choosable(kv, layer, span, t, look, position);
-            double dot = choosable ? index_dot(kv, page, layer, kv_head, t % KG_PAGE, q) : exact_dot(kv, page, layer, kv_head, t % KG_PAGE, q);
+            double dot = choosable ? index_dot(&met, &kv->shape, t % KG_PAGE) : exact_dot(kv, page, layer, kv_head, t % KG_PAGE, q);
             scores[at + t] = capped(a, (double)a->scale * dot);
             most = fmax(most, scores[at + t]);
         }
