@@ -17,15 +17,6 @@ static const char help[] =
     "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
     "      --device NAME   cpu, or ref (plain double precision, slow)\n";
 
-static void put_line(cJSON *line)
-{
-    char *text = cJSON_PrintUnformatted(line);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(line);
-}
-
 static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
 {
     cJSON *line = cJSON_CreateObject();
@@ -46,7 +37,7 @@ static void print_results(const struct kg_bench_options *options, const struct k
         cJSON *line = begin_line("prefill", options->prefill, &at_zero, facts, threads);
         cJSON_AddNumberToObject(line, "tokens_per_s", result->prefill_tokens_per_s);
         cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
-        put_line(line);
+        kg_put_json(line);
     }
     if (options->decode) {
         cJSON *line = begin_line("decode", options->decode, options, facts, threads);
@@ -58,7 +49,7 @@ static void print_results(const struct kg_bench_options *options, const struct k
         }
         cJSON_AddNumberToObject(line, "load_s", facts->load_s);
         cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
-        put_line(line);
+        kg_put_json(line);
     }
 }
 

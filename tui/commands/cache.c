@@ -80,22 +80,13 @@ static cJSON *block_json(const struct kg_cached_block *block)
     return row;
 }
 
-static void put_json(cJSON *root)
-{
-    char *text = cJSON_PrintUnformatted(root);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(root);
-}
-
 static int list(const struct collected *all, bool json)
 {
     if (json) {
         cJSON *root = cJSON_CreateArray();
         for (size_t i = 0; i < all->count; i++)
             cJSON_AddItemToArray(root, block_json(&all->blocks[i]));
-        put_json(root);
+        kg_put_json(root);
         return KG_EXIT_OK;
     }
     for (size_t i = 0; i < all->count; i++) {
@@ -115,7 +106,7 @@ static int show_one(const struct collected *all, int64_t id, bool json)
         if (b->id != id)
             continue;
         if (json) {
-            put_json(block_json(b));
+            kg_put_json(block_json(b));
             return KG_EXIT_OK;
         }
         char created[32], used[32];
@@ -147,7 +138,7 @@ static int show_totals(const struct collected *all, bool json)
         cJSON_AddNumberToObject(root, "bytes", (double)bytes);
         cJSON_AddNumberToObject(root, "blocks", (double)all->count);
         cJSON_AddNumberToObject(root, "tokens", (double)tokens);
-        put_json(root);
+        kg_put_json(root);
         return KG_EXIT_OK;
     }
     char visible[KG_PATH_MAX * 4];

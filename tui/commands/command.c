@@ -1,5 +1,6 @@
 #include "tui/commands/command.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -94,6 +95,16 @@ static enum kg_status read_stream(FILE *stream, size_t limit, char **out, size_t
 enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t *length, struct kg_error *err)
 {
     return strcmp(path, "-") == 0 ? read_stream(stdin, limit, out, length, err) : kg_read_file(path, limit, out, length, err);
+}
+
+void kg_put_json(cJSON *object)
+{
+    char *text = object ? cJSON_PrintUnformatted(object) : NULL;
+    if (text)
+        puts(text);
+    cJSON_free(text);
+    cJSON_Delete(object);
+    fflush(stdout);
 }
 
 void kg_put_text(FILE *stream, const char *text, size_t length)

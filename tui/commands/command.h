@@ -13,6 +13,8 @@
 
 enum { KG_EXIT_OK = 0, KG_EXIT_FAILED = 1, KG_EXIT_USAGE = 2 };
 
+struct cJSON;
+
 struct kg_command {
     const char *name;
     const char *summary; /* one line */
@@ -55,6 +57,9 @@ enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **inde
 
 /* Words with a space between them, or NULL; the caller frees. */
 char *kg_join_words(int count, char **words);
+
+/* One line of JSON on stdout, at once; the object is deleted. NULL prints nothing. */
+void kg_put_json(struct cJSON *object);
 
 /* Writes text; control characters are made visible when the stream is a terminal. */
 void kg_put_text(FILE *stream, const char *text, size_t length);

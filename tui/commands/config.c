@@ -35,11 +35,7 @@ static void print_json(const struct kg_config *config)
         cJSON_AddBoolToObject(object, "repository", row->repository);
         cJSON_AddItemToArray(root, object);
     }
-    char *text = cJSON_PrintUnformatted(root);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(root);
+    kg_put_json(root);
 }
 
 static void print_table(const struct kg_config *config)

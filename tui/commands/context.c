@@ -88,13 +88,10 @@ int kg_command_context(int argc, char **argv)
     char *question = kg_join_words(argc - optind, argv + optind);
     const struct kg_context_request request = { .question = question, .tokens = files ? 0 : (uint32_t)tokens, .files = files ? (uint32_t)files : FILES_MAX, .parts = files == 0 };
     enum kg_status status = question ? list(repo, &request, &listing, &err) : kg_fail_nomem(&err, "choosing files");
-    if (status == KG_OK && json) {
-        char *text = cJSON_PrintUnformatted(listing.json);
-        if (text)
-            puts(text);
-        free(text);
-    }
-    cJSON_Delete(listing.json);
+    if (status == KG_OK)
+        kg_put_json(listing.json);
+    else
+        cJSON_Delete(listing.json);
     free(question);
     if (status != KG_OK)
         return kg_command_failed("context", &err);

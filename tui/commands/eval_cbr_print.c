@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tui/commands/command.h"
 #include "tui/commands/eval_cbr.h"
 
 static void add(cJSON *object, const char *name, double value)
@@ -81,11 +82,7 @@ void kg_cbr_print_object(const struct kg_cbr_line *line)
     add(object, "bytes_per_token", s->bytes_per_token);
     add(object, "bytes_per_token_full", s->bytes_per_token_full);
     add(object, "seconds", s->seconds);
-    char *text = cJSON_PrintUnformatted(object);
-    puts(text ? text : "{}");
-    cJSON_free(text);
-    cJSON_Delete(object);
-    fflush(stdout);
+    kg_put_json(object);
 }
 
 void kg_cbr_print_head(void)

@@ -158,16 +158,6 @@ static void show_items(struct run *run)
     run->bar = true;
 }
 
-static void put_json(cJSON *line)
-{
-    char *text = cJSON_PrintUnformatted(line);
-    if (text)
-        puts(text);
-    cJSON_free(text);
-    cJSON_Delete(line);
-    fflush(stdout);
-}
-
 static void put_item(const struct run *run, const struct kg_eval_item *item, const struct kg_eval_result *result, double seconds)
 {
     char id[256];
@@ -182,7 +172,7 @@ static void put_item(const struct run *run, const struct kg_eval_item *item, con
         cJSON_AddStringToObject(line, "line", result->line);
     cJSON_AddNumberToObject(line, "tokens", (double)result->counts.decode_tokens);
     cJSON_AddNumberToObject(line, "seconds", seconds);
-    put_json(line);
+    kg_put_json(line);
 }
 
 static void count_reason(struct run *run, const char *reason)
@@ -285,7 +275,7 @@ static void put_summary(const struct run *run, const struct kg_counts *front, do
     cJSON_AddNumberToObject(line, "generated_tokens", (double)run->generated);
     cJSON_AddStringToObject(line, "model", facts.model);
     cJSON_AddStringToObject(line, "policy", kg_policy_name(run->a->policy));
-    put_json(line);
+    kg_put_json(line);
 }
 
 static void print_table(const struct run *run, const struct kg_counts *front, double low, double high, double seconds)

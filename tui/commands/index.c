@@ -140,13 +140,10 @@ int kg_command_search(int argc, char **argv)
     matches.json = json ? cJSON_CreateArray() : NULL;
     if (status == KG_OK)
         status = kg_index_search(index, words, (uint32_t)limit, print_match, &matches, &err);
-    if (status == KG_OK && json) {
-        char *text = cJSON_PrintUnformatted(matches.json);
-        if (text)
-            puts(text);
-        free(text);
-    }
-    cJSON_Delete(matches.json);
+    if (status == KG_OK)
+        kg_put_json(matches.json);
+    else
+        cJSON_Delete(matches.json);
     kg_index_close(index);
     free(words);
     if (status != KG_OK)

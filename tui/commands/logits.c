@@ -25,11 +25,7 @@ static void print_json(const struct kg_logit best[10])
         cJSON_AddNumberToObject(row, "logprob", best[i].log_probability);
         cJSON_AddItemToArray(root, row);
     }
-    char *text = cJSON_PrintUnformatted(root);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(root);
+    kg_put_json(root);
 }
 
 int kg_command_logits(int argc, char **argv)

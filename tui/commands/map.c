@@ -81,13 +81,10 @@ int kg_command_map(int argc, char **argv)
     struct kg_error err;
     struct drawing drawing = { .json = json ? cJSON_CreateArray() : NULL };
     enum kg_status status = draw(repo, (uint32_t)tokens, &drawing, &err);
-    if (status == KG_OK && json) {
-        char *text = cJSON_PrintUnformatted(drawing.json);
-        if (text)
-            puts(text);
-        free(text);
-    }
-    cJSON_Delete(drawing.json);
+    if (status == KG_OK)
+        kg_put_json(drawing.json);
+    else
+        cJSON_Delete(drawing.json);
     if (status != KG_OK)
         return kg_command_failed("map", &err);
     return drawing.count ? KG_EXIT_OK : KG_EXIT_FAILED;

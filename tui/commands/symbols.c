@@ -94,13 +94,10 @@ int kg_command_symbols(int argc, char **argv)
     struct listing listing = { .json = json ? cJSON_CreateArray() : NULL };
     char *query = kg_join_words(argc - optind, argv + optind);
     enum kg_status status = query ? list(repo, query, (uint32_t)limit, &listing, &err) : kg_fail_nomem(&err, "listing symbols");
-    if (status == KG_OK && json) {
-        char *text = cJSON_PrintUnformatted(listing.json);
-        if (text)
-            puts(text);
-        free(text);
-    }
-    cJSON_Delete(listing.json);
+    if (status == KG_OK)
+        kg_put_json(listing.json);
+    else
+        cJSON_Delete(listing.json);
     free(query);
     if (status != KG_OK)
         return kg_command_failed("symbols", &err);
