@@ -124,9 +124,7 @@ static enum kg_status next_logits(struct generating *g, struct kg_error *err)
     struct kg_session *session = g->session;
     struct kg_piece *piece = &session->pieces[g->piece];
     struct kg_look look;
-    struct kg_reading reading = { .model = session->engine->model, .pool = session->engine->pool, .stop = &session->engine->stop,
-                                  .look = kg_session_look(session, piece->rule, &look),
-                                  .anchors = kg_rules_anchors(&session->rules, piece->rule) ? session->engine->anchors : NULL };
+    struct kg_reading reading = kg_session_reading(session, piece->rule, &look);
     enum kg_status status = kg_sequence_read(session->sequence, kg_piece_index(session, piece), kg_block_tokens(piece->block), &reading, g->logits, err);
     return status == KG_OK ? kg_gguf_intact(session->engine->file, err) : status;
 }

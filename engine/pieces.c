@@ -81,17 +81,26 @@ static bool is_seen(const struct kg_session *session, size_t piece, size_t other
     return o->kind == KG_BLOCK_FILE;
 }
 
+/* What every identity begins with; NULL when out of memory. */
+static struct kg_digest_stream *begin_identity(const struct kg_session *session, enum kg_read_rule rule, bool preamble, const int32_t *ids, size_t count)
+{
+    struct kg_digest_stream *stream = kg_digest_begin();
+    if (!stream)
+        return NULL;
+    add_number(stream, rule);
+    add_number(stream, preamble);
+    add_ids(stream, ids, count);
+    add_number(stream, kg_rules_code(&session->rules, rule));
+    return stream;
+}
+
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
 {
     const struct kg_piece *p = &session->pieces[piece];
     struct kg_digest digest = { { 0 } };
-    struct kg_digest_stream *stream = kg_digest_begin();
+    struct kg_digest_stream *stream = begin_identity(session, p->rule, p->kind == KG_BLOCK_PREAMBLE, ids, count);
     if (!stream)
         return digest;
-    add_number(stream, p->rule);
-    add_number(stream, p->kind == KG_BLOCK_PREAMBLE);
-    add_ids(stream, ids, count);
-    add_number(stream, kg_rules_code(&session->rules, p->rule));
     if (p->rule == KG_READ_CHAIN)
         add_number(stream, base);
     if (p->rule == KG_READ_LINKED)
@@ -110,13 +119,9 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
 struct kg_digest kg_alone_identity(const struct kg_session *session, const int32_t *ids, size_t count)
 {
     struct kg_digest digest = { { 0 } };
-    struct kg_digest_stream *stream = kg_digest_begin();
+    struct kg_digest_stream *stream = begin_identity(session, KG_READ_ALONE, false, ids, count);
     if (!stream)
         return digest;
-    add_number(stream, KG_READ_ALONE);
-    add_number(stream, false);
-    add_ids(stream, ids, count);
-    add_number(stream, 0);
     kg_digest_add(stream, session->pieces[0].identity.bytes, sizeof digest.bytes);
     kg_digest_end(stream, &digest);
     return digest;

@@ -42,10 +42,13 @@ static enum kg_status after_batch(void *ctx, struct kg_block *block, struct kg_e
     return kg_gguf_intact(session->engine->file, err);
 }
 
-const struct kg_look *kg_session_look(const struct kg_session *session, enum kg_read_rule rule, struct kg_look *look)
+struct kg_reading kg_session_reading(struct kg_session *session, enum kg_read_rule rule, struct kg_look *look)
 {
+    struct kg_engine *engine = session->engine;
     uint32_t preamble = kg_block_tokens(session->pieces[0].block);
-    return kg_rules_look(&session->rules, rule, preamble, look) ? look : NULL;
+    return (struct kg_reading){ .model = engine->model, .pool = engine->pool, .stop = &engine->stop,
+                                .look = kg_rules_look(&session->rules, rule, preamble, look) ? look : NULL,
+                                .anchors = kg_rules_anchors(&session->rules, rule) ? engine->anchors : NULL };
 }
 
 /* What a piece sees that is not read as a part of the chain: the preamble, what the file includes, the file's parts before it. */
@@ -81,13 +84,12 @@ static enum kg_status thin(struct kg_session *session, const struct kg_piece *pi
 enum kg_status kg_session_read_block(struct kg_session *session, const struct kg_piece *piece, struct kg_sequence *sequence, size_t index,
                                      float *logits, struct kg_error *err)
 {
-    struct kg_engine *engine = session->engine;
     struct kg_look look;
     struct batch_context batch = { .session = session, .piece = piece, .ready = kg_block_ready(piece->block) };
-    struct kg_reading reading = { .model = engine->model, .pool = engine->pool, .stop = &engine->stop, .batch = BATCH,
-                                  .look = kg_session_look(session, piece->rule, &look),
-                                  .anchors = kg_rules_anchors(&session->rules, piece->rule) ? engine->anchors : NULL,
-                                  .after_batch = after_batch, .ctx = &batch };
+    struct kg_reading reading = kg_session_reading(session, piece->rule, &look);
+    reading.batch = BATCH;
+    reading.after_batch = after_batch;
+    reading.ctx = &batch;
     double start = kg_seconds();
     enum kg_status status = kg_sequence_read(sequence, index, kg_block_tokens(piece->block), &reading, logits, err);
     if (status == KG_OK)

@@ -135,8 +135,8 @@ enum kg_status kg_included_read(struct kg_session *session, const struct kg_piec
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
-/* The look of a block that is read by this rule; NULL = at everything. */
-const struct kg_look *kg_session_look(const struct kg_session *session, enum kg_read_rule rule, struct kg_look *look);
+/* A reading of a block by this rule; *look has room for its look, and outlives it. */
+struct kg_reading kg_session_reading(struct kg_session *session, enum kg_read_rule rule, struct kg_look *look);
 /* reading.c: reads a block of `sequence` up to its end and stores it, as the piece says. */
 enum kg_status kg_session_read_block(struct kg_session *session, const struct kg_piece *piece, struct kg_sequence *sequence, size_t index,
                                      float *logits, struct kg_error *err);

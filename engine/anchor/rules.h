@@ -1,7 +1,7 @@
 /* Read and look rules: what a block's tokens see while it is read, and how later text looks at it (DESIGN.md section 4).
  *
  *   rule      while it is read                                      looked at later
- *   alone     the preamble; of a file's later part the parts before
+ *   alone     the preamble; of a file's later part the parts before   by the look rule, as all that follow
  *   chain     everything before it, as the look rule says
  *   linked    as alone, and what the file includes (read alone), in
  *             full: it is read once, and recall here cost a part of
@@ -28,7 +28,7 @@ struct kg_rules {
     uint32_t window, k;      /* of L and R; ranges as in struct kg_look */
 };
 
-/* Whether blocks that are read by this rule are looked at by the rules' look; *out is that look, with the preamble's tokens as S. */
+/* Whether a block that is read by this rule looks through *out, with the preamble's tokens as S; else it looks at everything. */
 bool kg_rules_look(const struct kg_rules *rules, enum kg_read_rule read, uint32_t preamble, struct kg_look *out);
 /* Whether such a block looks at line anchors. */
 bool kg_rules_anchors(const struct kg_rules *rules, enum kg_read_rule read);
