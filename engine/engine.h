@@ -127,6 +127,8 @@ struct kg_include {
 };
 enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err);
+/* Whether this very content stands in context under this path, so that adding it would change nothing. */
+bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length);
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */

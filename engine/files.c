@@ -173,6 +173,13 @@ static enum kg_status place_alone(struct kg_session *session, const char *path, 
     return status;
 }
 
+bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length)
+{
+    const struct kg_piece *present = find_file(session, path);
+    struct kg_digest content = kg_digest_of(text, length);
+    return present && memcmp(&present->content, &content, sizeof content) == 0;
+}
+
 enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
 {
     return kg_session_add_linked(session, path, text, length, secret, NULL, 0, 0, err);
@@ -183,10 +190,9 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
 {
     if (length > KG_FILE_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
-    struct kg_piece *present = find_file(session, path);
-    struct kg_digest content = kg_digest_of(text, length);
-    if (present && memcmp(&present->content, &content, sizeof content) == 0)
+    if (kg_session_has_file(session, path, text, length))
         return kg_session_read_all(session, err);
+    const struct kg_piece *present = find_file(session, path);
     struct cut_file cut = { 0 };
     struct kg_linked linked = { 0 };
     enum kg_status status = cut_text(session, text, length, &cut, err);

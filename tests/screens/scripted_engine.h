@@ -171,6 +171,17 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
     return KG_OK;
 }
 
+enum kg_status kg_session_add_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, struct kg_error *err)
+{
+    return kg_session_add_linked(session, path, text, length, secret, NULL, 0, 0, err);
+}
+
+bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length)
+{
+    (void)session, (void)path, (void)text, (void)length;
+    return false;
+}
+
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err)
 {
     for (size_t i = 0; i < session->count; i++)

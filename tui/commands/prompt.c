@@ -202,18 +202,6 @@ static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size
     output->newline = text[length - 1] == '\n';
 }
 
-/* In sight of what it includes, where the index knows it. */
-static enum kg_status add_text(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length, bool secret,
-                               struct kg_error *err)
-{
-    struct kg_includes includes = { 0 };
-    enum kg_status status = kg_includes_gather(index, path, &includes, err);
-    if (status == KG_OK)
-        status = kg_session_add_linked(session, path, text, length, secret, includes.files, includes.count, KG_INCLUDES_READ_NOW, err);
-    kg_includes_free(&includes);
-    return status;
-}
-
 /* A file named by hand: beneath the repository by the index's rules, elsewhere as any regular file. */
 static enum kg_status add_file(struct kg_session *session, struct kg_index *index, const char *root, const char *path, struct kg_error *err)
 {
@@ -230,7 +218,7 @@ static enum kg_status add_file(struct kg_session *session, struct kg_index *inde
     enum kg_status status = beneath ? kg_index_read(index, label, KG_FILE_MAX, &text, &length, &secret, err)
                                     : kg_read_file(absolute, KG_FILE_MAX, &text, &length, err);
     if (status == KG_OK)
-        status = add_text(session, beneath ? index : NULL, label, text, length, secret, err);
+        status = kg_add_file_with_includes(session, beneath ? index : NULL, label, text, length, secret, err);
     free(text);
     return status;
 }
@@ -251,7 +239,7 @@ static int add_choice(void *ctx, const struct kg_choice *choice)
     struct kg_error unread;
     if (kg_index_read(choosing->index, choice->path, KG_FILE_MAX, &text, &length, &secret, &unread) != KG_OK)
         return 0; /* gone since it was indexed */
-    choosing->status = add_text(choosing->session, choosing->index, choice->path, text, length, secret, choosing->err);
+    choosing->status = kg_add_file_with_includes(choosing->session, choosing->index, choice->path, text, length, secret, choosing->err);
     free(text);
     return choosing->status != KG_OK;
 }

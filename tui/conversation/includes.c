@@ -3,8 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Tokens of them that may be read before the file itself when nobody has read them yet: a person waits. */
+#define READ_NOW  512
 #define FILES_MAX 32
 #define BYTES_MAX ((size_t)256 << 10)
+
+struct includes {
+    struct kg_include *files;
+    size_t count, bytes;
+};
 
 struct paths {
     char *at[FILES_MAX];
@@ -23,7 +30,7 @@ static int take_path(void *ctx, const char *path)
 }
 
 /* Takes the path. */
-static void take_file(struct kg_index *index, char *path, struct kg_includes *out)
+static void take_file(struct kg_index *index, char *path, struct includes *out)
 {
     char *text = NULL;
     size_t length = 0;
@@ -38,12 +45,10 @@ static void take_file(struct kg_index *index, char *path, struct kg_includes *ou
     out->bytes += length;
 }
 
-enum kg_status kg_includes_gather(struct kg_index *index, const char *path, struct kg_includes *out, struct kg_error *err)
+static enum kg_status gather(struct kg_index *index, const char *path, struct includes *out, struct kg_error *err)
 {
     struct paths paths = { .count = 0 };
     struct kg_error unknown;
-    if (!index)
-        return KG_OK;
     kg_index_imports(index, path, take_path, &paths, &unknown); /* a file that is not indexed has none */
     out->files = calloc(paths.count + 1, sizeof *out->files);
     for (size_t i = 0; i < paths.count; i++)
@@ -54,12 +59,24 @@ enum kg_status kg_includes_gather(struct kg_index *index, const char *path, stru
     return out->files && !paths.nomem ? KG_OK : kg_fail_nomem(err, "reading what a file includes");
 }
 
-void kg_includes_free(struct kg_includes *includes)
+static void clear(struct includes *includes)
 {
     for (size_t i = 0; i < includes->count; i++) {
         free((char *)includes->files[i].path);
         free((char *)includes->files[i].text);
     }
     free(includes->files);
-    *includes = (struct kg_includes){ 0 };
+}
+
+enum kg_status kg_add_file_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                         bool secret, struct kg_error *err)
+{
+    struct includes includes = { 0 };
+    enum kg_status status = KG_OK;
+    if (index && !kg_session_has_file(session, path, text, length))
+        status = gather(index, path, &includes, err);
+    if (status == KG_OK)
+        status = kg_session_add_linked(session, path, text, length, secret, includes.files, includes.count, READ_NOW, err);
+    clear(&includes);
+    return status;
 }

@@ -266,7 +266,7 @@ static void add_text(struct kg_worker *worker, const struct kg_task *task)
     if (before > task->length)
         return;
     kg_origin_set(worker->origins, task->text, "output of a command", KG_READ_CACHED);
-    enum kg_status status = kg_session_add_linked(worker->session, task->text, task->text + before, task->length - before, false, NULL, 0, 0, &err);
+    enum kg_status status = kg_session_add_file(worker->session, task->text, task->text + before, task->length - before, false, &err);
     worker->opening_s += kg_worker_seconds() - start;
     if (status != KG_OK) {
         tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);

@@ -85,15 +85,11 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     enum kg_status status = read_text(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
-    struct kg_includes includes = { 0 };
     struct kg_part part;
     if (!find_part(worker, path, &part))
         kg_origin_set(worker->origins, path, NULL, KG_READ_CACHED); /* unless it is read: tell_progress sees it */
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
-    status = kg_includes_gather(worker->index, path, &includes, err);
-    if (status == KG_OK)
-        status = kg_session_add_linked(worker->session, path, text, length, secret, includes.files, includes.count, KG_INCLUDES_READ_NOW, err);
-    kg_includes_free(&includes);
+    status = kg_add_file_with_includes(worker->session, worker->index, path, text, length, secret, err);
     free(text);
     worker->opening_s += kg_worker_seconds() - start;
     return status;
