@@ -3,6 +3,7 @@
  * The choice takes two kernels: scores of all visible tokens, part by part as in attend.cu, each with its part's maximum
  * and total; then, a block for each row and KV head, ranks and a radix selection. */
 #include <assert.h>
+#include <float.h>
 
 #include "kernels/cuda/look.h"
 #include "kernels/cuda/select.h"
@@ -37,17 +38,32 @@ static __device__ uint32_t step_code(double range, double levels)
     return (uint32_t)e;
 }
 
+/* Whether this thread's share of a page's keys, of all KV heads, is finite. */
+static __device__ bool keys_are_finite(const struct kg_cuda_pages &pages, uint32_t page, uint32_t tokens)
+{
+    bool finite = true;
+    for (uint32_t h = 0; h < pages.kv_heads; h++) {
+        const __half *keys = kg_page_at(pages, page, 0, h, 0);
+        for (uint32_t i = threadIdx.x; i < tokens * pages.head_size; i += blockDim.x)
+            finite = finite && isfinite(__half2float(keys[i]));
+    }
+    return finite;
+}
+
 /* A block a page and KV head: m and e, a thread a channel; then codes, a thread a byte. */
 __global__ void __launch_bounds__(KG_HEAD_MAX) kg_index_write(struct kg_cuda_pages pages, const __grid_constant__ struct kg_cuda_touched touched,
                                                               uint32_t first_page, uint32_t end)
 {
     __shared__ float lows[KG_HEAD_MAX];
     __shared__ double steps[KG_HEAD_MAX];
+    __shared__ uint32_t broken; /* threads that saw a key that is not finite */
     const uint32_t head = blockIdx.x, page = touched.page[blockIdx.y], n = pages.head_size, bits = pages.index_bits, in_byte = 8 / bits;
     const uint32_t before = (first_page + blockIdx.y) * KG_PAGE, tokens = end - before < KG_PAGE ? end - before : KG_PAGE, d = threadIdx.x;
     const double levels = (double)((1U << bits) - 1);
     const __half *keys = kg_page_at(pages, page, 0, head, 0);
     uint8_t *index = kg_index_at(pages, page, head), *codes = index + 3 * (size_t)n;
+    if (d == 0)
+        broken = 0;
     if (d < n) {
         float low = INFINITY, high = -INFINITY;
         for (uint32_t t = 0; t < tokens; t++) {
@@ -73,8 +89,13 @@ __global__ void __launch_bounds__(KG_HEAD_MAX) kg_index_write(struct kg_cuda_pag
         }
         codes[i] = (uint8_t)byte;
     }
-    if (head == 0 && threadIdx.x == 0)
-        *kg_indexed_at(pages, page) = (uint8_t)tokens;
+    if (head > 0)
+        return;
+    if (!keys_are_finite(pages, page, tokens))
+        atomicAdd(&broken, 1U);
+    __syncthreads();
+    if (threadIdx.x == 0)
+        *kg_indexed_at(pages, page) = broken ? 0 : (uint8_t)tokens;
 }
 
 void kg_cuda_index_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, uint32_t rows, bool closes)
@@ -185,8 +206,9 @@ static __device__ void score_page(struct shared &s, const struct kg_cuda_heads &
             s.score[h][at + lane] = kg_capped(a, choosable ? fmaf(s.offset[warp][h].y, (float)sum[h], s.offset[warp][h].x) : dot[h]);
 }
 
-/* Scores (rows, heads, tokens in view) of what may be chosen, -INFINITY for all else; and for each part (rows, heads, parts)
- * maximum and total of exp(score - maximum) over all that is visible. */
+/* Scores (rows, heads, tokens in view) of what may be chosen, more than -INFINITY, which is that of all else; and for each part
+ * (rows, heads, parts) maximum and total of exp(score - maximum) over all that is visible. A score that is no number makes its
+ * head's total none. */
 struct scores {
     float *score;
     float2 *weights;
@@ -204,8 +226,8 @@ static __device__ void hand_out(const struct shared &s, struct scores out, const
             most = fmaxf(most, s.score[h][t]);
         most = kg_warp_max(most);
         for (uint32_t t = lane; t < there; t += 32) {
-            own[t] = t < tokens && (s.choosable[t / KG_PAGE] >> (t % KG_PAGE) & 1) ? s.score[h][t] : -INFINITY;
-            total += t < tokens ? expf(s.score[h][t] - most) : 0;
+            own[t] = t < tokens && (s.choosable[t / KG_PAGE] >> (t % KG_PAGE) & 1) ? fmaxf(s.score[h][t], -FLT_MAX) : -INFINITY;
+            total += t < tokens && s.score[h][t] != -INFINITY ? expf(s.score[h][t] - most) : 0;
         }
         total = kg_warp_sum(total);
         if (lane == 0)
@@ -280,11 +302,12 @@ __global__ void __launch_bounds__(KG_SELECT_THREADS) kg_choose(int32_t *chosen, 
     __syncthreads();
     uint32_t count = 0;
     for (uint32_t t = threadIdx.x; t < tokens; t += KG_SELECT_THREADS) {
-        float best = -INFINITY;
-        for (uint32_t h = 0; h < group; h++)
+        const bool choosable = rank[t] > -INFINITY;
+        float best = choosable ? -FLT_MAX : -INFINITY;
+        for (uint32_t h = 0; choosable && h < group; h++)
             best = fmaxf(best, rank[(size_t)h * tokens + t] - log_sum[h]);
         rank[t] = best;
-        count += best > -INFINITY;
+        count += choosable;
     }
     atomicAdd(&found, count);
     __syncthreads();

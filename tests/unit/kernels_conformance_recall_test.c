@@ -28,6 +28,7 @@ struct scene {
     uint8_t *bits, *index;  /* of all pages */
     uint8_t *indexed;
     float *q;
+    double deviation; /* of q */
     int32_t *lists; /* for attention: (rows, kv_heads, k) */
 };
 
@@ -58,6 +59,7 @@ static void set_heads(struct scene *s, const struct heads *h)
     s->attention = (struct kg_attention){ h->heads, h->kv_heads, h->head_size, (float)(1 / sqrt(h->head_size)), h->soft_cap, NULL };
     s->look = (struct kg_look){ .sinks = 4, .window = 64, .k = 24 };
     s->never_indexed = UINT32_MAX;
+    s->deviation = 1;
 }
 
 /* A span over new pages. */
@@ -160,7 +162,7 @@ static void fill(struct scene *s, uint64_t seed)
         }
     }
     s->q = test_alloc(n, sizeof *s->q);
-    seeded_normals(&seed, 1, s->q, n);
+    seeded_normals(&seed, s->deviation, s->q, n);
     take_index(s);
 }
 
@@ -215,8 +217,9 @@ static void unload(const struct rig *rig, void *loaded)
     free(l);
 }
 
-/* Hands the whole view over. (Tokens have numbers in it, so it is the same for all rows.) */
-static void set_view(const struct rig *rig, const struct loaded *l)
+/* Hands the view over, of its last span as much as the last row sees if it is to be cut. (Other spans stay, since their
+ * tokens have numbers.) */
+static void set_view(const struct rig *rig, const struct loaded *l, int64_t last, bool cut)
 {
     struct kg_error err = { 0 };
     struct kg_span spans[SPANS_MAX];
@@ -227,6 +230,9 @@ static void set_view(const struct rig *rig, const struct loaded *l)
         spans[i].pages = memcpy(next, l->numbers + l->s->first_page[i], count * sizeof *next);
         next += count;
     }
+    struct kg_span *turn = &spans[l->s->span_count - 1];
+    if (cut && turn->base <= last && last - turn->base + 1 < turn->tokens)
+        turn->tokens = (uint32_t)(last - turn->base + 1);
     if (rig->b->view_set(rig->d, l->view, spans, l->s->span_count, &err) != KG_OK)
         fail_msg("cannot set a view: %s", err.text);
     memset(lists, 0xff, (size_t)SPANS_MAX * (l->s->pages + 1) * sizeof *lists);
@@ -242,7 +248,7 @@ static void run_choose(const struct rig *rig, void *loaded, uint32_t first, uint
     struct kg_attention attention = s->attention;
     struct kg_look look = s->look;
     attention.rope = &rope;
-    set_view(rig, l);
+    set_view(rig, l, (int64_t)s->position + first + rows - 1, l->runs++ % 2);
     struct kg_buffer *q = rig_upload(rig, s->q + first * width, rows * width * sizeof *s->q), *chosen = rig_result(rig, bytes);
     rig->b->step_begin(rig->d, rows);
     rig->b->choose(rig->d, chosen, q, l->kv, s->layer, l->view, &attention, &look, s->position + (int32_t)first, rows);
@@ -262,7 +268,7 @@ static void run_attend(const struct rig *rig, void *loaded, uint32_t first, uint
     struct kg_attention attention = s->attention;
     struct kg_look look = s->look;
     attention.rope = &rope;
-    set_view(rig, l);
+    set_view(rig, l, 0, false);
     struct kg_buffer *q = rig_upload(rig, s->q + first * width, bytes), *y = rig_result(rig, bytes);
     struct kg_buffer *chosen = rig_upload(rig, s->lists + first * list, rows * list * sizeof *s->lists);
     rig->b->step_begin(rig->d, rows);
@@ -283,39 +289,61 @@ struct judged {
     double rank, error;
 };
 
-/* Scores of one query head at one token, with the error that f32 may make:
+/* A query head as it meets the index of a page, and what f32 may make of it:
  *
- *   rotation      3 roundings of numbers up to |a| + |b|, the pair's elements
- *   products      up to 16 in a chain and 4 levels of additions: together 2^-19 of the sum of magnitudes
- *   r             differs by 1 where q' step / a is nearer to a half than the error of that quotient
- *   cap           2^-20 of the cap */
-static double score_token(const struct scene *s, uint32_t page, uint32_t slot, uint32_t kv_head, bool by_index, const double *q, const double *size,
-                          double *error)
+ *   rotation      3 roundings of numbers up to |a| + |b|, the pair's elements: `size`
+ *   products      up to 64 in a chain and 2 levels of additions: with the rotation less than 2^-17 of the sum of magnitudes
+ *   r             differs by 1 where q' step / a is nearer to a half than the error of that quotient */
+struct met {
+    double offset, a, magnitude, r[KG_HEAD_MAX];
+    bool uncertain[KG_HEAD_MAX];
+    const uint8_t *codes;
+};
+
+static void meet(struct met *met, const struct scene *s, uint32_t page, uint32_t kv_head, const double *q, const double *size)
 {
-    const uint32_t n = s->shape.head_size, bits = s->shape.index_bits, levels = (1U << bits) - 1;
+    const uint32_t n = s->shape.head_size, levels = (1U << s->shape.index_bits) - 1;
     const uint8_t *at = s->index + page * KG_INDEX_PAGE_BYTES(&s->shape) + ((size_t)s->layer * s->shape.kv_heads + kv_head) * KG_INDEX_HEAD_BYTES(&s->shape);
-    const uint16_t *key = half_at(s, page, false, kv_head, slot);
-    double most = 0, score = 0, magnitude = 0, flips = 0;
-    for (uint32_t d = 0; d < n && by_index; d++)
-        most = fmax(most, at[2 * n + d] ? fabs(q[d]) * exp2((at[2 * n + d] - 128) / 8.0) : 0);
+    double step[KG_HEAD_MAX], most = 0;
+    *met = (struct met){ .codes = at + 3 * (size_t)n };
     for (uint32_t d = 0; d < n; d++) {
-        if (!by_index) {
-            score += q[d] * kg_f16_to_double(key[d]);
-            magnitude += size[d] * fabs(kg_f16_to_double(key[d]));
-            continue;
-        }
         uint16_t m;
         memcpy(&m, at + 2 * (size_t)d, sizeof m);
-        const double step = at[2 * n + d] ? exp2((at[2 * n + d] - 128) / 8.0) : 0, y = most > 0 ? 127 * q[d] * step / most : 0;
-        const uint32_t c = at[3 * (size_t)n + (size_t)(d * bits / 8) * KG_PAGE + slot] >> (d * bits % 8) & levels;
-        score += q[d] * kg_f16_to_double(m) + most / 127 * nearbyint(y) * c;
-        magnitude += size[d] * (fabs(kg_f16_to_double(m)) + step * levels);
-        if (most > 0 && fabs(fabs(y - nearbyint(y)) - 0.5) < 127 * 0x1p-20 * (1 + size[d] * step / most))
-            flips += most / 127 * c;
+        step[d] = at[2 * n + d] ? exp2((at[2 * n + d] - 128) / 8.0) : 0;
+        most = fmax(most, fabs(q[d]) * step[d]);
+        met->offset += q[d] * kg_f16_to_double(m);
+        met->magnitude += size[d] * (fabs(kg_f16_to_double(m)) + step[d] * levels);
     }
-    const double scale = (double)s->attention.scale, cap = (double)s->attention.soft_cap;
-    *error = scale * (0x1p-19 * magnitude + flips) + cap * 0x1p-20;
-    return cap > 0 ? cap * tanh(scale * score / cap) : scale * score;
+    met->a = most / 127;
+    for (uint32_t d = 0; d < n && most > 0; d++) {
+        const double y = q[d] * step[d] / met->a;
+        met->r[d] = nearbyint(y);
+        met->uncertain[d] = fabs(fabs(y - met->r[d]) - 0.5) < 127 * 0x1p-20 * (1 + size[d] * step[d] / most);
+    }
+}
+
+static double score_by_index(const struct scene *s, const struct met *met, uint32_t slot, double *error)
+{
+    const uint32_t bits = s->shape.index_bits;
+    double sum = 0, flips = 0;
+    for (uint32_t d = 0; d < s->shape.head_size; d++) {
+        const uint32_t c = met->codes[(size_t)(d * bits / 8) * KG_PAGE + slot] >> (d * bits % 8) & ((1U << bits) - 1);
+        sum += met->r[d] * c;
+        flips += met->uncertain[d] ? c : 0;
+    }
+    *error = 0x1p-17 * met->magnitude + met->a * flips;
+    return met->offset + met->a * sum;
+}
+
+static double score_exactly(const struct scene *s, const uint16_t *key, const double *q, const double *size, double *error)
+{
+    double score = 0, magnitude = 0;
+    for (uint32_t d = 0; d < s->shape.head_size; d++) {
+        score += q[d] * kg_f16_to_double(key[d]);
+        magnitude += size[d] * fabs(kg_f16_to_double(key[d]));
+    }
+    *error = 0x1p-17 * magnitude;
+    return score;
 }
 
 static void rotate(const struct scene *s, const float *x, int64_t position, double *q, double *size)
@@ -334,37 +362,6 @@ static void rotate(const struct scene *s, const float *x, int64_t position, doub
     }
 }
 
-/* Ranks of all tokens in view for a row and a KV head, by the header. */
-static void judge_head(const struct scene *s, uint32_t row, uint32_t kv_head, uint32_t head, struct judged *tokens, double *scores, double *errors)
-{
-    const int64_t position = (int64_t)s->position + row;
-    const float *x = s->q + ((size_t)row * s->attention.heads + head) * s->shape.head_size;
-    double most = -INFINITY, total = 0, error = 0, q[KG_HEAD_MAX], size[KG_HEAD_MAX];
-    for (int pass = 0; pass < 3; pass++) {
-        uint32_t at = 0;
-        for (uint32_t i = 0; i < s->span_count; at += s->spans[i++].tokens) {
-            const struct kg_span *span = &s->spans[i];
-            rotate(s, x, position - span->base + span->local, q, size);
-            for (uint32_t t = 0; t < span->tokens && (int64_t)span->base + t <= position; t++) {
-                const int64_t p = (int64_t)span->base + t;
-                const uint32_t page = s->first_page[i] + t / KG_PAGE;
-                struct judged *token = &tokens[at + t];
-                if (pass == 0) {
-                    token->choosable = p >= s->look.sinks && p <= position - s->look.window && t % KG_PAGE < s->indexed[page];
-                    scores[at + t] = score_token(s, page, t % KG_PAGE, kv_head, token->choosable, q, size, &errors[at + t]);
-                    most = fmax(most, scores[at + t]);
-                } else if (pass == 1) {
-                    total += exp(scores[at + t] - most);
-                    error += exp(scores[at + t] - most) * errors[at + t];
-                } else {
-                    token->rank = fmax(token->rank, scores[at + t] - most - log(total));
-                    token->error = fmax(token->error, errors[at + t] + error / total + 1e-5 + 0x1p-22 * fabs(most));
-                }
-            }
-        }
-    }
-}
-
 static uint32_t tokens_of(const struct scene *s)
 {
     uint32_t n = 0;
@@ -373,18 +370,59 @@ static uint32_t tokens_of(const struct scene *s)
     return n;
 }
 
-/* Is the list what the header asks for, but for ranks that f32 cannot tell apart? For ref they all can. */
-static void judge_row(const struct scene *s, uint32_t row, uint32_t kv_head, const int32_t *list, bool exact)
+/* Scores of all that a query head sees, by the header. */
+static void score_head(const struct scene *s, int64_t position, uint32_t kv_head, const float *x, struct judged *tokens, double *scores, double *errors)
 {
-    const uint32_t n = tokens_of(s), group = s->attention.heads / s->attention.kv_heads;
-    struct judged *tokens = test_alloc(n, sizeof *tokens);
-    double *scores = test_alloc(n, sizeof *scores), *errors = test_alloc(n, sizeof *errors);
-    bool *taken = test_alloc(n, sizeof *taken);
-    uint32_t choosable = 0, count = 0;
+    const double scale = (double)s->attention.scale, cap = (double)s->attention.soft_cap;
+    double q[KG_HEAD_MAX], size[KG_HEAD_MAX];
+    struct met met = { 0 };
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->span_count; at += s->spans[i++].tokens) {
+        const struct kg_span *span = &s->spans[i];
+        rotate(s, x, position - span->base + span->local, q, size);
+        for (uint32_t t = 0; t < span->tokens && (int64_t)span->base + t <= position; t++) {
+            const int64_t p = (int64_t)span->base + t;
+            const uint32_t page = s->first_page[i] + t / KG_PAGE;
+            bool *choosable = &tokens[at + t].choosable;
+            double error;
+            if (t % KG_PAGE == 0)
+                meet(&met, s, page, kv_head, q, size);
+            *choosable = p >= s->look.sinks && p <= position - s->look.window && t % KG_PAGE < s->indexed[page];
+            const double score = scale * (*choosable ? score_by_index(s, &met, t % KG_PAGE, &error)
+                                                     : score_exactly(s, half_at(s, page, false, kv_head, t % KG_PAGE), q, size, &error));
+            scores[at + t] = cap > 0 ? cap * tanh(score / cap) : score;
+            errors[at + t] = scale * error + cap * 0x1p-20;
+        }
+    }
+}
+
+/* What it adds to the ranks. exp may be wrong by 1.1e-4 of itself, and so may the sum. */
+static void judge_head(const struct scene *s, uint32_t row, uint32_t kv_head, uint32_t head, struct judged *tokens, double *scores, double *errors)
+{
+    const uint32_t n = tokens_of(s);
+    double most = -INFINITY, total = 0, error = 0;
     for (uint32_t t = 0; t < n; t++)
-        tokens[t].rank = -INFINITY;
-    for (uint32_t g = 0; g < group; g++)
-        judge_head(s, row, kv_head, kv_head * group + g, tokens, scores, errors);
+        scores[t] = -INFINITY;
+    score_head(s, (int64_t)s->position + row, kv_head, s->q + ((size_t)row * s->attention.heads + head) * s->shape.head_size, tokens, scores, errors);
+    for (uint32_t t = 0; t < n; t++)
+        most = fmax(most, scores[t]);
+    for (uint32_t t = 0; t < n; t++) {
+        total += exp(scores[t] - most);
+        error += scores[t] > -INFINITY ? exp(scores[t] - most) * errors[t] : 0;
+    }
+    for (uint32_t t = 0; t < n; t++) {
+        if (scores[t] == -INFINITY || !(total > 0))
+            continue;
+        tokens[t].rank = fmax(tokens[t].rank, scores[t] - most - log(total));
+        tokens[t].error = fmax(tokens[t].error, errors[t] + error / total + 1.2e-4 + 0x1p-21 * fabs(most));
+    }
+}
+
+/* A list is ascending, of tokens that may be chosen, and as long as it can be. */
+static void require_list(const struct scene *s, const struct judged *tokens, const int32_t *list, bool *taken)
+{
+    const uint32_t n = tokens_of(s);
+    uint32_t choosable = 0, count = 0;
     for (uint32_t t = 0; t < n; t++)
         choosable += tokens[t].choosable;
     for (; count < s->look.k && list[count] >= 0; count++) {
@@ -395,6 +433,20 @@ static void judge_row(const struct scene *s, uint32_t row, uint32_t kv_head, con
     for (uint32_t i = count; i < s->look.k; i++)
         assert_int_equal(list[i], -1);
     assert_int_equal(count, choosable < s->look.k ? choosable : s->look.k);
+}
+
+/* Is the list what the header asks for, but for ranks that f32 cannot tell apart? For ref they all can. */
+static void judge_row(const struct scene *s, uint32_t row, uint32_t kv_head, const int32_t *list, bool exact)
+{
+    const uint32_t n = tokens_of(s), group = s->attention.heads / s->attention.kv_heads;
+    struct judged *tokens = test_alloc(n, sizeof *tokens);
+    double *scores = test_alloc(n, sizeof *scores), *errors = test_alloc(n, sizeof *errors);
+    bool *taken = test_alloc(n, sizeof *taken);
+    for (uint32_t t = 0; t < n; t++)
+        tokens[t].rank = -INFINITY;
+    for (uint32_t g = 0; g < group; g++)
+        judge_head(s, row, kv_head, kv_head * group + g, tokens, scores, errors);
+    require_list(s, tokens, list, taken);
     double least = INFINITY; /* of what was taken, as large as it may be */
     uint32_t last = 0;
     for (uint32_t t = 0; t < n; t++) {
@@ -521,6 +573,24 @@ static void a_long_text(struct scene *s)
     add_span(s, s->rows, s->position, 20 + (int32_t)before, false);
 }
 
+/* Nothing that is always looked at, and scores of some thousands. */
+static void far_scores(struct scene *s)
+{
+    s->name = "far scores";
+    s->position = 9000;
+    s->deviation = 200;
+    add_span(s, 210, 100, 40, true);
+    add_span(s, 70, 700, 40, true);
+}
+
+/* The same with tokens that are always looked at. */
+static void far_scores_in_a_chain(struct scene *s)
+{
+    a_chain(s);
+    s->name = "far scores in a chain";
+    s->deviation = 200;
+}
+
 /* More than there is to choose. */
 static void a_wide_choice(struct scene *s)
 {
@@ -587,6 +657,12 @@ static void choice_in_a_long_text(void **state)
 static void choice_of_nearly_all(void **state)
 {
     over(state, a_wide_choice, 11, false);
+}
+
+static void choice_by_far_scores(void **state)
+{
+    over(state, far_scores, 3, false);
+    over(state, far_scores_in_a_chain, 12, false);
 }
 
 static void attention_in_a_chain(void **state)
@@ -717,6 +793,95 @@ static void writing_takes_out_of_the_index(void **state)
     free(index);
 }
 
+/* Spans behind a row's position change nothing but the numbers of tokens behind them. */
+static void what_is_not_seen_does_not_count(void **state)
+{
+    if (!has_recall(*state))
+        skip();
+    for (size_t h = 0; h < 4; h++) {
+        struct scene s = { .rows = 3 };
+        set_heads(&s, &every_heads[h]);
+        files_behind_a_preamble(&s);
+        fill(&s, h);
+        const uint32_t hidden = s.span_count - 2, tokens = s.spans[hidden].tokens;
+        const size_t n = (size_t)s.rows * s.attention.kv_heads * s.look.k;
+        assert_true(s.spans[hidden].base > s.position + (int32_t)s.rows);
+        int32_t *with = test_alloc(n, sizeof *with), *without = test_alloc(n, sizeof *without);
+        struct rig rig = rig_open(*state, 2);
+        void *loaded = load(&rig, &s);
+        run_choose(&rig, loaded, 0, s.rows, (float *)(void *)with);
+        unload(&rig, loaded);
+        const int32_t behind = (int32_t)(tokens_of(&s) - s.spans[hidden + 1].tokens);
+        s.spans[hidden] = s.spans[hidden + 1];
+        s.first_page[hidden] = s.first_page[hidden + 1];
+        s.closes[hidden] = s.closes[hidden + 1];
+        s.span_count--;
+        loaded = load(&rig, &s);
+        run_choose(&rig, loaded, 0, s.rows, (float *)(void *)without);
+        unload(&rig, loaded);
+        rig_close(&rig);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(without[i], with[i] >= behind ? with[i] - (int32_t)tokens : with[i]);
+        free(with);
+        free(without);
+        free_scene(&s);
+    }
+}
+
+/* A key or a query that is no number shows wherever it stands, and lists are lists all the same. */
+static void broken_numbers_show(void **state)
+{
+    static const uint32_t where[] = { 1, 40, 100, 132 }; /* in S, to be chosen from, in L, in L of later rows */
+    if (!has_recall(*state))
+        skip();
+    for (uint32_t i = 0; i < 16; i++) {
+        struct scene s = { .rows = 3 };
+        set_heads(&s, &every_heads[0]);
+        a_chain(&s);
+        fill(&s, i);
+        const uint32_t t = where[i % 4], head = 8; /* of the second KV head */
+        const size_t n = s.shape.head_size, width = s.attention.heads * n, list = (size_t)s.shape.kv_heads * s.look.k;
+        const bool key = i < 8;
+        if (key)
+            half_at(&s, t / KG_PAGE, false, 1, t % KG_PAGE)[i] = i < 4 ? 0x7e00 : 0x7c00; /* infinite: no weight, or none is a number */
+        for (uint32_t r = 0; r < s.rows && !key; r++)
+            s.q[r * width + head * n + i] = i % 2 ? NAN : INFINITY;
+        free(s.index);
+        free(s.indexed);
+        take_index(&s);
+        float *y = test_alloc(s.rows * width, sizeof *y);
+        int32_t *chosen = test_alloc(s.rows * list, sizeof *chosen);
+        struct judged *tokens = test_alloc(tokens_of(&s), sizeof *tokens);
+        double *scratch = test_alloc(2UL * tokens_of(&s), sizeof *scratch);
+        bool *taken = test_alloc(tokens_of(&s), sizeof *taken);
+        struct rig rig = rig_open(*state, 2);
+        void *loaded = load(&rig, &s);
+        run_choose(&rig, loaded, 0, s.rows, (float *)(void *)chosen);
+        s.lists = chosen;
+        run_attend(&rig, loaded, 0, s.rows, y);
+        for (uint32_t r = 0; r < s.rows; r++) {
+            const bool seen = !key || (int32_t)t <= s.position + (int32_t)r;
+            for (uint32_t h = 0; h < s.attention.heads; h++) {
+                uint32_t finite = 0;
+                for (uint32_t d = 0; d < n; d++)
+                    finite += isfinite(y[r * width + h * n + d]) != 0;
+                if (!seen || (key ? h < 7 : h != head))
+                    assert_int_equal(finite, n);
+                else if (!key || i < 4)
+                    assert_int_equal(finite, 0);
+            }
+            for (uint32_t h = 0; h < s.shape.kv_heads; h++) {
+                score_head(&s, (int64_t)s.position + r, h, s.q, tokens, scratch, scratch + tokens_of(&s));
+                require_list(&s, tokens, chosen + r * list + h * s.look.k, taken);
+            }
+        }
+        unload(&rig, loaded);
+        rig_close(&rig);
+        free(y), free(tokens), free(scratch), free(taken);
+        free_scene(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -728,6 +893,9 @@ int main(void)
         cmocka_unit_test(choice_among_many_blocks),
         cmocka_unit_test(choice_in_a_long_text),
         cmocka_unit_test(choice_of_nearly_all),
+        cmocka_unit_test(choice_by_far_scores),
+        cmocka_unit_test(what_is_not_seen_does_not_count),
+        cmocka_unit_test(broken_numbers_show),
         cmocka_unit_test(attention_in_a_chain),
         cmocka_unit_test(attention_among_files),
         cmocka_unit_test(attention_among_many_blocks),
