@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/paths.h"
+#include "engine/device.h"
 #include "engine/state.h"
 
 /* Raise it when blocks computed by an older kedge must not answer for new ones. */
@@ -58,15 +59,6 @@ static enum kg_status open_directories(struct kg_engine *engine, const struct kg
     return status;
 }
 
-static enum kg_status open_device(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
-{
-    const char *name = options->backend ? options->backend : "cpu";
-    engine->backend = kg_backend_find(name);
-    if (!engine->backend)
-        return kg_fail(err, KG_ERR_USAGE, "there is no device '%s'; use cpu or ref", name);
-    return engine->backend->open(&(struct kg_device_options){ .threads = options->threads }, &engine->device, err);
-}
-
 /* The cache is a convenience: a store that cannot be opened is a notice, never a failure. */
 static void open_cache(struct kg_engine *engine, const struct kg_engine_options *options, const char *directory)
 {
@@ -111,6 +103,48 @@ static enum kg_status create_pool(struct kg_engine *engine, struct kg_error *err
     return kg_pool_create(engine->backend, engine->device, &shape, &engine->pool, err);
 }
 
+static void unload(struct kg_engine *engine)
+{
+    if (engine->pool)
+        kg_pool_free(engine->pool);
+    if (engine->model)
+        kg_model_free(engine->model);
+    if (engine->device)
+        engine->backend->close(engine->device);
+    engine->pool = NULL;
+    engine->model = NULL;
+    engine->device = NULL;
+}
+
+static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_options *options, const char *device, struct kg_error *err)
+{
+    enum kg_status status = kg_open_device(device, options->threads, &engine->backend, &engine->device, err);
+    if (status == KG_OK)
+        status = name_numerics(engine, options->model_path, err);
+    if (status == KG_OK)
+        status = kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
+    return status == KG_OK ? create_pool(engine, err) : status;
+}
+
+/* A card that cannot do it is no reason to fail where nobody asked for it; a broken file is, on every device. */
+static enum kg_status load(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
+{
+    const bool free_choice = !options->backend || strcmp(options->backend, "best") == 0;
+    const char *device = free_choice ? kg_best_device() : options->backend;
+    enum kg_status status = load_on(engine, options, device, err);
+    const bool of_card = status == KG_ERR_NOMEM || status == KG_ERR_IO || status == KG_ERR_UNSUPPORTED;
+    if (!of_card || !free_choice || strcmp(device, KG_CPU) == 0)
+        return status;
+    struct kg_error why = *err, notice;
+    unload(engine);
+    status = load_on(engine, options, KG_CPU, err);
+    if (status == KG_OK) {
+        kg_fail(&notice, KG_ERR_UNSUPPORTED, "computing on the CPU: %s", why.text);
+        set_notice(engine, notice.text);
+    }
+    return status;
+}
+
 static enum kg_status open_model(struct kg_engine *engine, const struct kg_engine_options *options, struct kg_error *err)
 {
     char cache[KG_PATH_MAX];
@@ -119,16 +153,10 @@ static enum kg_status open_model(struct kg_engine *engine, const struct kg_engin
         status = kg_tokenizer_create(engine->file, &engine->tokenizer, err);
     if (status == KG_OK)
         status = open_directories(engine, options, cache, err);
-    if (status == KG_OK)
-        status = open_device(engine, options, err);
     if (status != KG_OK)
         return status;
     open_cache(engine, options, cache);
-    status = name_numerics(engine, options->model_path, err);
-    if (status == KG_OK)
-        status = kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
-    if (status == KG_OK)
-        status = create_pool(engine, err);
+    status = load(engine, options, err);
     if (status == KG_OK && kg_vocabulary(engine->tokenizer) > kg_model_shape(engine->model)->vocabulary)
         status = kg_fail(err, KG_ERR_FORMAT, "%s: %u tokens but an embedding of %u rows; get the model again", options->model_path,
                          kg_vocabulary(engine->tokenizer), kg_model_shape(engine->model)->vocabulary);
@@ -165,16 +193,11 @@ void kg_engine_close(struct kg_engine *engine)
 {
     if (!engine)
         return;
-    if (engine->pool)
-        kg_pool_free(engine->pool);
     if (engine->kv_store)
         kg_kv_store_close(engine->kv_store);
     if (engine->session_store)
         kg_session_store_close(engine->session_store);
-    if (engine->model)
-        kg_model_free(engine->model);
-    if (engine->device)
-        engine->backend->close(engine->device);
+    unload(engine);
     if (engine->chat)
         kg_chat_free(engine->chat);
     if (engine->tokenizer)

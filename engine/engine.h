@@ -55,7 +55,7 @@ struct kg_progress {
 #define KG_INDEX_BITS 2
 struct kg_engine_options {
     const char *model_path;
-    const char *backend;   /* "cpu", "ref"; NULL = the best there is */
+    const char *backend;   /* "cpu", "cuda", "cuda:N", "ref"; "best" or NULL = a card that holds the model where there is one, else the CPU */
     uint32_t threads;      /* 0 = all that the process may use */
     const char *cache_dir; /* NULL = KG_PLACE_CACHE */
     const char *state_dir; /* NULL = KG_PLACE_STATE */

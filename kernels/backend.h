@@ -63,6 +63,7 @@ struct kg_view;   /* what a batch looks at: spans of pages */
 
 struct kg_device_options {
     uint32_t threads; /* cpu: worker threads, 0 = all that the process may use (affinity, cgroup) */
+    uint32_t card;    /* cuda: which of those that the driver shows */
     const char *instructions; /* cpu: "avx2" or "avx512"; NULL = the best there is; KG_ERR_UNSUPPORTED if it is not there */
 };
 

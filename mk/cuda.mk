@@ -84,9 +84,9 @@ $(E)/tests/unit/%.o: tests/unit/%.c $(O)/flags
 	@$(CC) $(cppflags) $(cflags) $(CFLAGS) -DCONFORMANCE_ROWS=10 -DCONFORMANCE_EVERY=4 -MMD -MP -c -o $@ $<
 
 cuda_programs := $(patsubst tests/emulator/cuda/%.c,$(E)/tests/emulator/cuda/%,$(wildcard tests/emulator/cuda/*.c))
-$(cuda_programs): $(E)/%: $(E)/%.o $(E)/tests/unit/seeded.o $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+$(cuda_programs): $(E)/%: $(E)/%.o $(E)/tests/unit/seeded.o $(E)/tests/unit/model_run.o $(O)/libkedge-engine.a $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
-	@$(CC) $(ldflags) -o $@ $^ -lm
+	@$(CC) $(ldflags) -o $@ $^ $(TEST_LIBS) $(LIBS)
 
 $(E)/tests/emulator/cuda/%.o: tests/emulator/cuda/%.c $(O)/flags
 	@mkdir -p $(@D)
@@ -106,10 +106,16 @@ emulator-tests: $(patsubst %.cu,$(E)/%,$(wildcard tests/emulator/kernels/*.cu))
 
 -include $(wildcard $(E)/*/*/*.d $(E)/*/*/*/*.d $(O)/cuda/*/*/*.d)
 
+# The programs of the conformance suite are those of every backend on a card, smaller ones in the emulator.
+.PHONY: check-cuda
+check-cuda: all models-for-tests cuda-tests $(if $(filter real,$(DEVICE)),cuda $(patsubst %,$(O)/tests/unit/%,$(conformance)))
+	@DEVICE="$(DEVICE)" MODELS="$(MODELS)" DEPTHS="$(DEPTHS)" PEER="$(PEER)" mk/check-cuda $(O)
+
 .PHONY: roofline
 roofline: cuda-tests
 	@KEDGE_CUDA=$(abspath $(E)/libkedge-cuda.so) tests/emulator/roofline.py $(E)/tests/emulator/cuda/decode >$(O)/roofline.md
 	@echo $(O)/roofline.md
 
+## make check-cuda      the CUDA backend and whole models on it, in the emulator; DEVICE=real: on a card, with speeds (PEER=llama-bench)
 ## make cuda            the backend for NVIDIA cards, a shared object; make install-cuda, uninstall-cuda
 ## make roofline        what a decoded token moves and computes on a GPU: build/roofline.md, from the emulator's counters

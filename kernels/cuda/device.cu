@@ -185,19 +185,21 @@ static enum kg_status set_up(struct kg_device *device, struct kg_error *err)
     return kg_cuda_alloc(device, KG_ROPES * KG_HEAD_MAX / 2 * sizeof(double), &device->ropes, "opening the device", err);
 }
 
-/* The first device that the driver shows (CUDA_VISIBLE_DEVICES chooses). */
+/* Cards are counted as the driver shows them: CUDA_VISIBLE_DEVICES hides some. */
 static enum kg_status open_device(const struct kg_device_options *options, struct kg_device **out, struct kg_error *err)
 {
-    (void)options;
+    const int card = (int)options->card;
     int count = 0, version = 0;
     struct cudaDeviceProp properties;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count == 0)
         error = cudaErrorNoDevice;
+    if (error == cudaSuccess && options->card >= (uint32_t)count)
+        return kg_fail(err, KG_ERR_USAGE, "there is no CUDA device %u; the driver shows %d, counted from 0", options->card, count);
     if (error == cudaSuccess)
-        error = cudaSetDevice(0);
+        error = cudaSetDevice(card);
     if (error == cudaSuccess)
-        error = cudaGetDeviceProperties(&properties, 0);
+        error = cudaGetDeviceProperties(&properties, card);
     if (error == cudaSuccess)
         error = cudaDriverGetVersion(&version);
     if (error != cudaSuccess)
@@ -208,6 +210,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
     struct kg_device *device = (struct kg_device *)calloc(1, sizeof *device);
     if (!device)
         return kg_fail_nomem(err, "opening a CUDA device");
+    device->card = card;
     const enum kg_status status = set_up(device, err);
     if (status != KG_OK) {
         close_device(device);
@@ -269,8 +272,9 @@ static size_t memory(struct kg_device *device)
 
 static void step_begin(struct kg_device *device, uint32_t rows)
 {
-    (void)device, (void)rows;
+    (void)rows;
     assert(rows >= 1 && rows <= KG_ROWS_MAX);
+    (void)kg_cuda_ok(device, cudaSetDevice(device->card), "choosing the device"); /* of this thread, which may be another one */
 }
 
 static void step_end(struct kg_device *device)

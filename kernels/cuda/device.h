@@ -35,6 +35,7 @@ struct __align__(16) kg_cuda_group {
 
 struct kg_device {
     cudaStream_t stream;
+    int card;
     bool failed;
     enum kg_status status;
     char failure[256];

@@ -26,8 +26,9 @@ static void load_once(void)
     static const char *const places[] = { "", "../lib/kedge/" };
     const char *named = getenv("KEDGE_CUDA");
     char program[4096], path[sizeof program + 64];
-    if (named && *named) {
-        load(named);
+    if (named) {
+        if (*named)
+            load(named);
         return;
     }
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);

@@ -50,6 +50,27 @@ for case in $first $second; do
     report "against ref: ${case%:*}, ${case#*:}" "$(cat "$log.status")" "$log"
 done
 
+# Whole models: every architecture that there is, a prompt and 16 decoded tokens.
+for model in tests/golden/tiny/*.gguf; do
+    "$E/tests/emulator/cuda/model" "$model" "${model%.gguf}.json" >"$work/out" 2>&1
+    report "$(basename "$model" .gguf) follows ref" $? "$work/out"
+done
+
+# The program chooses: a card that holds the model, else the CPU; what was asked for is never replaced.
+bench() { # memory of the card, device
+    EMULATOR_MEMORY=$1 "$O/kedge" bench -m tests/golden/tiny/qwen2.gguf -p 0 -n 4 --device "$2" >"$work/out" 2>&1
+}
+bench 100000000 best && grep -q '"device":"CUDA, emulated device' "$work/out"
+report 'the best device is the card' $? "$work/out"
+bench 100000 best && grep -q '"device":"CPU' "$work/out"
+report 'a card that is too small: the CPU' $? "$work/out"
+bench 100000 cuda
+[ $? = 1 ] && grep -q 'CUDA' "$work/out"
+report 'a card that is too small and was asked for' $? "$work/out"
+bench 100000000 cuda:1
+[ $? = 2 ] && grep -q 'there is no CUDA device 1' "$work/out"
+report 'a card that is not there' $? "$work/out"
+
 # For the hardware: every architecture, with warnings, spilled registers and local memory as errors.
 make -s -j2 cuda >"$work/out" 2>&1
 report "compiles for every architecture" $? "$work/out"

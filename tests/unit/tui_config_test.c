@@ -95,7 +95,7 @@ static void the_defaults_are_the_engines(void **state)
     assert_true(ours.temperature == engines.temperature && ours.top_k == engines.top_k && ours.top_p == engines.top_p && ours.min_p == engines.min_p);
     assert_true(ours.penalty == engines.penalty && ours.penalty_last == engines.penalty_last && ours.seed == engines.seed);
     assert_int_equal(kg_config_fill(p->config, &engine, &session, &p->err), KG_OK);
-    assert_null(engine.backend);
+    assert_string_equal(engine.backend, "best");
     assert_int_equal(engine.threads, 0);
     assert_int_equal(engine.cache_bytes, 0);
     assert_false(engine.cache_off);
@@ -106,6 +106,16 @@ static void the_defaults_are_the_engines(void **state)
     assert_string_equal(engine.model_path, "kept");
     assert_string_equal(session.name, "kept");
     assert_null(kg_config_model(p->config, (char[KG_PATH_MAX]){ 0 }));
+}
+
+static void a_card_has_a_number(void **state)
+{
+    struct place *p = *state;
+    static const char *const good[] = { "best", "cpu", "cuda", "cuda:0", "cuda:12", "cuda:999", "ref" };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(kg_config_set(p->config, KG_OPTION_DEVICE, good[i], "--device", &p->err), KG_OK);
+        assert_string_equal(kg_config_text(p->config, KG_OPTION_DEVICE), good[i]);
+    }
 }
 
 static void every_row_is_whole(void **state)
@@ -185,7 +195,11 @@ static void mistakes_are_named(void **state)
     assert_refused(p, "[recall]\nbits = 3\n", "recall.bits = 3: it may be 1, 2 or 4");
     assert_refused(p, "[recall]\nbits = 1 2\n", "it may be 1, 2 or 4");
     assert_refused(p, "[recall]\nbits =\n", "it may be 1, 2 or 4");
-    assert_refused(p, "device = cp\n", "it may be best, cpu or ref");
+    assert_refused(p, "device = cp\n", "it may be best, cpu, cuda, cuda:N or ref");
+    assert_refused(p, "device = cuda:\n", "it may be best");
+    assert_refused(p, "device = cuda:1000\n", "it may be best");
+    assert_refused(p, "device = cuda:1x\n", "it may be best");
+    assert_refused(p, "device = cuda:N\n", "it may be best");
     assert_refused(p, "[cache]\nbudget = 20GB\n", "a number of bytes such as 500M or 20G");
     assert_refused(p, "[cache]\nbudget = 99999999999T\n", "a number of bytes such as 500M or 20G");
     assert_refused(p, "[cache]\noff = true\n", "it may be yes or no");
@@ -326,6 +340,7 @@ int main(void)
 #define CONFIG_TEST(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
     const struct CMUnitTest tests[] = {
         CONFIG_TEST(the_defaults_are_the_engines),
+        CONFIG_TEST(a_card_has_a_number),
         CONFIG_TEST(every_row_is_whole),
         CONFIG_TEST(policies_are_the_engines),
         CONFIG_TEST(a_file_says_everything),

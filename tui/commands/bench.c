@@ -15,7 +15,7 @@ static const char help[] =
     "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
     "  -d, --depth N       tokens in context before the first generated one (0)\n"
     "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
-    "      --device NAME   cpu, or ref (plain double precision, slow)\n";
+    "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
 
 static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
 {

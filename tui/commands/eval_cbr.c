@@ -33,7 +33,7 @@ static const char help[] =
     "      --texts LIST     a file of texts: one a line, its files with spaces between; # begins a comment\n"
     "      --json           one object a row instead of a table\n"
     "  -t, --threads N      default: all that the process may use\n"
-    "      --device NAME    cpu, or ref (plain double precision, slow)\n";
+    "      --device NAME    cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
 
 #define LIST_MAX  16   /* values of one option */
 #define RULES_MAX 256

@@ -16,7 +16,7 @@ static const char help[] =
     "      --policy NAME     how files in front are read and looked at; see kedge --help\n"
     "      --context FILE    a file that stands in front of every item; may be repeated\n"
     "      --seed N          of the interval's bootstrap (1)\n"
-    "      --device NAME     cpu, or ref (plain double precision, slow)\n"
+    "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
     "      --json            a JSON object an item, and one for all\n";
 
 /* As EvalPlus asks instruct models; its replies begin with a code fence of its own making, ours do not. */

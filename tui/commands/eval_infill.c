@@ -16,7 +16,7 @@ static const char help[] =
     "      --context FILE    a file that stands in front of every item; may be repeated\n"
     "      --bare            nothing stands in front, the preamble neither\n"
     "      --seed N          of the interval's bootstrap (1)\n"
-    "      --device NAME     cpu, or ref (plain double precision, slow)\n"
+    "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
     "      --json            a JSON object an item, and one for all\n";
 
 /* A line that is longer is none. */

@@ -13,7 +13,7 @@ static const char help[] =
     "      --special         names of special tokens in the text become those tokens\n"
     "      --policy NAME     recall, full, alone or anchor; a text is one block, for which all compute the same\n"
     "  -t, --threads N       0 = all that the process may use\n"
-    "      --device NAME     cpu, or ref (plain double precision, slow)\n";
+    "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
 
 static void print_json(const struct kg_logit best[10])
 {

@@ -31,7 +31,7 @@ static const char help[] =
     "      --policy NAME    recall (files read in sight of what they include, looked at by recall; the default), alone\n"
     "                       (files read one by one, looked at in full), full (everything as one text), or anchor\n"
     "  -t, --threads N      default: all that the process may use\n"
-    "      --device NAME    best, cpu, or ref (plain double precision, slow)\n"
+    "      --device NAME    best, cpu, cuda, cuda:N or ref (plain, slow)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
     "      --set NAME=VALUE any option of kedge.conf (kedge config lists them); may be repeated\n"
     "      --stats          one JSON object on standard error: tokens, seconds, bytes\n"

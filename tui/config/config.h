@@ -48,7 +48,7 @@ enum kg_option_kind {
     KG_OPTION_NUMBER, /* whole, least to most */
     KG_OPTION_BYTES,  /* the same, with K, M, G or T behind it: times 1024 */
     KG_OPTION_REAL,   /* low to high */
-    KG_OPTION_CHOICE, /* one of the words in choices, which spaces set apart */
+    KG_OPTION_CHOICE, /* one of the words in choices, which spaces set apart; "word:N" takes a number for N */
     KG_OPTION_TEXT,   /* may be empty; no control characters */
     KG_OPTION_SWITCH  /* yes or no */
 };

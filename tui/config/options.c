@@ -13,8 +13,9 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                           .help = "A name that `kedge model ls` lists, or a .gguf file; empty = $KEDGE_MODEL, else the catalogue's default." },
     [KG_OPTION_THREADS] = { .section = "", .name = "threads", .kind = KG_OPTION_NUMBER, .standard = "0", .most = 1024,
                             .help = "Threads that compute; 0 = as many as the process may use." },
-    [KG_OPTION_DEVICE] = { .section = "", .name = "device", .kind = KG_OPTION_CHOICE, .standard = "best", .choices = "best cpu ref",
-                           .help = "What computes; ref is plain double precision, and slow." },
+    [KG_OPTION_DEVICE] = { .section = "", .name = "device", .kind = KG_OPTION_CHOICE, .standard = "best", .choices = "best cpu cuda cuda:N ref",
+                           .help = "What computes; best = a CUDA card that holds the model, else the CPU; cuda:N = the card of that number; "
+                                   "ref is plain double precision, and slow." },
     [KG_OPTION_POLICY] = { .section = "", .name = "policy", .kind = KG_OPTION_CHOICE, .standard = "recall", .choices = "recall alone full anchor",
                            .help = "How files are read and looked at: recall = in sight of what they include, and looked at where it matters; "
                                    "alone = one by one; full = everything as one text; anchor = line ends stay, for models trained so." },
@@ -131,12 +132,16 @@ static bool parse_real(const char *text, double low, double high, double *out)
     return !errno && end != text && !*end && isfinite(*out) && *out >= low && *out <= high;
 }
 
+/* A word that ends in ":N" stands for all with a number of at most three digits there. */
 static bool is_choice(const char *text, const char *choices)
 {
-    size_t length = strlen(text);
-    for (const char *at = choices; *at; at += strcspn(at, " "), at += *at == ' ')
-        if (length > 0 && strcspn(at, " ") == length && memcmp(at, text, length) == 0)
+    size_t length = strlen(text), digits = strspn(text + strcspn(text, ":") + (strchr(text, ':') != NULL), "0123456789");
+    for (const char *at = choices; *at; at += strcspn(at, " "), at += *at == ' ') {
+        size_t there = strcspn(at, " "), fixed = there > 2 && memcmp(at + there - 2, ":N", 2) == 0 ? there - 1 : there;
+        bool numbered = fixed < there;
+        if (length > 0 && strncmp(at, text, fixed) == 0 && length == fixed + (numbered ? digits : 0) && (!numbered || (digits >= 1 && digits <= 3)))
             return true;
+    }
     return false;
 }
 
