@@ -54,6 +54,8 @@ static void follow(struct followed *f, int which, const struct kg_backend *backe
     struct model_run run;
     double gap;
     model_run_open(&run, arguments[1], backend, NULL, f->count + STEPS);
+    const uint32_t room = kg_model_shape(run.model)->trained_length - STEPS;
+    f->count = f->count < room ? f->count : room;
     f->vocabulary = kg_model_shape(run.model)->vocabulary;
     float *logits = f->logits[which] = calloc((size_t)STEPS * f->vocabulary, sizeof *logits);
     assert_non_null(logits);
