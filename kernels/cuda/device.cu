@@ -50,6 +50,23 @@ void kg_cuda_free(struct kg_device *device, struct kg_cuda_memory *memory)
     memory->bytes = 0;
 }
 
+enum kg_status kg_cuda_pin(size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err)
+{
+    const cudaError_t error = cudaMallocHost(&out->bits, bytes);
+    if (error != cudaSuccess)
+        return kg_cuda_fail(err, error, what);
+    out->bytes = bytes;
+    return KG_OK;
+}
+
+void kg_cuda_unpin(struct kg_device *device, struct kg_cuda_memory *memory)
+{
+    if (memory->bits)
+        (void)kg_cuda_ok(device, cudaFreeHost(memory->bits), "giving host memory back");
+    memory->bits = NULL;
+    memory->bytes = 0;
+}
+
 bool kg_cuda_grow(struct kg_device *device, struct kg_cuda_memory *memory, size_t bytes, const char *what)
 {
     if (device->failed || memory->bytes >= bytes)
@@ -88,7 +105,7 @@ void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t
         const size_t n = ring_room(device, bytes);
         uint8_t *staged = device->ring + device->ring_used;
         memcpy(staged, host, n);
-        (void)kg_cuda_ok(device, cudaMemcpyAsync(to, staged, n, cudaMemcpyHostToDevice, device->stream), "copying to the device");
+        (void)kg_cuda_ok(device, cudaMemcpyAsync(to, staged, n, cudaMemcpyDefault, device->stream), "copying to the device");
         device->ring_used += n;
         to = (uint8_t *)to + n;
         host = (const uint8_t *)host + n;
@@ -101,7 +118,7 @@ enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void
     while (bytes && !device->failed) {
         const size_t n = ring_room(device, bytes);
         const uint8_t *staged = device->ring + device->ring_used;
-        (void)kg_cuda_ok(device, cudaMemcpyAsync(device->ring + device->ring_used, from, n, cudaMemcpyDeviceToHost, device->stream), "copying from the device");
+        (void)kg_cuda_ok(device, cudaMemcpyAsync(device->ring + device->ring_used, from, n, cudaMemcpyDefault, device->stream), "copying from the device");
         (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "computing");
         memcpy(host, staged, n);
         device->ring_used = 0;

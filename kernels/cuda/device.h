@@ -67,17 +67,27 @@ struct kg_matrix {
     struct kg_cuda_memory memory;
 };
 
-struct kg_kv {
-    struct kg_kv_shape shape;
-    uint32_t chunks;              /* that exist */
-    struct kg_cuda_memory *chunk; /* on the host */
-    struct kg_cuda_memory table;  /* their addresses, on the device */
+/* KG_CHUNK_PAGES pages of keys and values, on the card while there is room, else in pinned host memory, where kernels reach them as
+ * well; and always on the card their indexes, and behind them for each page and layer how many of its tokens are indexed. */
+struct kg_cuda_chunk {
+    struct kg_cuda_memory pages, index;
+    bool on_host; /* the pages are */
 };
 
-/* What kernels know of pages. A chunk holds KG_CHUNK_PAGES pages of keys and values, then their indexes, then for each
- * page and layer how many of its tokens are indexed. */
+struct kg_kv {
+    struct kg_kv_shape shape;
+    uint32_t chunks; /* that exist */
+    struct kg_cuda_chunk *chunk;
+    struct kg_cuda_memory table; /* where they are, on the device */
+};
+
+struct kg_cuda_place {
+    uint8_t *pages, *index;
+};
+
+/* What kernels know of pages. */
 struct kg_cuda_pages {
-    uint8_t *const *chunks;
+    const struct kg_cuda_place *chunks;
     size_t page_bytes, index_page_bytes;
     uint32_t layer, layers, kv_heads, head_size, index_bits;
 };
@@ -126,11 +136,14 @@ enum kg_status kg_cuda_fail(struct kg_error *err, cudaError_t error, const char 
 /* Memory counted in device->memory; not cleared. */
 enum kg_status kg_cuda_alloc(struct kg_device *device, size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err);
 void kg_cuda_free(struct kg_device *device, struct kg_cuda_memory *memory);
+/* Pinned host memory, which kernels reach through the bus; not counted. */
+enum kg_status kg_cuda_pin(size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err);
+void kg_cuda_unpin(struct kg_device *device, struct kg_cuda_memory *memory);
 
 /* At least so many bytes; what was there is lost if it grows. False, and remembered, if there is no room. */
 bool kg_cuda_grow(struct kg_device *device, struct kg_cuda_memory *memory, size_t bytes, const char *what);
 
-/* By way of the ring, in the order of the stream; host memory is free on return. */
+/* By way of the ring, in the order of the stream; host memory is free on return. The other side may be pinned host memory, too. */
 void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t bytes);
 enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void *from, size_t bytes, struct kg_error *err);
 enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err);

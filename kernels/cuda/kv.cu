@@ -1,14 +1,26 @@
-/* Pages of keys and values. They are allocated in chunks that never move; kernels find a page by a table of chunks. */
+/* Pages of keys and values. They are allocated in chunks that never move; kernels find a page by a table of chunks.
+ *
+ * Keys and values that the card has no room for lie in pinned host memory. Kernels read there what they read on the card: with
+ * recall a few hundred tokens for each row, since the indexes stay on the card. SIGNATURES.md has the arithmetic. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/rotate.h"
 
-static size_t chunk_bytes(const struct kg_kv *kv)
+/* The card keeps so much free, or a sixteenth of its memory if that is less, for scratch memory of its operations. */
+#define KEPT_FREE ((size_t)192 << 20)
+
+static size_t pages_bytes(const struct kg_kv *kv)
 {
-    return KG_CHUNK_PAGES * (KG_KV_PAGE_BYTES(&kv->shape) + KG_INDEX_PAGE_BYTES(&kv->shape) + kv->shape.layers);
+    return KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
+}
+
+static size_t index_bytes(const struct kg_kv *kv)
+{
+    return KG_CHUNK_PAGES * (KG_INDEX_PAGE_BYTES(&kv->shape) + kv->shape.layers);
 }
 
 enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
@@ -24,52 +36,78 @@ enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_sh
     return KG_OK;
 }
 
-static void free_chunks(struct kg_device *device, struct kg_cuda_memory *chunk, uint32_t from, uint32_t to)
+static void free_chunks(struct kg_device *device, struct kg_cuda_chunk *chunk, uint32_t from, uint32_t to)
 {
-    for (uint32_t c = from; c < to; c++)
-        kg_cuda_free(device, &chunk[c]);
+    for (uint32_t c = from; c < to; c++) {
+        kg_cuda_free(device, &chunk[c].index);
+        if (chunk[c].on_host)
+            kg_cuda_unpin(device, &chunk[c].pages);
+        else
+            kg_cuda_free(device, &chunk[c].pages);
+    }
 }
 
 /* A new table of `chunks` addresses on the device; the old one goes. */
-static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, const struct kg_cuda_memory *chunk, uint32_t chunks, struct kg_error *err)
+static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, const struct kg_cuda_chunk *chunk, uint32_t chunks, struct kg_error *err)
 {
     struct kg_cuda_memory table = { NULL, 0 };
-    void **addresses = (void **)malloc(chunks * sizeof *addresses);
-    if (!addresses)
+    struct kg_cuda_place *places = (struct kg_cuda_place *)malloc(chunks * sizeof *places);
+    if (!places)
         return kg_fail_nomem(err, "adding pages of keys and values");
-    const enum kg_status status = kg_cuda_alloc(device, chunks * sizeof *addresses, &table, "adding pages of keys and values", err);
+    const enum kg_status status = kg_cuda_alloc(device, chunks * sizeof *places, &table, "adding pages of keys and values", err);
     if (status == KG_OK) {
         for (uint32_t c = 0; c < chunks; c++)
-            addresses[c] = chunk[c].bits;
-        kg_cuda_upload(device, table.bits, addresses, chunks * sizeof *addresses);
+            places[c] = { (uint8_t *)chunk[c].pages.bits, (uint8_t *)chunk[c].index.bits };
+        kg_cuda_upload(device, table.bits, places, chunks * sizeof *places);
         kg_cuda_free(device, &kv->table);
         kv->table = table;
     }
-    free(addresses);
+    free(places);
     return status;
 }
 
-/* Is there room for so many more chunks? Asked first, so that a wish far too large takes no time. */
-static enum kg_status require_room(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
+/* How many more chunks have their pages on the card: as many as leave it what it keeps, once the indexes of all are there. */
+static enum kg_status room_on_card(const struct kg_kv *kv, uint32_t chunks, uint32_t *on_card, struct kg_error *err)
 {
     size_t unused = 0, total = 0;
     const cudaError_t error = cudaMemGetInfo(&unused, &total);
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "asking for free memory");
-    if (chunks > unused / chunk_bytes(kv))
+    const size_t kept = total / 16 < KEPT_FREE ? total / 16 : KEPT_FREE, usable = unused > kept ? unused - kept : 0;
+    if (chunks > usable / index_bytes(kv))
         return kg_fail(err, KG_ERR_NOMEM, "the CUDA device has no room for %u more tokens in context (%zu of %zu bytes are free); use a shorter context or compute on the CPU",
                        chunks > UINT32_MAX / (KG_CHUNK_PAGES * KG_PAGE) ? UINT32_MAX : chunks * KG_CHUNK_PAGES * KG_PAGE, unused, total);
+    const size_t n = (usable - chunks * index_bytes(kv)) / pages_bytes(kv);
+    *on_card = n < chunks ? (uint32_t)n : chunks;
+    return KG_OK;
+}
+
+/* Pinned memory is taken from everybody: at most half of what the machine has. Asked first, so that a wish far too large takes no time. */
+static enum kg_status require_host(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
+{
+    const size_t most = (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
+    size_t pinned = 0;
+    for (uint32_t c = 0; c < kv->chunks; c++)
+        pinned += kv->chunk[c].on_host ? kv->chunk[c].pages.bytes : 0;
+    if (pinned > most || chunks > (most - pinned) / pages_bytes(kv))
+        return kg_fail(err, KG_ERR_NOMEM, "neither the CUDA device nor half of this machine's memory (%zu bytes) has room for so long a context; use a shorter one", most);
     return KG_OK;
 }
 
 /* Nothing in it is indexed. */
-static enum kg_status add_chunk(struct kg_device *device, const struct kg_kv *kv, struct kg_cuda_memory *chunk, struct kg_error *err)
+static enum kg_status add_chunk(struct kg_device *device, const struct kg_kv *kv, bool on_host, struct kg_cuda_chunk *chunk, struct kg_error *err)
 {
-    const size_t bytes = chunk_bytes(kv), marks = (size_t)KG_CHUNK_PAGES * kv->shape.layers;
-    const enum kg_status status = kg_cuda_alloc(device, bytes, chunk, "adding pages of keys and values", err);
+    static const char what[] = "adding pages of keys and values";
+    const size_t bytes = index_bytes(kv), marks = (size_t)KG_CHUNK_PAGES * kv->shape.layers;
+    enum kg_status status = kg_cuda_alloc(device, bytes, &chunk->index, what, err);
+    if (status != KG_OK)
+        return status;
+    (void)kg_cuda_ok(device, cudaMemsetAsync((uint8_t *)chunk->index.bits + bytes - marks, 0, marks, device->stream), "clearing pages");
+    status = on_host ? KG_ERR_NOMEM : kg_cuda_alloc(device, pages_bytes(kv), &chunk->pages, what, err);
     if (status == KG_OK)
-        (void)kg_cuda_ok(device, cudaMemsetAsync((uint8_t *)chunk->bits + bytes - marks, 0, marks, device->stream), "clearing pages");
-    return status;
+        return KG_OK;
+    chunk->on_host = true;
+    return kg_cuda_pin(pages_bytes(kv), &chunk->pages, what, err);
 }
 
 enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
@@ -77,14 +115,17 @@ enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, ui
     const uint32_t chunks = pages / KG_CHUNK_PAGES + (pages % KG_CHUNK_PAGES != 0);
     if (chunks <= kv->chunks)
         return KG_OK;
-    enum kg_status status = require_room(kv, chunks - kv->chunks, err);
-    struct kg_cuda_memory *chunk = status == KG_OK ? (struct kg_cuda_memory *)calloc(chunks, sizeof *chunk) : NULL;
+    uint32_t on_card = 0;
+    enum kg_status status = room_on_card(kv, chunks - kv->chunks, &on_card, err);
+    if (status == KG_OK)
+        status = require_host(kv, chunks - kv->chunks - on_card, err);
+    struct kg_cuda_chunk *chunk = status == KG_OK ? (struct kg_cuda_chunk *)calloc(chunks, sizeof *chunk) : NULL;
     if (!chunk)
         return status ? status : kg_fail_nomem(err, "adding pages of keys and values");
     if (kv->chunks)
         memcpy(chunk, kv->chunk, kv->chunks * sizeof *chunk);
     for (uint32_t c = kv->chunks; c < chunks && status == KG_OK; c++)
-        status = add_chunk(device, kv, &chunk[c], err);
+        status = add_chunk(device, kv, c - kv->chunks >= on_card, &chunk[c], err);
     if (status == KG_OK)
         status = set_table(device, kv, chunk, chunks, err);
     if (status != KG_OK) {
@@ -111,21 +152,19 @@ void kg_cuda_kv_free(struct kg_device *device, struct kg_kv *kv)
 static uint8_t *page_at(const struct kg_kv *kv, uint32_t page)
 {
     assert(page / KG_CHUNK_PAGES < kv->chunks);
-    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + page % KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].pages.bits + page % KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(&kv->shape);
 }
 
-/* The index of a page, and for each of its layers how many tokens are in it. */
+/* The index of a page, and for each of its layers how many of its tokens are in it. */
 static uint8_t *index_of(const struct kg_kv *kv, uint32_t page)
 {
-    const struct kg_kv_shape *s = &kv->shape;
-    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + KG_CHUNK_PAGES * KG_KV_PAGE_BYTES(s) + page % KG_CHUNK_PAGES * KG_INDEX_PAGE_BYTES(s);
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].index.bits + page % KG_CHUNK_PAGES * KG_INDEX_PAGE_BYTES(&kv->shape);
 }
 
 static uint8_t *marks_of(const struct kg_kv *kv, uint32_t page)
 {
     const struct kg_kv_shape *s = &kv->shape;
-    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].bits + KG_CHUNK_PAGES * (KG_KV_PAGE_BYTES(s) + KG_INDEX_PAGE_BYTES(s)) +
-           page % KG_CHUNK_PAGES * s->layers;
+    return (uint8_t *)kv->chunk[page / KG_CHUNK_PAGES].index.bits + KG_CHUNK_PAGES * KG_INDEX_PAGE_BYTES(s) + page % KG_CHUNK_PAGES * s->layers;
 }
 
 enum kg_status kg_cuda_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
@@ -141,7 +180,7 @@ void kg_cuda_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page
 struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer)
 {
     const struct kg_kv_shape *shape = &kv->shape;
-    const struct kg_cuda_pages pages = { (uint8_t *const *)kv->table.bits, KG_KV_PAGE_BYTES(shape), KG_INDEX_PAGE_BYTES(shape), layer, shape->layers,
+    const struct kg_cuda_pages pages = { (const struct kg_cuda_place *)kv->table.bits, KG_KV_PAGE_BYTES(shape), KG_INDEX_PAGE_BYTES(shape), layer, shape->layers,
                                          shape->kv_heads, shape->head_size, shape->index_bits };
     return pages;
 }

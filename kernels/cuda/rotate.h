@@ -8,7 +8,7 @@
 static __device__ __forceinline__ __half *kg_page_at(const struct kg_cuda_pages &pages, uint32_t page, uint32_t value, uint32_t head, uint32_t slot)
 {
     const size_t heads = ((size_t)pages.layer * 2 + value) * pages.kv_heads + head;
-    uint8_t *own = pages.chunks[page / KG_CHUNK_PAGES] + page % KG_CHUNK_PAGES * pages.page_bytes;
+    uint8_t *own = pages.chunks[page / KG_CHUNK_PAGES].pages + page % KG_CHUNK_PAGES * pages.page_bytes;
     return reinterpret_cast<__half *>(own) + (heads * KG_PAGE + slot) * pages.head_size;
 }
 
@@ -16,15 +16,14 @@ static __device__ __forceinline__ __half *kg_page_at(const struct kg_cuda_pages 
 static __device__ __forceinline__ uint8_t *kg_index_at(const struct kg_cuda_pages &pages, uint32_t page, uint32_t head)
 {
     const size_t head_bytes = pages.index_page_bytes / pages.layers / pages.kv_heads;
-    return pages.chunks[page / KG_CHUNK_PAGES] + KG_CHUNK_PAGES * pages.page_bytes + page % KG_CHUNK_PAGES * pages.index_page_bytes +
-           ((size_t)pages.layer * pages.kv_heads + head) * head_bytes;
+    return pages.chunks[page / KG_CHUNK_PAGES].index + page % KG_CHUNK_PAGES * pages.index_page_bytes + ((size_t)pages.layer * pages.kv_heads + head) * head_bytes;
 }
 
 /* How many of a page's tokens are indexed. */
 static __device__ __forceinline__ uint8_t *kg_indexed_at(const struct kg_cuda_pages &pages, uint32_t page)
 {
-    return pages.chunks[page / KG_CHUNK_PAGES] + KG_CHUNK_PAGES * (pages.page_bytes + pages.index_page_bytes) +
-           page % KG_CHUNK_PAGES * pages.layers + pages.layer;
+    return pages.chunks[page / KG_CHUNK_PAGES].index + KG_CHUNK_PAGES * pages.index_page_bytes + page % KG_CHUNK_PAGES * pages.layers +
+           pages.layer;
 }
 
 static __device__ __forceinline__ uint32_t kg_rope_first(const struct kg_cuda_rope &rope, uint32_t pair)

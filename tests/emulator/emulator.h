@@ -39,6 +39,7 @@ enum Work { F32, F64, INTEGER, DP4A, TENSOR, WORKS };
 struct Counters {
     uint64_t launches, threads, read, written;    /* bytes asked for */
     uint64_t touched_read, touched_written;       /* distinct bytes of global memory, per launch */
+    uint64_t host;                                /* of those asked for, in host memory */
     uint64_t work[WORKS];                         /* operations; DP4A, TENSOR: multiply-adds */
 };
 extern Counters *counters;

@@ -198,9 +198,13 @@ void require_device(const void *memory, size_t bytes, const char *what)
 
 void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
-    if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice)
+    const bool asks = kind == cudaMemcpyDefault; /* the addresses say on which side they lie */
+    const bool known = emulator::find_region(reinterpret_cast<uintptr_t>(to)), comes = emulator::find_region(reinterpret_cast<uintptr_t>(from));
+    if (bytes && asks && !known && !comes)
+        emulator::fault(0, "copy of %zu bytes from %p to %p, neither of which the runtime knows", bytes, from, to);
+    if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice || (asks && known))
         require_device(to, bytes, "copy to");
-    if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice)
+    if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice || (asks && comes))
         require_device(from, bytes, "copy from");
     const char *a = static_cast<const char *>(from), *b = static_cast<char *>(to);
     if (kind == cudaMemcpyDeviceToDevice && a < b + bytes && b < a + bytes && a != b)
@@ -247,9 +251,9 @@ struct CountersAtExit {
         if (!file)
             return;
         for (const auto &[name, c] : counted())
-            fprintf(file, "%s launches %llu threads %llu read %llu written %llu touched_read %llu touched_written %llu f32 %llu f64 %llu integer %llu dp4a %llu tensor %llu\n",
+            fprintf(file, "%s launches %llu threads %llu read %llu written %llu touched_read %llu touched_written %llu host %llu f32 %llu f64 %llu integer %llu dp4a %llu tensor %llu\n",
                     name.c_str(), (unsigned long long)c.launches, (unsigned long long)c.threads, (unsigned long long)c.read,
-                    (unsigned long long)c.written, (unsigned long long)c.touched_read, (unsigned long long)c.touched_written,
+                    (unsigned long long)c.written, (unsigned long long)c.touched_read, (unsigned long long)c.touched_written, (unsigned long long)c.host,
                     (unsigned long long)c.work[emulator::F32], (unsigned long long)c.work[emulator::F64], (unsigned long long)c.work[emulator::INTEGER],
                     (unsigned long long)c.work[emulator::DP4A], (unsigned long long)c.work[emulator::TENSOR]);
         fclose(file);

@@ -209,6 +209,7 @@ template <Access access, uint32_t bytes> void touch_global(const Region &region,
     if (__builtin_expect(address % bytes, 0))
         misaligned(address, bytes, line);
     (access == READ ? counters->read : counters->written) += bytes;
+    counters->host += region.pinned ? bytes : 0;
     touch<access, bytes>(region.words, region.bytes_of_words, offset, Place{ false, launch, block.linear, address, line });
 }
 
