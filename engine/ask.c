@@ -13,7 +13,7 @@ struct generating {
     struct kg_session *session;
     const struct kg_question *question;
     struct kg_sampler *sampler;
-    float *logits;
+    struct kg_decoding decoding;
     size_t piece; /* of the answer */
     uint32_t opening; /* tokens of it that are not generated */
     struct kg_utf8_stream stream;
@@ -118,49 +118,35 @@ static enum kg_status store_now_and_then(struct generating *g, struct kg_error *
     return kg_piece_store(g->session, &g->session->pieces[g->piece], err);
 }
 
-/* Computes the logits behind the answer's last token. */
-static enum kg_status next_logits(struct generating *g, struct kg_error *err)
-{
-    struct kg_session *session = g->session;
-    struct kg_piece *piece = &session->pieces[g->piece];
-    struct kg_look look;
-    struct kg_reading reading = kg_session_reading(session, piece->rule, &look);
-    enum kg_status status = kg_sequence_read(session->sequence, kg_piece_index(session, piece), kg_block_tokens(piece->block), &reading, g->logits, err);
-    return status == KG_OK ? kg_gguf_intact(session->engine->file, err) : status;
-}
-
 static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg_error *err)
 {
-    struct kg_session *session = g->session;
-    struct kg_block *block = session->pieces[g->piece].block;
-    uint32_t limit = kg_model_shape(session->engine->model)->trained_length;
-    enum kg_status status = KG_OK;
+    const struct kg_engine *engine = g->session->engine;
+    const struct kg_block *block = g->session->pieces[g->piece].block;
+    struct kg_decoding *decoding = &g->decoding;
+    const uint32_t most = g->question->max_tokens ? g->question->max_tokens : UINT32_MAX;
     for (uint32_t n = 0;; n++) {
-        if (g->question->max_tokens && n >= g->question->max_tokens) {
+        if (n >= most) {
             *end = KG_END_LENGTH;
             return KG_OK;
         }
-        const int32_t *ids = kg_block_ids(block);
-        int32_t id = kg_sample(g->sampler, g->logits, ids + g->opening, kg_block_tokens(block) - g->opening);
+        int32_t id = kg_sample(g->sampler, kg_decoding_logits(decoding), kg_block_ids(block) + g->opening, decoding->taken - g->opening);
         if (id < 0)
-            return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again",
-                           kg_gguf_path(session->engine->file));
-        if (kg_token_ends_generation(session->engine->tokenizer, id)) {
+            return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
+        if (kg_token_ends_generation(engine->tokenizer, id)) {
             *end = KG_END_MODEL;
             return KG_OK;
         }
-        if ((uint32_t)kg_sequence_end(session->sequence) >= limit) {
+        if (kg_decoding_room(decoding) == 0) {
             *end = KG_END_FULL;
             return KG_OK;
         }
-        status = kg_block_extend(block, id, err);
+        enum kg_status status = kg_decoding_take(decoding, id, err);
         if (status == KG_OK)
             status = put_token(g, id, err);
-        session->counts.decode_tokens++;
-        if (status == KG_OK)
+        if (status == KG_OK && kg_decoding_settled(decoding))
             status = store_now_and_then(g, err);
-        if (status == KG_OK && !(g->question->max_tokens && n + 1 >= g->question->max_tokens))
-            status = next_logits(g, err);
+        if (status == KG_OK && n + 1 < most)
+            status = kg_decoding_read(decoding, most - n - 1, err);
         if (status != KG_OK)
             return status;
     }
@@ -204,11 +190,14 @@ static enum kg_status answer(struct generating *g, enum kg_end *end, struct kg_e
         return status;
     g->piece = session->count - 1;
     g->stored_at = kg_seconds();
-    status = kg_session_read(session, g->piece, g->logits, err);
+    status = kg_decoding_begin(&g->decoding, session, g->piece, err);
+    if (status == KG_OK)
+        status = kg_session_read(session, g->piece, g->decoding.logits, err);
     count_prompt(session);
     double start = kg_seconds();
     if (status == KG_OK)
         status = generate(g, end, err);
+    kg_decoding_end(&g->decoding);
     session->counts.decode_s += kg_seconds() - start;
     if (status == KG_ERR_CANCELLED)
         *end = KG_END_STOPPED;
@@ -222,12 +211,9 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     uint32_t vocabulary = kg_vocabulary(session->engine->tokenizer);
     struct generating g = { .session = session, .question = question };
     session->counts.decode_s = 0;
-    session->counts.decode_tokens = 0;
+    session->counts.decode_tokens = session->counts.draft_tokens = session->counts.draft_hits = 0;
     session->reading = "the question";
     enum kg_status status = kg_sampler_create(&question->sampling, vocabulary, &g.sampler, err);
-    g.logits = malloc(kg_model_shape(session->engine->model)->vocabulary * sizeof *g.logits);
-    if (status == KG_OK && !g.logits)
-        status = kg_fail_nomem(err, "answering");
     if (status == KG_OK)
         status = add_turn(session, question, err);
     if (status == KG_OK)
@@ -239,6 +225,5 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     }
     if (g.sampler)
         kg_sampler_free(g.sampler);
-    free(g.logits);
     return status;
 }

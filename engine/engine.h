@@ -92,6 +92,7 @@ struct kg_session_options {
     struct kg_recall recall;
     bool must_exist;        /* KG_ERR_NOT_FOUND instead of a new session */
     bool unsaved;           /* nothing of it goes to sessions.db */
+    bool drafts_off;        /* one token at a time, without n-gram drafts: the same text, later */
 };
 /* A session of that name is resumed: its blocks come from the cache; what the cache has lost is read again at the next
  * question. Answers that were being written when a process died are there as partial ones. */
@@ -157,6 +158,8 @@ struct kg_counts {
     uint64_t computed_tokens; /* prompt_tokens - reused_tokens: really computed */
     uint64_t restored_bytes;  /* from kv.db */
     uint64_t decode_tokens;
+    uint64_t draft_tokens;    /* n-gram drafts: proposed, and how many of those came true, of decode_tokens */
+    uint64_t draft_hits;
     double open_s, prefill_s, decode_s;
     uint32_t context_tokens, context_limit;
 };

@@ -33,6 +33,7 @@ enum kg_status kg_session_fork(const struct kg_session *session, struct kg_sessi
     fork->policy = session->policy;
     fork->recall = session->recall;
     fork->rules = session->rules;
+    fork->drafts_off = session->drafts_off;
     fork->lock = -1;
     fork->sees_secret = true; /* so that nothing is stored */
     enum kg_status status = kg_sequence_create(kg_model_shape(session->engine->model)->trained_length, &fork->sequence, err);

@@ -252,6 +252,7 @@ enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session
     session->engine = engine;
     session->policy = options->policy;
     session->recall = options->recall;
+    session->drafts_off = options->drafts_off;
     session->lock = -1;
     snprintf(session->repository, sizeof session->repository, "%s", options->repository ? options->repository : "");
     snprintf(session->name, sizeof session->name, "%s", options->name ? options->name : "");

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "engine/gguf/gguf.h"
 #include "engine/model/model.h"
+#include "engine/sampler/draft.h"
 #include "engine/tokenizer/chat.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -29,6 +30,7 @@ struct kg_engine {
     uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
     bool *anchors;       /* line anchors by id, once somebody looked at them */
     struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
+    struct kg_draft_record drafts;
     char state_dir[KG_PATH_MAX];
     char notice[KG_ERROR_TEXT];
     atomic_bool stop;
@@ -84,6 +86,7 @@ struct kg_session {
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
+    bool drafts_off;
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
 };
 
@@ -146,6 +149,32 @@ enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err);
 /* Into the cache, as far as it is read; what goes wrong is a notice, since the answer does not depend on it. */
 void kg_session_save_block(struct kg_session *session, const struct kg_piece *piece);
+
+/* decode.c: the ids behind a piece that grows, one after the other. Ids that n-gram drafts propose are read ahead, many at a
+ * time; which ids are taken, and everything about the piece once it is settled, is the same without them. Until then the
+ * piece's block holds a draft behind its first `taken` tokens. */
+struct kg_decoding {
+    struct kg_session *session;
+    size_t piece;
+    uint32_t taken;
+    struct kg_draft *draft; /* NULL where drafts are off */
+    float *logits;          /* (rows, vocabulary) of the last read */
+    uint32_t row, rows;     /* row: behind the last token that was taken; rows: 0 = none are there yet */
+};
+/* The piece is read up to its last token, whose logits the caller puts into logits. */
+enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, struct kg_error *err);
+/* Behind the last token that was taken. */
+const float *kg_decoding_logits(const struct kg_decoding *decoding);
+/* The piece goes on with this id. */
+enum kg_status kg_decoding_take(struct kg_decoding *decoding, int32_t id, struct kg_error *err);
+/* Positions behind the last token that the model has. */
+uint32_t kg_decoding_room(const struct kg_decoding *decoding);
+/* Whether the block holds what was taken and nothing else. */
+bool kg_decoding_settled(const struct kg_decoding *decoding);
+/* Sees to the logits behind the last token; at most `most` more ids are going to be taken. */
+enum kg_status kg_decoding_read(struct kg_decoding *decoding, uint32_t most, struct kg_error *err);
+/* Settles the block, also after a failure, and frees what the decoding holds. */
+void kg_decoding_end(struct kg_decoding *decoding);
 
 /* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
 enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);

@@ -147,6 +147,17 @@ enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_err
     return KG_OK;
 }
 
+void kg_block_cut(struct kg_block *block, uint32_t tokens)
+{
+    assert(tokens <= block->id_count && !block->kept);
+    block->id_count = tokens;
+    if (block->ready <= tokens)
+        return;
+    kg_block_set_ready(block, tokens);
+    if (tokens % KG_PAGE)
+        kg_pool_index(block->pool, block->pages, tokens - tokens % KG_PAGE, tokens % KG_PAGE);
+}
+
 enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err)
 {
     assert(tokens <= block->id_count && !kg_block_is_thin(block));

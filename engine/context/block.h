@@ -53,6 +53,8 @@ int32_t kg_block_local(const struct kg_block *block);
 struct kg_pool *kg_block_pool(const struct kg_block *block);
 const uint32_t *kg_block_pages(const struct kg_block *block); /* until the next reserve or set_ready */
 enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_error *err); /* a growing answer */
+/* Its inverse: the block has the first `tokens` of its tokens, and is as if the others had never been read. */
+void kg_block_cut(struct kg_block *block, uint32_t tokens);
 /* Pages for the first `tokens` tokens of those in it; before they are written. */
 enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err);
 /* After they are written; pages behind the last ready token go back to the pool. */
@@ -94,8 +96,8 @@ int32_t kg_sequence_end(const struct kg_sequence *sequence); /* first position b
 uint32_t kg_sequence_tokens(const struct kg_sequence *sequence);
 
 /* Reads tokens ready .. upto - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
- * the sequence, as `look` says, in batches. logits (vocabulary; may be NULL) get those of token upto - 1, which is computed again when
- * it was ready before. after_batch (may be NULL) is called after each batch with ready advanced; a status other than
+ * the sequence, as `look` says, in batches. logits (last, vocabulary; may be NULL) get those of the last tokens before upto,
+ * which are computed again when they were ready before. after_batch (may be NULL) is called after each batch with ready advanced; a status other than
  * KG_OK ends the reading with that status. When a batch fails or is stopped, ready stays at the batches before it.
  * KG_ERR_FULL: upto lies behind the sequence's last position or the model's trained length. */
 struct kg_reading {
@@ -103,6 +105,7 @@ struct kg_reading {
     struct kg_pool *pool;
     const atomic_bool *stop;
     uint32_t batch; /* rows at a time, 1 .. KG_ROWS_MAX; 0 = KG_ROWS_MAX */
+    uint32_t last;  /* so many tokens have logits; 0 = one. If more than one, all that is read must fit into one batch */
     const struct kg_look *look; /* NULL = at everything; needs a pool with an index */
     /* For each token id whether what it stands for is looked at in place of what the index finds (line anchors,
      * DESIGN.md section 4); NULL = by the index. */

@@ -123,3 +123,10 @@ void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host,
 {
     pool->backend->index_import(pool->device, pool->kv, page, host, tokens);
 }
+
+void kg_pool_index(struct kg_pool *pool, const uint32_t *pages, uint32_t first, uint32_t rows)
+{
+    assert(first % KG_PAGE == 0);
+    for (uint32_t layer = 0; pool->backend->index_write && layer < pool->shape.layers; layer++)
+        pool->backend->index_write(pool->device, pool->kv, layer, pages, first, rows, true);
+}

@@ -17,4 +17,8 @@ void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host);
 enum kg_status kg_pool_index_export(const struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err);
 void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host, uint32_t tokens);
 
+/* Indexes tokens first .. first + rows - 1 of the block that stands in `pages`; first at the start of a page. Nothing where the
+ * pages have no index. */
+void kg_pool_index(struct kg_pool *pool, const uint32_t *pages, uint32_t first, uint32_t rows);
+
 #endif

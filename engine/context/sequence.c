@@ -169,12 +169,17 @@ static enum kg_status give_scores(const struct run *run, uint32_t from, uint32_t
     return status;
 }
 
+static uint32_t last_of(const struct kg_reading *reading)
+{
+    return reading->last ? reading->last : 1;
+}
+
 static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, float *logits, struct kg_error *err)
 {
     const struct kg_reading *reading = run->reading;
     const struct place *place = run->place;
     struct kg_block *block = place->block;
-    uint32_t ready = kg_block_ready(block), scored = logits ? end - 1 : end;
+    uint32_t ready = kg_block_ready(block), scored = logits ? end - last_of(reading) : end;
     enum kg_status status = kg_block_reserve(block, end, err);
     if (status != KG_OK)
         return status;
@@ -282,9 +287,11 @@ enum kg_status kg_sequence_read(const struct kg_sequence *sequence, size_t index
     const struct place *place = &sequence->places[index];
     assert(upto <= kg_block_tokens(place->block) && kg_block_pool(place->block) == reading->pool);
     assert(!(logits && reading->scored));
-    uint32_t first = kg_block_ready(place->block);
-    if (first >= upto)
-        first = logits && upto ? upto - 1 : upto;
+    assert(!logits || last_of(reading) <= (upto ? upto : 1));
+    uint32_t first = kg_block_ready(place->block), least = logits && upto ? upto - last_of(reading) : upto;
+    if (first > least)
+        first = least;
+    assert(last_of(reading) == 1 || upto - first <= batch_rows(reading));
     enum kg_status status = check_reading(sequence, index, first, upto, reading, err);
     if (status != KG_OK || first == upto)
         return status;

@@ -103,6 +103,7 @@ static void the_defaults_are_the_engines(void **state)
     assert_int_equal(session.policy, ((struct kg_session_options){ 0 }).policy);
     assert_int_equal(session.recall.window, KG_RECALL_WINDOW);
     assert_int_equal(session.recall.k, KG_RECALL_K);
+    assert_false(session.drafts_off);
     assert_string_equal(engine.model_path, "kept");
     assert_string_equal(session.name, "kept");
     assert_null(kg_config_model(p->config, (char[KG_PATH_MAX]){ 0 }));
@@ -154,7 +155,7 @@ static void a_file_says_everything(void **state)
     char model[KG_PATH_MAX], expected[KG_PATH_MAX];
     put(p->person, "\xef\xbb\xbf# a comment\n; another\n\nmodel = ~/a model.gguf\n  threads=3\ndevice = ref\r\npolicy = full ; said aside\n"
                    "[recall]\nwindow = 64\nk = 4096\nbits = 4\n[cache]\nbudget = 20G\noff = yes\n"
-                   "[generate]\ntemperature = 0\nseed = 18446744073709551615\nmax-tokens = 7\n[read]\nbudget = 5");
+                   "[generate]\ntemperature = 0\nseed = 18446744073709551615\nmax-tokens = 7\ndrafts = no\n[read]\nbudget = 5");
     assert_int_equal(load(p), KG_OK);
     assert_int_equal(kg_config_fill(p->config, &engine, &session, &p->err), KG_OK);
     assert_int_equal(session.recall.window, 64);
@@ -163,6 +164,7 @@ static void a_file_says_everything(void **state)
     assert_int_equal(engine.threads, 3);
     assert_int_equal(engine.cache_bytes, (uint64_t)20 << 30);
     assert_true(engine.cache_off);
+    assert_true(session.drafts_off);
     assert_int_equal(engine.index_bits, 4);
     assert_string_equal(kg_policy_name(session.policy), "full");
     assert_true(kg_config_sampling(p->config).temperature == 0);

@@ -163,6 +163,7 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
         status = kg_config_fill(a->config, &out->engine, &session, err);
     out->policy = session.policy;
     out->recall = session.recall;
+    out->drafts_off = session.drafts_off;
     return status == KG_OK ? kg_sampling_check(&out->sampling, err) : status;
 }
 
@@ -272,6 +273,8 @@ static void print_stats(const struct kg_session *session, const struct kg_engine
     cJSON_AddNumberToObject(root, "prefill_s", counts.prefill_s);
     cJSON_AddNumberToObject(root, "decode_tokens", (double)counts.decode_tokens);
     cJSON_AddNumberToObject(root, "decode_s", counts.decode_s);
+    cJSON_AddNumberToObject(root, "draft_tokens", (double)counts.draft_tokens);
+    cJSON_AddNumberToObject(root, "draft_hits", (double)counts.draft_hits);
     cJSON_AddNumberToObject(root, "pss_bytes", (double)kg_pss_bytes());
     char *text = cJSON_PrintUnformatted(root);
     if (text)
@@ -324,7 +327,7 @@ static enum kg_status run_prompt(const struct arguments *a, const struct kg_inte
         interrupted = engine;
         sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }, NULL);
         status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = chosen->repository, .policy = chosen->policy,
-                                                                       .recall = chosen->recall, .unsaved = !a->session }, &session, err);
+                                                                       .recall = chosen->recall, .drafts_off = chosen->drafts_off, .unsaved = !a->session }, &session, err);
     }
     if (status == KG_OK)
         status = ask(a, chosen, engine, session, index, &output, end, err);

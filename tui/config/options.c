@@ -47,6 +47,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                  .help = "Tokens that count as repeated." },
     [KG_OPTION_SEED] = { .section = "generate", .name = "seed", .kind = KG_OPTION_NUMBER, .standard = "0", .most = UINT64_MAX,
                          .help = "The same seed draws the same answer; 0 = from the clock." },
+    [KG_OPTION_DRAFTS] = { .section = "generate", .name = "drafts", .kind = KG_OPTION_SWITCH, .standard = "yes",
+                           .help = "Guess several tokens at once where the text repeats what stands before it: the same answer, sooner." },
     [KG_OPTION_THEME] = { .section = "screen", .name = "theme", .kind = KG_OPTION_TEXT, .standard = "terminal", .repository = true,
                           .help = "terminal, dark, light, or one of yours: ~/.config/kedge/themes/NAME.theme." },
     [KG_OPTION_COLOUR] = { .section = "screen", .name = "colour", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto 256 16 none",

@@ -10,6 +10,7 @@ struct kg_interface_options {
     struct kg_engine_options engine; /* its callbacks are the interface's own: what stands there is not used */
     enum kg_policy policy;
     struct kg_recall recall;
+    bool drafts_off;
     const char *session;             /* its name; NULL = a new one */
     bool must_exist;                 /* the session */
     struct kg_sampling sampling;

@@ -115,6 +115,7 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
                                           .repository = worker->options->repository,
                                           .policy = worker->options->policy,
                                           .recall = worker->options->recall,
+                                          .drafts_off = worker->options->drafts_off,
                                           .must_exist = must_exist };
     struct kg_session *session;
     double start = kg_worker_seconds();
