@@ -83,6 +83,7 @@ $(O)/%.o: %.c $(O)/flags
 	@$(CC) $(cppflags) $(cflags) $(simd) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(O)/engine/catalogue/builtin.o: config/models.conf
+$(O)/engine/bench_copy.o: engine/bench_copy.txt
 $(O)/tui/screen/builtin_themes.o: $(wildcard config/themes/*.theme)
 
 include mk/install.mk

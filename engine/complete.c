@@ -86,39 +86,43 @@ static enum kg_status put_text(struct completing *c, const char *bytes, size_t l
     return KG_OK;
 }
 
-static enum kg_status next_logits(struct completing *c, struct kg_error *err)
+static enum kg_status take_all(struct completing *c, struct kg_decoding *decoding, enum kg_end *end, struct kg_error *err)
 {
-    c->session->reading_total++; /* progress never says more than all */
-    return kg_session_read(c->session, c->piece, c->logits, err);
-}
-
-static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg_error *err)
-{
-    struct kg_session *session = c->session;
-    const struct kg_engine *engine = session->engine;
-    struct kg_block *block = session->pieces[c->piece].block;
-    uint32_t limit = kg_model_shape(engine->model)->trained_length;
+    const struct kg_engine *engine = c->session->engine;
+    const struct kg_block *block = c->session->pieces[c->piece].block;
+    const uint32_t most = c->completion->max_tokens ? c->completion->max_tokens : UINT32_MAX;
     bool enough = false;
     for (uint32_t n = 0;; n++) {
-        int32_t id = kg_sample(c->sampler, c->logits, kg_block_ids(block) + c->given, n);
+        int32_t id = kg_sample(c->sampler, kg_decoding_logits(decoding), kg_block_ids(block) + c->given, n);
         if (id < 0)
             return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
-        *end = ends_text(engine, id) ? KG_END_MODEL : c->completion->max_tokens && n >= c->completion->max_tokens ? KG_END_LENGTH : KG_END_FULL;
-        if (*end != KG_END_FULL || (uint32_t)kg_sequence_end(session->sequence) >= limit)
+        *end = ends_text(engine, id) ? KG_END_MODEL : n >= most ? KG_END_LENGTH : KG_END_FULL;
+        if (*end != KG_END_FULL || kg_decoding_room(decoding) == 0)
             return put_text(c, "", 0, true, &enough, err);
         size_t length;
         const char *bytes = kg_token_bytes(engine->tokenizer, id, false, &length);
-        enum kg_status status = kg_block_extend(block, id, err);
-        session->counts.decode_tokens++;
+        enum kg_status status = kg_decoding_take(decoding, id, err);
         if (status == KG_OK)
             status = put_text(c, bytes, length, false, &enough, err);
         if (status == KG_OK && enough)
             *end = KG_END_MODEL;
         if (status == KG_OK && !enough)
-            status = next_logits(c, err);
+            status = kg_decoding_read(decoding, most - n - 1, err);
         if (status != KG_OK || enough)
             return status;
     }
+}
+
+static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg_error *err)
+{
+    struct kg_decoding decoding;
+    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, err);
+    if (status == KG_OK) {
+        memcpy(decoding.logits, c->logits, kg_model_shape(c->session->engine->model)->vocabulary * sizeof *c->logits);
+        status = take_all(c, &decoding, end, err);
+    }
+    kg_decoding_end(&decoding);
+    return status;
 }
 
 static void count(struct kg_session *session, struct kg_counts *counts)

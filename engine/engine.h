@@ -221,4 +221,15 @@ uint64_t kg_pss_bytes(void);
 
 enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err);
 
+/* The same answer generated without n-gram drafts and with them: one that rewrites a function of 60 lines with one change
+ * (greedy), or one for which there is nothing to copy (sampled). Other tokens with drafts are KG_ERR_FORMAT. Of the options
+ * the policy and recall count. */
+enum kg_bench_text { KG_BENCH_COPY, KG_BENCH_NEW };
+struct kg_bench_drafts {
+    uint64_t tokens, draft_tokens, draft_hits;
+    double plain_tokens_per_s, tokens_per_s;
+};
+enum kg_status kg_engine_bench_drafts(struct kg_engine *engine, const struct kg_bench_options *options, enum kg_bench_text text,
+                                      struct kg_bench_drafts *out, struct kg_error *err);
+
 #endif

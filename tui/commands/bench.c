@@ -6,6 +6,7 @@
 
 static const char help[] =
     "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--policy NAME] [--device NAME]\n"
+    "       kedge bench --copy [-m MODEL] [-t THREADS] [--policy NAME] [--device NAME]\n"
     "\n"
     "Measures speed and memory; one JSON object a line: test, tokens/s, bytes/s, share of measured memory bandwidth, pss.\n"
     "\n"
@@ -14,6 +15,8 @@ static const char help[] =
     "  -p, --prefill N     tokens to read at once (512; 0 = leave out)\n"
     "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
     "  -d, --depth N       tokens in context before the first generated one (0)\n"
+    "      --copy          instead, answers without and with n-gram drafts: a function of 60 lines rewritten with one change, and\n"
+    "                      a question explained; the tokens are the same\n"
     "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
     "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
 
@@ -53,22 +56,61 @@ static void print_results(const struct kg_bench_options *options, const struct k
     }
 }
 
+static enum kg_status bench_drafts(struct kg_engine *engine, const struct kg_bench_options *options, uint64_t threads, struct kg_error *err)
+{
+    static const struct {
+        const char *test;
+        enum kg_bench_text text;
+    } tests[] = { { "copy", KG_BENCH_COPY }, { "new", KG_BENCH_NEW } };
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < sizeof tests / sizeof *tests && status == KG_OK; i++) {
+        struct kg_engine_facts facts;
+        struct kg_bench_drafts result;
+        status = kg_engine_bench_drafts(engine, options, tests[i].text, &result, err);
+        if (status != KG_OK)
+            break;
+        kg_engine_facts(engine, &facts);
+        cJSON *line = begin_line(tests[i].test, (uint32_t)result.tokens, options, &facts, threads);
+        cJSON_DeleteItemFromObject(line, "depth");
+        cJSON_AddNumberToObject(line, "tokens_per_s", result.tokens_per_s);
+        cJSON_AddNumberToObject(line, "plain_tokens_per_s", result.plain_tokens_per_s);
+        cJSON_AddNumberToObject(line, "gain", result.plain_tokens_per_s > 0 ? result.tokens_per_s / result.plain_tokens_per_s : 0);
+        cJSON_AddNumberToObject(line, "draft_tokens", (double)result.draft_tokens);
+        cJSON_AddNumberToObject(line, "draft_hits", (double)result.draft_hits);
+        kg_put_json(line);
+    }
+    return status;
+}
+
+static enum kg_status bench_speed(struct kg_engine *engine, const struct kg_bench_options *options, uint64_t threads, struct kg_error *err)
+{
+    struct kg_bench_result result;
+    struct kg_engine_facts facts;
+    enum kg_status status = kg_engine_bench(engine, options, &result, err);
+    kg_engine_facts(engine, &facts);
+    if (status == KG_OK)
+        print_results(options, &result, &facts, threads);
+    return status;
+}
+
 int kg_command_bench(int argc, char **argv)
 {
     static const struct option options[] = { { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
                                              { "prefill", required_argument, NULL, 'p' }, { "decode", required_argument, NULL, 'n' },
                                              { "depth", required_argument, NULL, 'd' },   { "device", required_argument, NULL, 'D' },
-                                             { "policy", required_argument, NULL, 'P' },  { "help", no_argument, NULL, 'h' },
-                                             { 0 } };
+                                             { "policy", required_argument, NULL, 'P' },  { "copy", no_argument, NULL, 'c' },
+                                             { "help", no_argument, NULL, 'h' },          { 0 } };
     struct kg_engine_options engine_options = { .cache_off = true };
     const char *model = NULL;
     uint64_t threads = 0, prefill = 512, decode = 64, depth = 0;
     enum kg_policy policy = KG_POLICY_RECALL;
+    bool copy = false;
     struct kg_error err;
     for (int c; (c = getopt_long(argc, argv, "m:t:p:n:d:h", options, NULL)) != -1;) {
         uint64_t *number = c == 't' ? &threads : c == 'p' ? &prefill : c == 'n' ? &decode : &depth;
         switch (c) {
         case 'm': model = optarg; break;
+        case 'c': copy = true; break;
         case 'D': engine_options.backend = optarg; break;
         case 'P':
             if (kg_policy_parse(optarg, &policy, &err) != KG_OK)
@@ -89,8 +131,6 @@ int kg_command_bench(int argc, char **argv)
         return kg_command_misused("bench", "'%s' is one argument too many", argv[optind]);
     char path[KG_PATH_MAX];
     struct kg_engine *engine = NULL;
-    struct kg_engine_facts facts;
-    struct kg_bench_result result;
     struct kg_bench_options wanted = { .prefill = (uint32_t)prefill, .decode = (uint32_t)decode, .depth = (uint32_t)depth, .policy = policy };
     engine_options.threads = (uint32_t)threads;
     engine_options.model_path = path;
@@ -98,11 +138,7 @@ int kg_command_bench(int argc, char **argv)
     if (status == KG_OK)
         status = kg_engine_open(&engine_options, &engine, &err);
     if (status == KG_OK)
-        status = kg_engine_bench(engine, &wanted, &result, &err);
-    if (status == KG_OK) {
-        kg_engine_facts(engine, &facts);
-        print_results(&wanted, &result, &facts, threads);
-    }
+        status = (copy ? bench_drafts : bench_speed)(engine, &wanted, threads, &err);
     kg_engine_close(engine);
     return status == KG_OK ? KG_EXIT_OK : kg_command_failed("bench", &err);
 }
