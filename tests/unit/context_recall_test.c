@@ -1,4 +1,5 @@
-/* Readings that look by recall or at line anchors, by real models: what is seen, that cutting changes nothing, and thinned blocks. */
+/* Readings that look by recall or at line anchors, by real models: what is seen, that cutting changes nothing, thinned blocks, and
+ * tokens that are read ahead and taken back. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -211,6 +212,109 @@ static void a_thinned_block_answers_alike(struct world *w)
     free(masked);
 }
 
+/* What there is of a growing block when it has so many tokens: logits behind the last one, and all that is kept of it. */
+enum { GROWN_PAGES = (TURN + KG_PAGE - 1) / KG_PAGE };
+struct grown {
+    float logits[VOCABULARY_MAX];
+    uint8_t *pages, *index;
+    uint32_t indexed[GROWN_PAGES];
+};
+
+static void keep_grown(struct world *w, const struct kg_block *block, const float *logits, struct grown *out)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(w->pool);
+    const size_t page_bytes = KG_KV_PAGE_BYTES(shape), slot = (size_t)shape->head_size * 2, strips = page_bytes / (slot * KG_PAGE);
+    const uint32_t tokens = kg_block_tokens(block);
+    assert_int_equal(kg_block_ready(block), tokens);
+    memcpy(out->logits, logits, w->vocabulary * sizeof *logits);
+    out->pages = calloc(GROWN_PAGES, page_bytes);
+    out->index = calloc(GROWN_PAGES, KG_INDEX_PAGE_BYTES(shape));
+    for (uint32_t page = 0; page * KG_PAGE < tokens; page++) {
+        uint8_t *at = out->pages + page * page_bytes;
+        assert_int_equal(kg_block_export(block, page, at, NULL), KG_OK);
+        for (uint32_t t = tokens - page * KG_PAGE; t < KG_PAGE; t++) /* nobody has written them */
+            for (size_t i = 0; i < strips; i++)
+                memset(at + (i * KG_PAGE + t) * slot, 0, slot);
+        assert_int_equal(kg_block_index_export(block, page, out->index + page * KG_INDEX_PAGE_BYTES(shape), &out->indexed[page], NULL), KG_OK);
+    }
+}
+
+static void free_grown(struct grown *grown)
+{
+    free(grown->pages);
+    free(grown->index);
+}
+
+static void assert_grown_alike(struct world *w, const struct grown *a, const struct grown *b)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(w->pool);
+    assert_memory_equal(a->logits, b->logits, w->vocabulary * sizeof *a->logits);
+    assert_memory_equal(a->pages, b->pages, GROWN_PAGES * KG_KV_PAGE_BYTES(shape));
+    assert_memory_equal(a->index, b->index, GROWN_PAGES * KG_INDEX_PAGE_BYTES(shape));
+    assert_memory_equal(a->indexed, b->indexed, sizeof a->indexed);
+}
+
+/* Grows a block to all ids of the turn, reading up to `ahead` tokens at once with the last one that is right. Of those that are
+ * read ahead some are the turn's and others are not, which are cut off again. */
+static void grow(struct world *w, struct kg_sequence *sequence, uint32_t ahead, const struct kg_look *look, bool anchors, struct grown *out)
+{
+    struct kg_block *turn = block_of(w, 4, PREAMBLE + FILE_A + FILE_B, TURN);
+    struct kg_reading reading = { .model = w->model, .pool = w->pool, .look = look, .anchors = anchors ? w->anchors : NULL };
+    float *logits = malloc((ahead + 1UL) * w->vocabulary * sizeof *logits);
+    uint64_t seed = ahead + 7;
+    int32_t ids[TURN];
+    memcpy(ids, kg_block_ids(turn), sizeof ids);
+    kg_block_cut(turn, 1);
+    assert_int_equal(kg_sequence_append(sequence, turn, NULL), KG_OK);
+    for (uint32_t right = 1;;) {
+        const uint32_t some = ahead ? seeded_below(&seed, ahead + 1) : 0, true_ones = some ? seeded_below(&seed, some + 1) : 0;
+        for (uint32_t i = 0; i < some; i++) {
+            const int32_t id = right + i < TURN ? ids[right + i] : 0;
+            assert_int_equal(kg_block_extend(turn, i < true_ones ? id : (id + 1) % (int32_t)w->vocabulary, NULL), KG_OK);
+        }
+        reading.last = some + 1;
+        assert_int_equal(kg_sequence_read(sequence, 3, right + some, &reading, logits, NULL), KG_OK);
+        const uint32_t taken = right + true_ones < TURN ? true_ones : TURN - right;
+        kg_block_cut(turn, right + taken);
+        assert_int_equal(kg_block_tokens(turn), right + taken);
+        keep_grown(w, turn, logits + (size_t)taken * w->vocabulary, &out[right + taken - 1]);
+        for (uint32_t i = 0; i < taken; i++)
+            memcpy(out[right + i - 1].logits, logits + (size_t)i * w->vocabulary, w->vocabulary * sizeof *logits);
+        right += taken;
+        if (right == TURN)
+            break;
+        assert_int_equal(kg_block_extend(turn, ids[right++], NULL), KG_OK);
+    }
+    kg_sequence_remove(sequence, 3);
+    kg_block_release(turn);
+    free(logits);
+}
+
+static void reading_ahead_changes_nothing(struct world *w)
+{
+    static const uint32_t aheads[] = { 1, 3, 15, 31 };
+    static const struct kg_look recall = { .sinks = PREAMBLE, .window = 64, .k = 12 };
+    for (int mode = 0; mode < 3; mode++) { /* everything, recall, anchors */
+        struct kg_sequence *sequence = files(w, 0, mode == 2);
+        struct grown plain[TURN] = { 0 };
+        grow(w, sequence, 0, mode ? &recall : NULL, mode == 2, plain);
+        for (size_t i = 0; i < sizeof aheads / sizeof *aheads; i++) {
+            struct grown ahead[TURN] = { 0 };
+            grow(w, sequence, aheads[i], mode ? &recall : NULL, mode == 2, ahead);
+            for (uint32_t t = 0; t < TURN; t++) {
+                if (ahead[t].pages)
+                    assert_grown_alike(w, &plain[t], &ahead[t]);
+                else
+                    assert_memory_equal(plain[t].logits, ahead[t].logits, w->vocabulary * sizeof(float));
+                free_grown(&ahead[t]);
+            }
+        }
+        for (uint32_t t = 0; t < TURN; t++)
+            free_grown(&plain[t]);
+        kg_sequence_free(sequence);
+    }
+}
+
 static void all_of_it(const struct kg_backend *backend, uint32_t threads)
 {
     static const char *const paths[] = { "tests/golden/tiny/llama.gguf", "tests/golden/tiny/qwen2.gguf", "tests/golden/tiny/qwen3.gguf" };
@@ -220,6 +324,7 @@ static void all_of_it(const struct kg_backend *backend, uint32_t threads)
         recalling_all_is_looking_at_all(&w);
         cutting_changes_nothing(&w);
         a_thinned_block_answers_alike(&w);
+        reading_ahead_changes_nothing(&w);
         close_world(&w);
     }
 }
