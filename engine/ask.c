@@ -176,14 +176,17 @@ static void count_prompt(struct kg_session *session)
     counts->reused_tokens = counts->prompt_tokens - counts->computed_tokens;
     counts->restored_bytes = session->restored_since;
     counts->prefill_s = session->prefill_since;
+    counts->restore_s = session->restore_since;
     session->computed_since = session->restored_since = 0;
-    session->prefill_since = 0;
+    session->prefill_since = session->restore_since = 0;
 }
 
 static enum kg_status answer(struct generating *g, enum kg_end *end, struct kg_error *err)
 {
     struct kg_session *session = g->session;
-    enum kg_status status = kg_session_read_all(session, err);
+    enum kg_status status = kg_session_settle(session, err);
+    if (status == KG_OK)
+        status = kg_session_read_all(session, err);
     if (status == KG_OK)
         status = add_answer(session, &g->opening, err);
     if (status != KG_OK)

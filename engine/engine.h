@@ -161,6 +161,7 @@ struct kg_counts {
     uint64_t draft_tokens;    /* n-gram drafts: proposed, and how many of those came true, of decode_tokens */
     uint64_t draft_hits;
     double open_s, prefill_s, decode_s;
+    double restore_s; /* waited for the cache, for the last question */
     uint32_t context_tokens, context_limit;
 };
 

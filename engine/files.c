@@ -72,7 +72,7 @@ static enum kg_status place_piece(struct kg_session *session, enum kg_block_kind
     piece->secret = secret;
     piece->continues = continues;
     enum kg_status status = ids->count ? kg_piece_place(session, session->count - 1, ids->ids, ids->count, -1, NULL, err) : KG_OK;
-    if (status == KG_OK && piece->rule == KG_READ_LINKED && piece->block && kg_block_ready(piece->block) < kg_block_tokens(piece->block))
+    if (status == KG_OK && piece->rule == KG_READ_LINKED && piece->block && kg_block_known(piece->block) < kg_block_tokens(piece->block))
         status = kg_piece_include(piece, linked, err);
     if (status == KG_OK)
         return kg_piece_store(session, piece, err);

@@ -87,13 +87,13 @@ static enum kg_status read_one(struct kg_session *session, const struct kg_inclu
 
 uint32_t kg_linked_unread(struct kg_session *session, const struct kg_linked *linked)
 {
-    uint32_t unread = 0, ready = 0;
+    uint32_t unread = 0, known = 0;
     for (size_t i = 0; i < linked->count; i++) {
         struct kg_block *block = linked->blocks[i].block;
         struct kg_error err;
-        if (session->engine->kv_store && kg_block_ready(block) == 0)
-            kg_kv_store_load(session->engine->kv_store, block, &ready, &err); /* what cannot be restored is read */
-        unread += kg_block_tokens(block) - kg_block_ready(block);
+        if (session->engine->kv_store && kg_block_known(block) == 0)
+            kg_kv_store_offer(session->engine->kv_store, block, &known, &err); /* what cannot be restored is read */
+        unread += kg_block_tokens(block) - kg_block_known(block);
     }
     return unread;
 }

@@ -156,6 +156,12 @@ static enum kg_status keep_anchors(const struct kg_engine *engine, struct kg_blo
     return status;
 }
 
+static void count_restored(struct kg_session *session, const struct kg_block *block)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(session->engine->pool);
+    session->restored_since += kg_block_held(block) * ((KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape)) / KG_PAGE);
+}
+
 enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err)
 {
@@ -179,16 +185,87 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     piece->base = base;
     if (piece->growing)
         return KG_OK; /* it gets its name when it is complete */
-    uint32_t ready = 0;
+    uint32_t known = 0;
     struct kg_error unread;
-    if (engine->kv_store && kg_kv_store_load(engine->kv_store, piece->block, &ready, &unread) != KG_OK)
-        ready = 0; /* a block that cannot be restored is read again */
-    if (ready) {
-        const struct kg_kv_shape *shape = kg_pool_shape(engine->pool);
-        session->restored_since += kg_block_held(piece->block) * ((KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape)) / KG_PAGE);
-        kg_engine_progress(engine, KG_STAGE_RESTORING, piece->label, ready, count);
+    double start = kg_seconds();
+    if (engine->kv_store && kg_kv_store_offer(engine->kv_store, piece->block, &known, &unread) != KG_OK)
+        known = 0; /* a block that cannot be restored is read again */
+    session->restore_since += kg_seconds() - start;
+    if (known && !kg_block_is_promised(piece->block))
+        count_restored(session, piece->block);
+    if (known)
+        kg_engine_progress(engine, KG_STAGE_RESTORING, piece->label, known, count);
+    return KG_OK;
+}
+
+enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, struct kg_error *err)
+{
+    struct kg_piece *piece = &session->pieces[index];
+    const size_t count = kg_block_tokens(piece->block);
+    int32_t *ids = malloc(count * sizeof *ids);
+    if (!ids)
+        return kg_fail_nomem(err, "reading a file again");
+    memcpy(ids, kg_block_ids(piece->block), count * sizeof *ids);
+    kg_piece_drop(session, piece);
+    piece->dropped = false;
+    piece->rule = KG_READ_ALONE;
+    enum kg_status status = kg_piece_place(session, index, ids, count, piece->base, NULL, err);
+    free(ids);
+    return status;
+}
+
+/* A linked piece that the cache lost after all cannot be read again: what it includes is not here. */
+static bool is_lost(const struct kg_piece *piece)
+{
+    return piece->block && piece->rule == KG_READ_LINKED && !piece->included && kg_block_known(piece->block) < kg_block_tokens(piece->block);
+}
+
+static enum kg_status replace_lost(struct kg_session *session, bool *any, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    *any = false;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        if (!is_lost(&session->pieces[i]))
+            continue;
+        *any = true;
+        status = kg_piece_place_alone(session, i, err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, &session->pieces[i], err);
+    }
+    return status;
+}
+
+static enum kg_status settle(struct kg_session *session, struct kg_error *err)
+{
+    uint64_t done = 0, total = 0;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].block && kg_block_is_promised(session->pieces[i].block))
+            total += kg_block_known(session->pieces[i].block);
+    for (size_t i = 0; i < session->count; i++) {
+        struct kg_block *block = session->pieces[i].block;
+        if (!block || !kg_block_is_promised(block))
+            continue;
+        if (atomic_load(&session->engine->stop))
+            return kg_fail(err, KG_ERR_CANCELLED, "stopped");
+        done += kg_block_known(block);
+        kg_block_ready(block);
+        count_restored(session, block);
+        kg_engine_progress(session->engine, KG_STAGE_RESTORING, session->pieces[i].label, done, total);
     }
     return KG_OK;
+}
+
+enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *err)
+{
+    double start = kg_seconds();
+    enum kg_status status = KG_OK;
+    for (bool again = true; again && status == KG_OK;) {
+        status = settle(session, err);
+        if (status == KG_OK)
+            status = replace_lost(session, &again, err);
+    }
+    session->restore_since += kg_seconds() - start;
+    return status;
 }
 
 void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)

@@ -141,7 +141,7 @@ enum kg_status kg_session_read(struct kg_session *session, size_t at, float *log
 {
     struct kg_piece *piece = &session->pieces[at];
     uint32_t tokens = kg_block_tokens(piece->block);
-    if (kg_block_ready(piece->block) >= tokens && !logits) {
+    if (kg_block_known(piece->block) >= tokens && !logits) {
         kg_piece_forget_included(piece);
         return thin(session, piece, err); /* which failed when it was read, perhaps */
     }
@@ -150,13 +150,21 @@ enum kg_status kg_session_read(struct kg_session *session, size_t at, float *log
     return piece->rule == KG_READ_CHAIN ? read_chain(session, at, logits, err) : read_apart(session, at, logits, err);
 }
 
-enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err)
+/* Tokens that have to be read, as far as the cache keeps its promises. */
+static uint64_t unknown(const struct kg_session *session)
 {
-    session->reading_done = session->reading_total = 0;
+    uint64_t tokens = 0;
     for (size_t i = 0; i < session->count; i++)
         if (session->pieces[i].block)
-            session->reading_total += kg_block_tokens(session->pieces[i].block) - kg_block_ready(session->pieces[i].block);
-    enum kg_status status = KG_OK;
+            tokens += kg_block_tokens(session->pieces[i].block) - kg_block_known(session->pieces[i].block);
+    return tokens;
+}
+
+enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err)
+{
+    enum kg_status status = unknown(session) ? kg_session_settle(session, err) : KG_OK;
+    session->reading_done = 0;
+    session->reading_total = status == KG_OK ? unknown(session) : 0;
     for (size_t i = 0; i < session->count && status == KG_OK; i++)
         if (session->pieces[i].block)
             status = kg_session_read(session, i, NULL, err);

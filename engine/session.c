@@ -58,19 +58,14 @@ enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_bloc
     return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
 }
 
-/* A linked file that the cache lost cannot be read again: what it includes is not here. It is read alone until it is dropped
- * or changes. */
-static enum kg_status replace_linked(struct kg_session *session, const struct kg_stored_part *part, bool same, struct kg_error *err)
+/* A linked file that the cache lost cannot be read again: what it includes is not here. */
+static enum kg_status replace_linked(struct kg_session *session, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
     enum kg_status status = KG_OK;
-    if (piece->rule == KG_READ_LINKED && !(same && kg_block_ready(piece->block) == kg_block_tokens(piece->block))) {
-        int32_t base = piece->base;
-        kg_piece_drop(session, piece);
-        piece->dropped = false;
-        piece->rule = KG_READ_ALONE;
+    if (piece->rule == KG_READ_LINKED && !(same && kg_block_known(piece->block) == kg_block_tokens(piece->block))) {
         same = false;
-        status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, NULL, err);
+        status = kg_piece_place_alone(session, session->count - 1, err);
     }
     session->read_anew = session->read_anew || !same;
     return status == KG_OK && !same ? kg_piece_store(session, piece, err) : status;
@@ -110,7 +105,7 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
                 !(piece->rule == KG_READ_CHAIN && (session->read_anew || base < 0));
     enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same ? &part->identity : NULL, err);
-    return status == KG_OK ? replace_linked(session, part, same, err) : status;
+    return status == KG_OK ? replace_linked(session, same, err) : status;
 }
 
 static int restore_each(void *ctx, const struct kg_stored_part *part)

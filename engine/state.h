@@ -82,7 +82,7 @@ struct kg_session {
     struct kg_counts counts;
     uint64_t computed_since; /* tokens computed since the last question began its answer */
     uint64_t restored_since; /* bytes */
-    double prefill_since;
+    double prefill_since, restore_since;
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
@@ -106,9 +106,13 @@ size_t kg_piece_index(const struct kg_session *session, const struct kg_piece *p
 /* Writes or rewrites the piece in sessions.db; nothing for sessions that are not stored and for secret pieces. */
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err);
 /* Makes the piece's block of these ids; identity from rule and from what it sees: for a chain everything in the sequence, for
- * later parts of a file the parts before. Places it at base (or at the end when base < 0) and restores what the cache has. */
+ * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
+/* Places a linked piece anew where it stands, as one that includes nothing; until it is dropped or changes. */
+enum kg_status kg_piece_place_alone(struct kg_session *session, size_t piece, struct kg_error *err);
+/* Waits for what the cache is bringing; what it lost of that is to be read again. KG_ERR_CANCELLED when stopped. */
+enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *err);
 /* Takes the block out of the sequence and marks the piece dropped. */
 void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,16 +169,22 @@ void kg_kv_file_damaged(struct kg_kv_store *store)
                    store->path, err.text);
 }
 
-sqlite3_stmt *kg_kv_statement(struct kg_kv_store *store, enum kg_kv_sql which)
+sqlite3_stmt *kg_kv_prepare(sqlite3 *db, enum kg_kv_sql which)
 {
     static const char *const texts[KG_KV_SQL_COUNT] = {
 #define KG_KV_SQL_TEXT(name, text) [KG_KV_##name] = (text),
         KG_KV_SQL(KG_KV_SQL_TEXT)
 #undef KG_KV_SQL_TEXT
     };
+    sqlite3_stmt *statement = NULL;
+    return sqlite3_prepare_v3(db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) == SQLITE_OK ? statement : NULL;
+}
+
+sqlite3_stmt *kg_kv_statement(struct kg_kv_store *store, enum kg_kv_sql which)
+{
     sqlite3_stmt **statement = &store->statements[which];
-    if (!*statement && sqlite3_prepare_v3(store->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK)
-        return NULL;
+    if (!*statement)
+        *statement = kg_kv_prepare(store->db, which);
     return *statement;
 }
 
@@ -233,6 +240,16 @@ enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key
     enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : kg_db_fail(store->db, rc, "reading the cache", err);
     sqlite3_reset(find);
     return status;
+}
+
+bool kg_kv_thread(pthread_t *out, void *(*run)(void *store), struct kg_kv_store *store)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(out, NULL, run, store) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
 }
 
 enum kg_status kg_kv_page_buffer(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err)

@@ -86,6 +86,9 @@ struct kg_kv_store {
     unsigned callers; /* waiting for `file`: the writer lets them pass */
     bool started, ending;
     pthread_t writer;
+    struct kg_kv_delivery *deliveries; /* blocks that are being filled, in order, until they are settled */
+    bool streaming, stream_ending;
+    pthread_t streamer;
 };
 
 /* Opens or replaces kv.db; inside the gate of kv.lock. */
@@ -98,6 +101,8 @@ void kg_kv_file_path(const struct kg_kv_store *store, const char *leaf, const ch
 
 /* A statement with nothing bound, ready to step; NULL when it cannot be prepared (ask kg_db_fail). */
 sqlite3_stmt *kg_kv_statement(struct kg_kv_store *store, enum kg_kv_sql which);
+/* The same for a connection of the caller's, who finalizes it. */
+sqlite3_stmt *kg_kv_prepare(sqlite3 *db, enum kg_kv_sql which);
 /* Steps a statement that returns no row, and resets it. */
 enum kg_status kg_kv_run(struct kg_kv_store *store, sqlite3_stmt *statement, struct kg_error *err);
 enum kg_status kg_kv_count(struct kg_kv_store *store, enum kg_kv_sql which, uint64_t *out, struct kg_error *err);
@@ -142,6 +147,9 @@ enum kg_status kg_kv_remove_block(struct kg_kv_store *store, int64_t id, bool ov
 enum kg_status kg_kv_make_room(struct kg_kv_store *store, uint64_t bytes, bool *room, struct kg_error *err);
 /* Returns all but `kept` free bytes of the file to the file system, in small steps. */
 enum kg_status kg_kv_give_back(struct kg_kv_store *store, uint64_t kept, struct kg_error *err);
+
+/* Starts a thread that no signal interrupts. */
+bool kg_kv_thread(pthread_t *out, void *(*run)(void *store), struct kg_kv_store *store);
 
 /* Room for one page of this layout. */
 enum kg_status kg_kv_page_buffer(struct kg_kv_store *store, const struct kg_kv_layout *layout, struct kg_error *err);

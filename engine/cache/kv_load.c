@@ -1,7 +1,8 @@
-/* From rows to a block: nothing reaches the block's pages before its checksum and its token ids agree. */
+/* From rows to a block, at once. */
 #include <string.h>
 
 #include "engine/cache/kv_job.h"
+#include "engine/cache/kv_page.h"
 
 struct loading {
     struct kg_kv_store *store;
@@ -12,100 +13,28 @@ struct loading {
     bool damaged;
 };
 
-/* The row that the statement stands on, if it is row (page, part) with so many tokens and its checksum agrees. */
-static bool take_row(const struct loading *l, sqlite3_stmt *rows, uint32_t page, uint32_t part, uint32_t tokens,
-                     struct kg_kv_row *row)
-{
-    *row = (struct kg_kv_row){
-        .key = kg_block_key(l->block)->bytes,
-        .page = page,
-        .part = part,
-        .tokens = tokens,
-        .ids = sqlite3_column_blob(rows, 3),
-        .payload = sqlite3_column_blob(rows, 4),
-        .bytes = kg_kv_part_bytes(&l->layout, part, tokens),
-    };
-    return sqlite3_column_int64(rows, 0) == KG_KV_ROW_ID(l->found.id, page, part) && sqlite3_column_int64(rows, 1) == tokens &&
-           row->ids && sqlite3_column_bytes(rows, 3) == (int)(tokens * sizeof(int32_t)) && row->payload &&
-           (size_t)sqlite3_column_bytes(rows, 4) == row->bytes && sqlite3_column_int64(rows, 2) == (sqlite3_int64)kg_kv_row_sum(row);
-}
-
-/* How many of the page's stored ids are the block's. */
-static uint32_t ids_in_common(const struct kg_block *block, uint32_t first, const void *ids, uint32_t tokens)
-{
-    const int32_t *own = kg_block_kept_ids(block) + first;
-    uint32_t n = 0;
-    for (int32_t id; n < tokens && first + n < kg_block_kept(block); n++) {
-        memcpy(&id, (const uint8_t *)ids + n * sizeof id, sizeof id);
-        if (id != own[n])
-            break;
-    }
-    return n;
-}
-
-/* Gathers the parts of one page at store->page; *common = 0 when the rows end, are damaged, or are of another text. */
-static enum kg_status gather(struct loading *l, sqlite3_stmt *rows, uint32_t page, uint32_t *common, struct kg_error *err)
-{
-    uint32_t first = page * KG_PAGE, left = l->found.ready - first, tokens = left < KG_PAGE ? left : KG_PAGE;
-    uint32_t agreed = tokens;
-    struct kg_kv_row row;
-    *common = 0;
-    if (tokens < KG_PAGE)
-        memset(l->store->page, 0, l->layout.page_bytes);
-    for (uint32_t part = 0; part < l->layout.parts; part++) {
-        int rc = sqlite3_step(rows);
-        if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-            return kg_db_fail(l->store->db, rc, "reading the cache", err);
-        if (rc == SQLITE_DONE || !take_row(l, rows, page, part, tokens, &row)) {
-            l->damaged = sqlite3_errcode(l->store->db) != SQLITE_NOMEM;
-            return l->damaged ? KG_OK : kg_fail_nomem(err, "reading the cache");
-        }
-        uint32_t same = ids_in_common(l->block, first, row.ids, tokens);
-        agreed = same < agreed ? same : agreed;
-        if (agreed == 0)
-            return KG_OK;
-        kg_kv_part_unpack(&l->layout, part, tokens, row.payload, l->store->page);
-    }
-    *common = agreed;
-    return KG_OK;
-}
-
-/* The index says how many tokens it is of: all that were stored, or none. It goes with the page only as a whole. */
-static bool take_page(struct loading *l, uint32_t page, uint32_t common)
-{
-    uint32_t indexed = 0, left = l->found.ready - page * KG_PAGE, stored = left < KG_PAGE ? left : KG_PAGE;
-    const uint8_t *index = l->store->page + l->layout.kv_bytes;
-    if (l->layout.index_bytes) {
-        memcpy(&indexed, index, sizeof indexed);
-        if (indexed != 0 && indexed != stored)
-            return false;
-        kg_block_index_import(l->block, page, index + sizeof indexed, common == stored ? indexed : 0);
-    }
-    kg_block_import(l->block, page, l->store->page);
-    return true;
-}
-
 /* From the first page on, even where the block has its own: keys and values follow from all ids before them. */
 static enum kg_status load_pages(struct loading *l, sqlite3_stmt *rows, struct kg_error *err)
 {
-    uint32_t common = KG_PAGE;
+    struct kg_kv_pages pages = { .db = l->store->db, .rows = rows, .layout = &l->layout, .key = kg_block_key(l->block),
+                                 .ids = kg_block_kept_ids(l->block), .count = kg_block_kept(l->block), .id = l->found.id,
+                                 .stored = l->found.ready, .page = l->store->page };
+    uint32_t common = KG_PAGE, indexed = 0;
     enum kg_status status = KG_OK;
-    sqlite3_bind_int64(rows, 1, KG_KV_ROW_ID(l->found.id, 0, 0));
-    sqlite3_bind_int64(rows, 2, KG_KV_ROW_ID(l->found.id + 1, 0, 0) - 1);
     for (uint32_t page = 0; status == KG_OK && common == KG_PAGE && page * KG_PAGE < l->wanted; page++) {
-        status = gather(l, rows, page, &common, err);
+        status = kg_kv_page_get(&pages, page, &common, &indexed, err);
         uint32_t upto = page * KG_PAGE + common;
         if (status != KG_OK || common == 0 || upto <= kg_block_held(l->block))
             continue;
         status = kg_block_reserve_held(l->block, upto, err);
-        if (status == KG_OK && !take_page(l, page, common)) {
-            kg_block_set_held(l->block, kg_block_held(l->block));
-            l->damaged = true;
-            break;
-        }
-        if (status == KG_OK)
-            kg_block_set_held(l->block, upto);
+        if (status != KG_OK)
+            continue;
+        if (l->layout.index_bytes)
+            kg_block_index_import(l->block, page, kg_kv_page_index(&pages), indexed);
+        kg_block_import(l->block, page, pages.page);
+        kg_block_set_held(l->block, upto);
     }
+    l->damaged = pages.damaged;
     return status;
 }
 

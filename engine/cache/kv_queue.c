@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <string.h>
 
 #include "engine/cache/kv_job.h"
@@ -103,22 +102,12 @@ static void *write_until_the_end(void *ctx)
     return NULL;
 }
 
-/* With `state` held. Signals are for the threads that know what to do with them. */
-static void start(struct kg_kv_store *store)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    store->started = pthread_create(&store->writer, NULL, write_until_the_end, store) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 void kg_kv_push(struct kg_kv_store *store, struct kg_kv_job *job)
 {
     job->next = NULL;
     pthread_mutex_lock(&store->state);
     if (!store->started)
-        start(store);
+        store->started = kg_kv_thread(&store->writer, write_until_the_end, store);
     bool threaded = store->started;
     while (threaded && store->queued_bytes && store->queued_bytes + job->bytes > QUEUE_MAX)
         pthread_cond_wait(&store->changed, &store->state);

@@ -11,6 +11,7 @@
 
 #include "engine/cache/kv_job.h"
 #include "engine/cache/kv_lock.h"
+#include "engine/cache/kv_stream.h"
 
 #define DEFAULT_BUDGET ((uint64_t)8 << 30)
 
@@ -85,6 +86,7 @@ void kg_kv_store_close(struct kg_kv_store *store)
 {
     if (!store)
         return;
+    kg_kv_stream_end(store);
     kg_kv_writer_end(store);
     write_last_hits(store);
     kg_kv_file_close(store);
@@ -308,6 +310,7 @@ static enum kg_status wipe_all(struct kg_kv_store *store, struct kg_error *err)
 enum kg_status kg_kv_store_remove_all(struct kg_kv_store *store, struct kg_error *err)
 {
     kg_kv_drain(store, NULL);
+    kg_kv_stream_rest(store);
     kg_kv_enter(store);
     enum kg_status status = kg_kv_lock_enter(store->lock, 10000, err);
     if (status == KG_OK && kg_kv_lock_alone(store->lock)) {

@@ -35,6 +35,10 @@ struct kg_kv_label {
  * Fills the block from the store as far as the stored prefix reaches and its token ids agree; *ready says how far it is
  * filled now (0: nothing known). */
 enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *block, uint32_t *ready, struct kg_error *err);
+/* The same, but at once: a thread of the store fills the block behind, and whatever needs its pages waits for that (see
+ * kg_block_promise); *known says how far it will be filled. What is found damaged or gone by then is missing from kg_block_ready.
+ * The block's tokens are settled, or the block released, before the store is closed. */
+enum kg_status kg_kv_store_offer(struct kg_kv_store *store, struct kg_block *block, uint32_t *known, struct kg_error *err);
 /* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial last
  * page is stored too and replaced when it has grown. On return the pages are copied out of the device; a thread of the
  * store writes them, with at most 32 MiB waiting, so that reading does not wait for the disk. What follows sees them. */

@@ -17,6 +17,8 @@ struct kg_block {
     uint32_t id_count, id_room;
     uint32_t page_count, page_room;
     uint32_t ready;
+    uint32_t promised; /* 0: nothing is on its way */
+    struct kg_block_source source;
     /* of a block that is thinned: which tokens stay, their ids, and whether the others are gone */
     uint32_t *kept;
     int32_t *kept_ids;
@@ -73,10 +75,21 @@ static void drop_pages(struct kg_block *block, uint32_t kept)
         kg_pool_give(block->pool, block->pages[--block->page_count]);
 }
 
+/* What comes is taken, or waited for no longer. */
+static void settle(const struct kg_block *block, bool wanted)
+{
+    struct kg_block *own = (struct kg_block *)block; /* made by kg_block_create, whoever looks at it */
+    if (!own->promised)
+        return;
+    own->promised = 0;
+    kg_block_set_ready(own, own->source.settle(own->source.ctx, own, wanted));
+}
+
 void kg_block_release(struct kg_block *block)
 {
     if (!block || --block->references)
         return;
+    settle(block, false);
     drop_pages(block, 0);
     kg_pool_block_gone(block->pool);
     free(block->ids);
@@ -98,6 +111,7 @@ const struct kg_digest *kg_block_key(const struct kg_block *block)
 
 void kg_block_set_key(struct kg_block *block, const struct kg_digest *key)
 {
+    settle(block, true);
     block->key = *key;
 }
 
@@ -113,12 +127,30 @@ uint32_t kg_block_tokens(const struct kg_block *block)
 
 uint32_t kg_block_ready(const struct kg_block *block)
 {
+    settle(block, true);
     return block->ready;
 }
 
 int32_t kg_block_local(const struct kg_block *block)
 {
     return block->local;
+}
+
+void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_block_source *source)
+{
+    assert(!block->kept && block->ready == 0 && !block->promised && tokens && pages_for(tokens) <= block->page_count);
+    block->promised = tokens;
+    block->source = *source;
+}
+
+bool kg_block_is_promised(const struct kg_block *block)
+{
+    return block->promised != 0;
+}
+
+uint32_t kg_block_known(const struct kg_block *block)
+{
+    return block->promised ? block->promised : block->ready;
 }
 
 struct kg_pool *kg_block_pool(const struct kg_block *block)
@@ -128,11 +160,13 @@ struct kg_pool *kg_block_pool(const struct kg_block *block)
 
 const uint32_t *kg_block_pages(const struct kg_block *block)
 {
+    settle(block, true);
     return block->pages;
 }
 
 enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_error *err)
 {
+    settle(block, true);
     if (block->id_count >= (uint32_t)(INT32_MAX - block->local))
         return kg_fail(err, KG_ERR_RANGE, "the answer reached the last position there is; start a new session");
     if (block->id_count == block->id_room) {
@@ -166,6 +200,7 @@ enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct 
 
 enum kg_status kg_block_reserve_held(struct kg_block *block, uint32_t tokens, struct kg_error *err)
 {
+    settle(block, true);
     uint32_t wanted = pages_for(tokens);
     if (wanted > block->page_room) {
         uint32_t room = pages_for(block->id_room) > wanted ? pages_for(block->id_room) : wanted;
@@ -189,6 +224,7 @@ enum kg_status kg_block_reserve_held(struct kg_block *block, uint32_t tokens, st
 
 void kg_block_set_ready(struct kg_block *block, uint32_t tokens)
 {
+    settle(block, true);
     assert(pages_for(tokens) <= block->page_count && !kg_block_is_thin(block));
     block->ready = tokens;
     drop_pages(block, pages_for(tokens));
@@ -196,24 +232,28 @@ void kg_block_set_ready(struct kg_block *block, uint32_t tokens)
 
 enum kg_status kg_block_export(const struct kg_block *block, uint32_t page, void *host, struct kg_error *err)
 {
+    settle(block, true);
     assert(page < block->page_count);
     return kg_pool_export(block->pool, block->pages[page], host, err);
 }
 
 void kg_block_import(struct kg_block *block, uint32_t page, const void *host)
 {
+    settle(block, true);
     assert(page < block->page_count);
     kg_pool_import(block->pool, block->pages[page], host);
 }
 
 enum kg_status kg_block_index_export(const struct kg_block *block, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
 {
+    settle(block, true);
     assert(page < block->page_count);
     return kg_pool_index_export(block->pool, block->pages[page], host, tokens, err);
 }
 
 void kg_block_index_import(struct kg_block *block, uint32_t page, const void *host, uint32_t tokens)
 {
+    settle(block, true);
     assert(page < block->page_count);
     kg_pool_index_import(block->pool, block->pages[page], host, tokens);
 }
@@ -253,7 +293,7 @@ uint32_t kg_block_kept(const struct kg_block *block)
 
 uint32_t kg_block_held(const struct kg_block *block)
 {
-    return block->kept ? block->held : block->ready;
+    return block->kept ? block->held : kg_block_ready(block);
 }
 
 void kg_block_set_held(struct kg_block *block, uint32_t tokens)

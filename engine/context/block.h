@@ -24,6 +24,9 @@ void kg_pool_free(struct kg_pool *pool); /* all blocks must be gone */
 struct kg_kv *kg_pool_kv(struct kg_pool *pool);
 const struct kg_kv_shape *kg_pool_shape(const struct kg_pool *pool);
 size_t kg_pool_pages_used(const struct kg_pool *pool);
+/* Fills a page that a block has reserved, as kg_block_import and kg_block_index_import do (index: of pools with one), from
+ * whatever thread; waits while the device computes. */
+void kg_pool_fill(struct kg_pool *pool, uint32_t page, const void *host, const void *index, uint32_t indexed);
 
 enum kg_block_kind {
     KG_BLOCK_PREAMBLE,
@@ -48,7 +51,8 @@ const struct kg_digest *kg_block_key(const struct kg_block *block);
 void kg_block_set_key(struct kg_block *block, const struct kg_digest *key); /* an answer gets its own when it is complete */
 const int32_t *kg_block_ids(const struct kg_block *block);
 uint32_t kg_block_tokens(const struct kg_block *block); /* ids in it */
-uint32_t kg_block_ready(const struct kg_block *block);  /* the first so many have their keys and values */
+/* The first so many have their keys and values; waits for what was promised. */
+uint32_t kg_block_ready(const struct kg_block *block);
 int32_t kg_block_local(const struct kg_block *block);
 struct kg_pool *kg_block_pool(const struct kg_block *block);
 const uint32_t *kg_block_pages(const struct kg_block *block); /* until the next reserve or set_ready */
@@ -59,6 +63,18 @@ void kg_block_cut(struct kg_block *block, uint32_t tokens);
 enum kg_status kg_block_reserve(struct kg_block *block, uint32_t tokens, struct kg_error *err);
 /* After they are written; pages behind the last ready token go back to the pool. */
 void kg_block_set_ready(struct kg_block *block, uint32_t tokens);
+
+/* Keys and values that another thread fills in: promise says, once pages for so many tokens are reserved, that they will come.
+ * settle is called once, on the block's thread, by whatever needs the block's tokens or pages, or changes them, or lets go of
+ * the last reference: it waits until they are there or, where they are not wanted any more, for their end, and says how many
+ * came. Until then kg_block_known tells how many were promised; later it is what is ready. */
+struct kg_block_source {
+    uint32_t (*settle)(void *ctx, struct kg_block *block, bool wanted);
+    void *ctx;
+};
+void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_block_source *source);
+bool kg_block_is_promised(const struct kg_block *block);
+uint32_t kg_block_known(const struct kg_block *block);
 
 /* Of a block that others look at through its line anchors alone, the rest is dropped once it is read: set_kept says before
  * anything is read which tokens stay (numbers, ascending, copied), thin drops the others when all tokens are ready, and gives

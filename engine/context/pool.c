@@ -1,6 +1,7 @@
 #include "engine/context/pool.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 struct kg_pool {
@@ -11,6 +12,7 @@ struct kg_pool {
     uint32_t *free_pages; /* a stack with room for all of them: giving a page back never fails */
     uint32_t free_count, capacity;
     size_t blocks;
+    pthread_mutex_t turn; /* on the device */
 };
 
 enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device *device, const struct kg_kv_shape *shape,
@@ -27,6 +29,7 @@ enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device
         free(pool);
         return status;
     }
+    pthread_mutex_init(&pool->turn, NULL);
     *out = pool;
     return KG_OK;
 }
@@ -37,8 +40,19 @@ void kg_pool_free(struct kg_pool *pool)
         return;
     assert(pool->blocks == 0);
     pool->backend->kv_free(pool->device, pool->kv);
+    pthread_mutex_destroy(&pool->turn);
     free(pool->free_pages);
     free(pool);
+}
+
+void kg_pool_enter(struct kg_pool *pool)
+{
+    pthread_mutex_lock(&pool->turn);
+}
+
+void kg_pool_leave(struct kg_pool *pool)
+{
+    pthread_mutex_unlock(&pool->turn);
 }
 
 struct kg_kv *kg_pool_kv(struct kg_pool *pool)
@@ -67,7 +81,9 @@ static enum kg_status grow(struct kg_pool *pool, struct kg_error *err)
     if (!pages)
         return kg_fail_nomem(err, "enlarging the context");
     pool->free_pages = pages;
+    kg_pool_enter(pool);
     enum kg_status status = pool->backend->kv_reserve(pool->device, pool->kv, capacity, err);
+    kg_pool_leave(pool);
     if (status != KG_OK)
         return status;
     for (uint32_t page = capacity; page > pool->capacity; page--)
@@ -104,24 +120,41 @@ void kg_pool_block_gone(struct kg_pool *pool)
     pool->blocks--;
 }
 
-enum kg_status kg_pool_export(const struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err)
+enum kg_status kg_pool_export(struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err)
 {
-    return pool->backend->kv_export(pool->device, pool->kv, page, host, err);
+    kg_pool_enter(pool);
+    enum kg_status status = pool->backend->kv_export(pool->device, pool->kv, page, host, err);
+    kg_pool_leave(pool);
+    return status;
 }
 
 void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host)
 {
+    kg_pool_enter(pool);
     pool->backend->kv_import(pool->device, pool->kv, page, host);
+    kg_pool_leave(pool);
 }
 
-enum kg_status kg_pool_index_export(const struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
+enum kg_status kg_pool_index_export(struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)
 {
-    return pool->backend->index_export(pool->device, pool->kv, page, host, tokens, err);
+    kg_pool_enter(pool);
+    enum kg_status status = pool->backend->index_export(pool->device, pool->kv, page, host, tokens, err);
+    kg_pool_leave(pool);
+    return status;
 }
 
 void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host, uint32_t tokens)
 {
+    kg_pool_enter(pool);
     pool->backend->index_import(pool->device, pool->kv, page, host, tokens);
+    kg_pool_leave(pool);
+}
+
+void kg_pool_fill(struct kg_pool *pool, uint32_t page, const void *host, const void *index, uint32_t indexed)
+{
+    if (pool->shape.index_bits)
+        kg_pool_index_import(pool, page, index, indexed);
+    kg_pool_import(pool, page, host);
 }
 
 void kg_pool_index(struct kg_pool *pool, const uint32_t *pages, uint32_t first, uint32_t rows)

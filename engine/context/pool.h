@@ -8,13 +8,18 @@
 enum kg_status kg_pool_take(struct kg_pool *pool, uint32_t *page, struct kg_error *err);
 void kg_pool_give(struct kg_pool *pool, uint32_t page);
 
+/* The device is used by one thread at a time: whoever computes with it stands between these two; everything below does so by
+ * itself. */
+void kg_pool_enter(struct kg_pool *pool);
+void kg_pool_leave(struct kg_pool *pool);
+
 /* Counts blocks, so that a pool is never freed below them. */
 void kg_pool_block_born(struct kg_pool *pool);
 void kg_pool_block_gone(struct kg_pool *pool);
 
-enum kg_status kg_pool_export(const struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err);
+enum kg_status kg_pool_export(struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err);
 void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host);
-enum kg_status kg_pool_index_export(const struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err);
+enum kg_status kg_pool_index_export(struct kg_pool *pool, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err);
 void kg_pool_index_import(struct kg_pool *pool, uint32_t page, const void *host, uint32_t tokens);
 
 /* Indexes tokens first .. first + rows - 1 of the block that stands in `pages`; first at the start of a page. Nothing where the

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/block.h"
+#include "engine/context/pool.h"
 
 struct place {
     struct kg_block *block;
@@ -208,7 +208,9 @@ static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, 
         .listed = run->listed,
         .listed_count = run->listed_count,
     };
+    kg_pool_enter(reading->pool);
     status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, reading->scored ? run->scores : logits, err);
+    kg_pool_leave(reading->pool);
     /* a pass that failed may have written some layers of its tokens: they are ready no longer */
     kg_block_set_ready(block, status != KG_OK ? first : end > ready ? end : ready);
     return status == KG_OK && reading->scored ? give_scores(run, scored, end, err) : status;

@@ -89,7 +89,7 @@ static bool load_all(struct world *w, struct kg_kv_store *store)
         struct kg_block *block = kv_block(w->pool, n, TOKENS);
         struct kg_error err = { .text = "" };
         uint32_t ready = 0;
-        if (kg_kv_store_load(store, block, &ready, &err) != KG_OK)
+        if (kv_block_load(store, block, n % 2, &ready, &err) != KG_OK)
             fail_msg("%s", err.text);
         assert_true(kv_block_is_right(block));
         assert_true(ready <= TOKENS - n * 40);

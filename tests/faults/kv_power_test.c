@@ -60,7 +60,7 @@ static void load(struct world *w, uint32_t n)
     struct kg_block *block = kv_block(w->pool, n, TOKENS);
     uint32_t ready = 0;
     if (w->store)
-        kg_kv_store_load(w->store, block, &ready, NULL);
+        kv_block_load(w->store, block, n % 2, &ready, NULL);
     assert_int_equal(ready, kg_block_ready(block));
     assert_true(kv_block_is_right(block));
     w->pages_checked += ready / KG_PAGE;

@@ -60,7 +60,7 @@ static bool save_or_load(struct kg_kv_store *store, struct kg_pool *pool, uint64
 {
     uint32_t n = *block = seeded_below(seed, BLOCKS), ready = 0;
     struct kg_block *b = kv_block(pool, n, TOKENS);
-    bool good = kg_kv_store_load(store, b, &ready, NULL) == KG_OK && kv_block_is_right(b);
+    bool good = kv_block_load(store, b, seeded_below(seed, 2), &ready, NULL) == KG_OK && kv_block_is_right(b);
     *stored = ready;
     if (good && seeded_below(seed, 3) && ready < TOKENS) {
         uint32_t more = ready + 1 + seeded_below(seed, TOKENS - ready);

@@ -133,6 +133,16 @@ void kv_block_fill(struct kg_block *block, uint32_t ready)
     free(index);
 }
 
+enum kg_status kv_block_load(struct kg_kv_store *store, struct kg_block *block, bool streamed, uint32_t *ready, struct kg_error *err)
+{
+    if (!streamed)
+        return kg_kv_store_load(store, block, ready, err);
+    uint32_t known = 0;
+    enum kg_status status = kg_kv_store_offer(store, block, &known, err);
+    *ready = kg_block_ready(block);
+    return status;
+}
+
 /* A page of which less was taken than was stored has no index. */
 static bool index_is_right(const struct kg_block *block, uint32_t page, uint32_t tokens)
 {

@@ -24,6 +24,9 @@ void kv_block_fill(struct kg_block *block, uint32_t ready);
 /* Whether every ready token holds what kv_block_fill writes. */
 bool kv_block_is_right(const struct kg_block *block);
 
+/* Loads a block, at once or (streamed) as it is offered; how many of its tokens are there. */
+enum kg_status kv_block_load(struct kg_kv_store *store, struct kg_block *block, bool streamed, uint32_t *ready, struct kg_error *err);
+
 extern const struct kg_kv_label kv_label;
 
 #endif

@@ -270,6 +270,7 @@ static void print_stats(const struct kg_session *session, const struct kg_engine
     cJSON_AddNumberToObject(root, "restored_bytes", (double)counts.restored_bytes);
     cJSON_AddNumberToObject(root, "load_s", facts.load_s);
     cJSON_AddNumberToObject(root, "open_s", counts.open_s);
+    cJSON_AddNumberToObject(root, "restore_s", counts.restore_s);
     cJSON_AddNumberToObject(root, "prefill_s", counts.prefill_s);
     cJSON_AddNumberToObject(root, "decode_tokens", (double)counts.decode_tokens);
     cJSON_AddNumberToObject(root, "decode_s", counts.decode_s);

@@ -118,7 +118,6 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
                                           .drafts_off = worker->options->drafts_off,
                                           .must_exist = must_exist };
     struct kg_session *session;
-    double start = kg_worker_seconds();
     kg_origins_clear(worker->origins);
     enum kg_status status = kg_session_open(worker->engine, &options, &session, err);
     if (status != KG_OK)
@@ -126,7 +125,6 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
     kg_session_close(worker->session);
     worker->session = session;
     remember_files(worker);
-    worker->opening_s = kg_worker_seconds() - start;
     tell_conversation(worker);
     return KG_OK;
 }
@@ -206,9 +204,8 @@ static void tell_work(struct kg_worker *worker, enum kg_end end)
     char computed[KG_FIGURE], prefill[KG_FIGURE], wrote[KG_FIGURE], rate[KG_FIGURE];
     char text[512], saved[100] = "", read[100] = "", written[100] = "";
     kg_session_counts(worker->session, &c);
-    double restore_s = worker->opening_s > c.prefill_s ? worker->opening_s - c.prefill_s : 0;
-    if (c.restored_bytes && restore_s >= 0.001)
-        snprintf(saved, sizeof saved, " (%s, %s)", kg_figure_bytes(bytes, c.restored_bytes), kg_figure_seconds(restored, restore_s));
+    if (c.restored_bytes && c.restore_s >= 0.001)
+        snprintf(saved, sizeof saved, " (%s, %s)", kg_figure_bytes(bytes, c.restored_bytes), kg_figure_seconds(restored, c.restore_s));
     else if (c.restored_bytes)
         snprintf(saved, sizeof saved, " (%s)", kg_figure_bytes(bytes, c.restored_bytes));
     if (c.computed_tokens)
@@ -244,7 +241,6 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
         tell_work(worker, end);
     else
         tell_error(worker, err.text);
-    worker->opening_s = 0;
 }
 
 static void add(struct kg_worker *worker, const char *path)
@@ -263,12 +259,10 @@ static void add_text(struct kg_worker *worker, const struct kg_task *task)
     char line[400], label[256], count[KG_FIGURE];
     struct kg_error err;
     size_t before = strlen(task->text) + 1;
-    double start = kg_worker_seconds();
     if (before > task->length)
         return;
     kg_origin_set(worker->origins, task->text, "output of a command", KG_READ_CACHED);
     enum kg_status status = kg_session_add_file(worker->session, task->text, task->text + before, task->length - before, false, &err);
-    worker->opening_s += kg_worker_seconds() - start;
     if (status != KG_OK) {
         tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);
         return;

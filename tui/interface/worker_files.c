@@ -81,7 +81,6 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     char *text;
     size_t length;
     bool secret;
-    double start = kg_worker_seconds();
     enum kg_status status = read_text(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
@@ -91,7 +90,6 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
     status = kg_add_file_with_includes(worker->session, worker->index, path, text, length, secret, err);
     free(text);
-    worker->opening_s += kg_worker_seconds() - start;
     return status;
 }
 

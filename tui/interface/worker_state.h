@@ -43,7 +43,6 @@ struct kg_worker {
     char speed_path[KG_PATH_MAX];
     struct kg_engine_facts facts;
     char noticed[KG_ERROR_TEXT];
-    double opening_s;       /* spent on opening and adding since the last question */
 };
 
 double kg_worker_seconds(void);

@@ -1,0 +1,266 @@
+/* Blocks that are offered: told of at once, filled behind, and never with anything but what was stored. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/paths.h"
+#include "tests/unit/kv_blocks.h"
+#include "tests/unit/seeded.h"
+
+enum { BLOCKS = 12, TOKENS = 1000 };
+
+static char *stored; /* the file that every test begins with */
+static size_t stored_length;
+
+struct world {
+    char directory[256], path[300];
+    struct kg_pool *pool;
+    struct kg_kv_store *store;
+    struct kg_block *blocks[BLOCKS];
+};
+
+static void reopen(struct world *w)
+{
+    kg_kv_store_close(w->store);
+    w->store = NULL;
+    assert_int_equal(kg_kv_store_open(w->directory, (uint64_t)1 << 30, &w->store, NULL), KG_OK);
+}
+
+static void keep(struct world *w, uint32_t n, uint32_t ready)
+{
+    struct kg_block *block = kv_block(w->pool, n, TOKENS);
+    kv_block_fill(block, ready);
+    assert_int_equal(kg_kv_store_save(w->store, block, &kv_label, NULL), KG_OK);
+    kg_block_release(block);
+}
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
+    snprintf(w->path, sizeof w->path, "%s/kv.db", w->directory);
+    w->pool = kv_pool(2, 1, 64);
+    if (stored) {
+        FILE *file = fopen(w->path, "we");
+        assert_true(file && fwrite(stored, 1, stored_length, file) == stored_length && fclose(file) == 0);
+        reopen(w);
+    } else {
+        reopen(w);
+        for (uint32_t n = 0; n < BLOCKS; n++)
+            keep(w, n, TOKENS - n);
+        reopen(w);
+        assert_int_equal(kg_read_file(w->path, (size_t)1 << 30, &stored, &stored_length, NULL), KG_OK);
+    }
+    *state = w;
+    return 0;
+}
+
+static int free_stored(void **state)
+{
+    (void)state;
+    free(stored);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    kg_kv_store_close(w->store);
+    assert_int_equal(kg_pool_pages_used(w->pool), 0);
+    kg_pool_free(w->pool);
+    kv_directory_remove(w->directory);
+    free(w);
+    return 0;
+}
+
+static uint32_t offer(struct world *w, uint32_t n)
+{
+    uint32_t known = 0;
+    w->blocks[n] = kv_block(w->pool, n, TOKENS);
+    assert_int_equal(kg_kv_store_offer(w->store, w->blocks[n], &known, NULL), KG_OK);
+    assert_int_equal(kg_block_known(w->blocks[n]), known);
+    return known;
+}
+
+/* Its tokens, which must be right, and lets go of it. */
+static uint32_t take(struct world *w, uint32_t n)
+{
+    uint32_t ready = kg_block_ready(w->blocks[n]);
+    assert_false(kg_block_is_promised(w->blocks[n]));
+    assert_int_equal(kg_block_known(w->blocks[n]), ready);
+    assert_true(kv_block_is_right(w->blocks[n]));
+    kg_block_release(w->blocks[n]);
+    return ready;
+}
+
+/* By another connection, as another program would. */
+static void sql(struct world *w, const char *text)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static void blocks_come_in_any_order(void **state)
+{
+    struct world *w = *state;
+    uint64_t seed = 5;
+    for (unsigned round = 0; round < 20; round++) {
+        uint32_t order[BLOCKS];
+        for (uint32_t n = 0; n < BLOCKS; n++) {
+            uint32_t at = seeded_below(&seed, n + 1);
+            order[n] = order[at];
+            order[at] = n;
+            assert_int_equal(offer(w, n), TOKENS - n);
+        }
+        for (uint32_t i = 0; i < BLOCKS; i++)
+            assert_int_equal(take(w, order[i]), TOKENS - order[i]);
+    }
+    assert_null(kg_kv_store_notice(w->store));
+}
+
+static void what_is_unknown_is_not_promised(void **state)
+{
+    struct world *w = *state;
+    uint32_t known = 7;
+    struct kg_block *other = kv_block(w->pool, 99, 10), *empty = kv_block(w->pool, 0, 0), *another = kv_block_variant(w->pool, 0, TOKENS, 70, 3);
+    assert_int_equal(kg_kv_store_offer(w->store, other, &known, NULL), KG_OK);
+    assert_true(known == 0 && !kg_block_is_promised(other));
+    assert_int_equal(kg_kv_store_offer(w->store, empty, &known, NULL), KG_OK);
+    assert_int_equal(known, 0);
+    assert_int_equal(kg_kv_store_offer(w->store, another, &known, NULL), KG_OK); /* of another text what is common */
+    assert_true(known == 70 && kg_block_ready(another) == 70 && kv_block_is_right(another));
+    kg_block_release(other);
+    kg_block_release(empty);
+    kg_block_release(another);
+}
+
+/* Pages of a block that nobody wants any more may be another's at once. */
+static void what_is_let_go_writes_nowhere(void **state)
+{
+    struct world *w = *state;
+    uint64_t seed = 9;
+    for (unsigned round = 0; round < 60; round++) {
+        for (uint32_t n = 0; n < BLOCKS; n++)
+            offer(w, n);
+        for (uint32_t n = 0; n < BLOCKS; n++) {
+            if (seeded_below(&seed, 3) == 0) {
+                assert_int_equal(take(w, n), TOKENS - n);
+                continue;
+            }
+            kg_block_release(w->blocks[n]);
+            struct kg_block *next = kv_block(w->pool, 100 + n, TOKENS);
+            kv_block_fill(next, TOKENS);
+            assert_true(kv_block_is_right(next));
+            kg_block_release(next);
+        }
+    }
+}
+
+static void damage_is_found_before_use(void **state)
+{
+    struct world *w = *state;
+    /* tokens 320 on of block 3, which is the fourth that was stored */
+    sql(w, "UPDATE page SET kv = zeroblob(length(kv)) WHERE id = (4 << 32) | (10 << 10)");
+    for (uint32_t n = 0; n < BLOCKS; n++)
+        assert_int_equal(offer(w, n), TOKENS - n);
+    for (uint32_t n = 0; n < BLOCKS; n++)
+        assert_int_equal(take(w, n), n == 3 ? 320 : TOKENS - n);
+    const char *notice = kg_kv_store_notice(w->store);
+    assert_true(notice && strstr(notice, "damaged"));
+    assert_int_equal(offer(w, 3), 0); /* it was removed */
+    kg_block_release(w->blocks[3]);
+}
+
+static void what_is_removed_meanwhile_is_missing(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t n = 0; n < BLOCKS; n++)
+        offer(w, n);
+    sql(w, "BEGIN; DELETE FROM page; DELETE FROM block; COMMIT");
+    uint32_t whole = 0;
+    for (uint32_t n = 0; n < BLOCKS; n++) {
+        uint32_t ready = take(w, n);
+        assert_true(ready <= TOKENS - n);
+        whole += ready == TOKENS - n;
+    }
+    print_message("# %u of %u had come before\n", whole, BLOCKS);
+    assert_null(kg_kv_store_notice(w->store));
+}
+
+static void what_grows_meanwhile_is_taken(void **state)
+{
+    struct world *w = *state;
+    struct kg_kv_store *other = NULL;
+    assert_int_equal(kg_kv_store_open(w->directory, (uint64_t)1 << 30, &other, NULL), KG_OK);
+    for (uint32_t n = 1; n < BLOCKS; n++)
+        assert_int_equal(offer(w, n), TOKENS - n);
+    for (uint32_t n = 1; n < BLOCKS; n++) {
+        struct kg_block *block = kv_block(w->pool, n, TOKENS);
+        kv_block_fill(block, TOKENS);
+        assert_int_equal(kg_kv_store_save(other, block, &kv_label, NULL), KG_OK);
+        kg_block_release(block);
+    }
+    kg_kv_store_close(other);
+    for (uint32_t n = 1; n < BLOCKS; n++) {
+        uint32_t ready = take(w, n);
+        assert_true(ready == TOKENS || ready == TOKENS - n);
+    }
+    assert_null(kg_kv_store_notice(w->store));
+}
+
+static void saving_and_removing_go_on_beside(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t n = 0; n < BLOCKS; n++) {
+        offer(w, n);
+        keep(w, 200 + n, TOKENS);
+    }
+    assert_int_equal(kg_kv_store_remove_all(w->store, NULL), KG_OK);
+    for (uint32_t n = 0; n < BLOCKS; n++)
+        assert_int_equal(take(w, n), TOKENS - n); /* removing waited for them */
+    assert_int_equal(offer(w, 0), 0);
+    kg_block_release(w->blocks[0]);
+}
+
+static void a_block_is_used_only_when_it_is_there(void **state)
+{
+    struct world *w = *state;
+    struct kg_block *block;
+    offer(w, 0);
+    block = w->blocks[0];
+    kg_block_set_ready(block, 64); /* what came first is kept */
+    assert_true(!kg_block_is_promised(block) && kg_block_ready(block) == 64 && kv_block_is_right(block));
+    kv_block_fill(block, TOKENS);
+    assert_int_equal(take(w, 0), TOKENS);
+    offer(w, 1);
+    assert_int_equal(kg_block_extend(w->blocks[1], 1, NULL), KG_OK);
+    assert_true(!kg_block_is_promised(w->blocks[1]) && kg_block_ready(w->blocks[1]) == TOKENS - 1);
+    kg_block_release(w->blocks[1]);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(blocks_come_in_any_order),
+        TEST(what_is_unknown_is_not_promised),
+        TEST(what_is_let_go_writes_nowhere),
+        TEST(damage_is_found_before_use),
+        TEST(what_is_removed_meanwhile_is_missing),
+        TEST(what_grows_meanwhile_is_taken),
+        TEST(saving_and_removing_go_on_beside),
+        TEST(a_block_is_used_only_when_it_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, free_stored);
+}
