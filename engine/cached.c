@@ -1,6 +1,10 @@
 /* The cache for people: what is kept, without a model. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/paths.h"
 #include "engine/cache/kv_store.h"
@@ -17,6 +21,39 @@ static enum kg_status open_store(const char *cache_dir, struct kg_kv_store **out
     return status == KG_OK ? kg_kv_store_open(cache_dir ? cache_dir : path, 0, out, err) : status;
 }
 
+/* A file beside kv.db says so: it holds for every program, whatever its configuration. */
+static enum kg_status off_path(const char *cache_dir, char path[KG_PATH_MAX], struct kg_error *err)
+{
+    if (!cache_dir)
+        return kg_place_path(KG_PLACE_CACHE, "kv.off", path, err);
+    int n = snprintf(path, KG_PATH_MAX, "%s/kv.off", cache_dir);
+    return n < KG_PATH_MAX ? KG_OK : kg_fail(err, KG_ERR_RANGE, "the cache directory's path is too long; choose a shorter one");
+}
+
+enum kg_status kg_cache_switch(const char *cache_dir, bool off, struct kg_error *err)
+{
+    char path[KG_PATH_MAX], directory[KG_PATH_MAX];
+    enum kg_status status = off_path(cache_dir, path, err);
+    snprintf(directory, sizeof directory, "%s", path);
+    if (status == KG_OK)
+        status = kg_make_dirs(dirname(directory), err);
+    if (status != KG_OK)
+        return status;
+    int fd = off ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (off ? fd < 0 : unlink(path) != 0 && errno != ENOENT)
+        return kg_fail(err, KG_ERR_IO, "cannot %s %s: %s", off ? "make" : "remove", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return KG_OK;
+}
+
+bool kg_cache_is_off(const char *cache_dir)
+{
+    char path[KG_PATH_MAX];
+    struct kg_error err;
+    return off_path(cache_dir, path, &err) == KG_OK && access(path, F_OK) == 0;
+}
+
 struct listing {
     int (*each)(void *ctx, const struct kg_cached_block *);
     void *ctx;
@@ -30,6 +67,7 @@ static int list_one(void *ctx, const struct kg_kv_entry *entry)
         .ready = entry->ready, .bytes = entry->bytes, .created = entry->created, .used = entry->used,
     };
     memcpy(block.key, entry->key, sizeof block.key);
+    memcpy(block.text, entry->text, sizeof block.text);
     return listing->each(listing->ctx, &block);
 }
 

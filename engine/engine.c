@@ -63,7 +63,7 @@ static enum kg_status open_directories(struct kg_engine *engine, const struct kg
 static void open_cache(struct kg_engine *engine, const struct kg_engine_options *options, const char *directory)
 {
     struct kg_error err;
-    if (options->cache_off)
+    if (options->cache_off || kg_cache_is_off(options->cache_dir))
         return;
     if (kg_make_dirs(directory, &err) != KG_OK || kg_kv_store_open(directory, options->cache_bytes, &engine->kv_store, &err) != KG_OK) {
         struct kg_error off;
@@ -94,13 +94,23 @@ static enum kg_status name_numerics(struct kg_engine *engine, const char *path, 
     return KG_OK;
 }
 
+static void let_go(void *ctx, const struct kg_digest *key)
+{
+    struct kg_engine *engine = ctx;
+    if (engine->kv_store)
+        kg_kv_store_release(engine->kv_store, key);
+}
+
 /* Pages have a key index where the device can use one. */
 static enum kg_status create_pool(struct kg_engine *engine, struct kg_error *err)
 {
     struct kg_kv_shape shape = kg_model_shape(engine->model)->kv;
     if (engine->backend->choose && shape.head_size * engine->index_bits % 32 == 0)
         shape.index_bits = engine->index_bits;
-    return kg_pool_create(engine->backend, engine->device, &shape, &engine->pool, err);
+    enum kg_status status = kg_pool_create(engine->backend, engine->device, &shape, &engine->pool, err);
+    if (status == KG_OK)
+        kg_pool_watch(engine->pool, let_go, engine);
+    return status;
 }
 
 static void unload(struct kg_engine *engine)
@@ -122,7 +132,8 @@ static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_o
     if (status == KG_OK)
         status = name_numerics(engine, options->model_path, err);
     if (status == KG_OK)
-        status = kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
+        status = options->weightless ? kg_model_describe(engine->file, engine->backend, engine->device, &engine->model, err)
+                                     : kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
     return status == KG_OK ? create_pool(engine, err) : status;
 }
 

@@ -61,6 +61,7 @@ struct kg_engine_options {
     const char *state_dir; /* NULL = KG_PLACE_STATE */
     bool cache_off;        /* neither reads nor writes kv.db */
     uint64_t cache_bytes;  /* 0 = default budget */
+    bool weightless;       /* no weights are loaded: nothing can be read or asked, but what is known can be told */
     uint32_t index_bits;   /* of a number in the key index: 1, 2 or 4; 0 = KG_INDEX_BITS */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
     int (*give_up)(void *ctx); /* may be NULL; asked while opening: nonzero ends kg_engine_open with KG_ERR_CANCELLED */
@@ -130,6 +131,18 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err);
 /* Whether this very content stands in context under this path, so that adding it would change nothing. */
 bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length);
+/* Reads a file as adding it would, and what it includes, so that the cache has it; it does not join the context. For unsaved
+ * sessions in which nothing else is done. *computed (may be NULL): tokens that were really read, also when it was stopped. */
+enum kg_status kg_session_read_ahead(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,
+                                     size_t count, uint64_t *computed, struct kg_error *err);
+/* What adding a file in this way would find in the cache, and nothing is changed by asking. KG_ERR_UNSUPPORTED for policies whose
+ * files are read as a part of the conversation. */
+struct kg_known {
+    uint32_t tokens; /* of the file; of one that is too long for the model as many as were looked at */
+    uint32_t known;  /* of them that would not be computed */
+};
+enum kg_status kg_session_known(struct kg_session *session, const char *text, size_t length, const struct kg_include *includes, size_t count,
+                                uint32_t read_now, struct kg_known *out, struct kg_error *err);
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */
@@ -182,6 +195,7 @@ enum kg_status kg_sessions_list(const char *state_dir, const char *repository, i
 struct kg_cached_block {
     int64_t id;
     char key[65];
+    char text[65]; /* SHA-256 of the whole text that it is of, or a part of; "" where that is not known */
     const char *model, *kind, *title;
     uint32_t tokens, ready; /* ready < tokens: reading was cut short, the first so many are kept */
     uint64_t bytes, created, used; /* seconds since 1970 */
@@ -191,6 +205,9 @@ enum kg_status kg_cache_list(const char *cache_dir, int (*each)(void *ctx, const
 enum kg_status kg_cache_remove(const char *cache_dir, int64_t id, struct kg_error *err);
 /* Reads and checks everything; blocks that fail are removed. */
 enum kg_status kg_cache_verify(const char *cache_dir, uint64_t *checked, uint64_t *bad, struct kg_error *err);
+/* Whether engines use and fill it; asked when one is opened. */
+enum kg_status kg_cache_switch(const char *cache_dir, bool off, struct kg_error *err);
+bool kg_cache_is_off(const char *cache_dir);
 /* Path of the file and its size. */
 enum kg_status kg_cache_size(const char *cache_dir, char path[KG_PATH_MAX], uint64_t *bytes, struct kg_error *err);
 

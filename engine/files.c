@@ -82,13 +82,7 @@ static enum kg_status place_piece(struct kg_session *session, enum kg_block_kind
     return status;
 }
 
-struct cut_file {
-    struct kg_ids *parts;
-    size_t *ends;
-    size_t count, capacity, tokens;
-};
-
-static void free_cut(struct cut_file *cut)
+void kg_cut_free(struct kg_cut *cut)
 {
     for (size_t i = 0; i < cut->count; i++)
         kg_ids_free(&cut->parts[i]);
@@ -96,7 +90,7 @@ static void free_cut(struct cut_file *cut)
     free(cut->ends);
 }
 
-static enum kg_status cut_text(const struct kg_session *session, const char *text, size_t length, struct cut_file *cut, struct kg_error *err)
+enum kg_status kg_cut_text(const struct kg_session *session, const char *text, size_t length, struct kg_cut *cut, struct kg_error *err)
 {
     size_t limit = kg_model_shape(session->engine->model)->trained_length;
     enum kg_status status = KG_OK;
@@ -121,7 +115,7 @@ static enum kg_status cut_text(const struct kg_session *session, const char *tex
     return status;
 }
 
-static enum kg_status add_cut(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, const struct cut_file *cut,
+static enum kg_status add_cut(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, const struct kg_cut *cut,
                               const struct kg_linked *linked, struct kg_error *err)
 {
     struct kg_ids heading = { 0 };
@@ -152,7 +146,7 @@ static bool is_unread(struct kg_session *session, const char *path)
 }
 
 /* The file that was placed last, all parts of it, as one that includes nothing. */
-static enum kg_status place_alone(struct kg_session *session, const char *path, const struct cut_file *cut, struct kg_error *err)
+static enum kg_status place_alone(struct kg_session *session, const char *path, const struct kg_cut *cut, struct kg_error *err)
 {
     struct kg_piece *first = find_file(session, path);
     size_t at = (size_t)(first - session->pieces);
@@ -193,9 +187,9 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
     if (kg_session_has_file(session, path, text, length))
         return kg_session_read_all(session, err);
     const struct kg_piece *present = find_file(session, path);
-    struct cut_file cut = { 0 };
+    struct kg_cut cut = { 0 };
     struct kg_linked linked = { 0 };
-    enum kg_status status = cut_text(session, text, length, &cut, err);
+    enum kg_status status = kg_cut_text(session, text, length, &cut, err);
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
         status = kg_linked_create(session, includes, count, cut.tokens, &linked, err);
     if (status == KG_OK && present)
@@ -205,8 +199,25 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
     if (status == KG_OK && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
         status = place_alone(session, path, &cut, err);
     kg_linked_free(&linked);
-    free_cut(&cut);
+    kg_cut_free(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;
+}
+
+enum kg_status kg_session_read_ahead(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,
+                                     size_t count, uint64_t *computed, struct kg_error *err)
+{
+    const size_t before = session->count;
+    const uint64_t ever = session->computed_ever;
+    if (session->stored_id)
+        return kg_fail(err, KG_ERR_USAGE, "a conversation that is kept cannot read %s ahead", path);
+    enum kg_status status = kg_session_add_linked(session, path, text, length, false, includes, count, UINT32_MAX, err);
+    while (session->count > before) {
+        kg_piece_drop(session, &session->pieces[session->count - 1]);
+        kg_piece_clear(&session->pieces[--session->count]);
+    }
+    if (computed)
+        *computed = session->computed_ever - ever;
+    return status;
 }
 
 /* A heading that opened a role stays while another file stands in that role behind it. */

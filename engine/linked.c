@@ -11,19 +11,20 @@ static uint32_t preamble_tokens(const struct kg_session *session)
 }
 
 /* A block read alone, under the name that the same text has as a piece of its own. */
-static enum kg_status add_block(struct kg_session *session, enum kg_block_kind kind, const char *path, const struct kg_ids *ids,
+static enum kg_status add_block(struct kg_session *session, enum kg_block_kind kind, const struct kg_include *include, const struct kg_ids *ids,
                                 struct kg_linked *linked, struct kg_digest_stream *sees, struct kg_error *err)
 {
     struct kg_included *included = &linked->blocks[linked->count];
     struct kg_piece piece = { .kind = kind, .rule = KG_READ_ALONE };
-    piece.identity = kg_alone_identity(session, ids->ids, ids->count);
+    piece.identity = kg_part_identity(session, KG_READ_ALONE, NULL, ids, NULL, 0);
     struct kg_digest name = kg_block_name(session->engine, &piece.identity);
     enum kg_status status = kg_block_create(session->engine->pool, kind, &name, (int32_t)preamble_tokens(session), ids->ids, ids->count,
                                             &included->block, err);
     if (status != KG_OK)
         return status;
     linked->count++;
-    included->path = strdup(path);
+    included->content = kg_digest_of(include->text, include->length);
+    included->path = strdup(include->path);
     if (!included->path)
         return kg_fail_nomem(err, "reading what a file includes");
     kg_digest_add(sees, piece.identity.bytes, sizeof piece.identity.bytes);
@@ -40,9 +41,9 @@ static enum kg_status add_include(struct kg_session *session, const struct kg_in
     if (status == KG_OK)
         status = kg_chat_heading(session->engine->chat, KG_ROLE_SYSTEM, include->path, &heading, err);
     if (status == KG_OK && end == include->length && text.count && heading.count + text.count <= *left) {
-        status = add_block(session, KG_BLOCK_HEADING, include->path, &heading, linked, sees, err);
+        status = add_block(session, KG_BLOCK_HEADING, include, &heading, linked, sees, err);
         if (status == KG_OK)
-            status = add_block(session, KG_BLOCK_FILE, include->path, &text, linked, sees, err);
+            status = add_block(session, KG_BLOCK_FILE, include, &text, linked, sees, err);
         *left -= heading.count + text.count;
     }
     kg_ids_free(&heading);
@@ -70,7 +71,8 @@ static enum kg_status read_one(struct kg_session *session, const struct kg_inclu
 {
     struct kg_block *block = included->block;
     char text[] = "";
-    struct kg_piece piece = { .kind = kg_block_kind(block), .rule = KG_READ_ALONE, .label = included->path, .text = text, .block = block };
+    struct kg_piece piece = { .kind = kg_block_kind(block), .rule = KG_READ_ALONE, .label = included->path, .text = text, .content = included->content,
+                              .block = block };
     struct kg_sequence *sequence = NULL;
     if (kg_block_ready(block) == kg_block_tokens(block))
         return KG_OK;
@@ -133,6 +135,7 @@ enum kg_status kg_piece_include(struct kg_piece *piece, const struct kg_linked *
         included->path = strdup(linked->blocks[i].path);
         if (!included->path)
             return kg_fail_nomem(err, "reading what a file includes");
+        included->content = linked->blocks[i].content;
         included->block = kg_block_keep(linked->blocks[i].block);
         piece->included_count++;
     }

@@ -116,13 +116,18 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
     return digest;
 }
 
-struct kg_digest kg_alone_identity(const struct kg_session *session, const int32_t *ids, size_t count)
+struct kg_digest kg_part_identity(const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_ids *ids,
+                                  const struct kg_digest *earlier, size_t earlier_count)
 {
     struct kg_digest digest = { { 0 } };
-    struct kg_digest_stream *stream = begin_identity(session, KG_READ_ALONE, false, ids, count);
+    struct kg_digest_stream *stream = begin_identity(session, rule, false, ids->ids, ids->count);
     if (!stream)
         return digest;
+    if (rule == KG_READ_LINKED)
+        kg_digest_add(stream, sees->bytes, sizeof sees->bytes);
     kg_digest_add(stream, session->pieces[0].identity.bytes, sizeof digest.bytes);
+    for (size_t i = 0; i < earlier_count; i++)
+        kg_digest_add(stream, earlier[i].bytes, sizeof digest.bytes);
     kg_digest_end(stream, &digest);
     return digest;
 }

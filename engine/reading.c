@@ -12,7 +12,11 @@ void kg_session_save_block(struct kg_session *session, const struct kg_piece *pi
     struct kg_engine *engine = session->engine;
     if (!engine->kv_store || piece->growing || piece->secret || session->sees_secret)
         return;
+    const struct kg_piece *first = piece; /* of the file; what it includes is a piece by itself */
+    while (first->continues)
+        first--;
     struct kg_kv_label label = {
+        .text = piece->kind == KG_BLOCK_FILE ? &first->content : NULL,
         .model = kg_model_shape(engine->model)->name,
         .kind = kg_block_kind_name(piece->kind),
         .title = piece->label[0] ? piece->label : piece->text,
@@ -35,6 +39,7 @@ static enum kg_status after_batch(void *ctx, struct kg_block *block, struct kg_e
     uint32_t read = kg_block_ready(block) - batch->ready;
     batch->ready = kg_block_ready(block);
     session->computed_since += read;
+    session->computed_ever += read;
     session->reading_done += read;
     kg_engine_progress(session->engine, KG_STAGE_READING, session->reading ? session->reading : batch->piece->label, session->reading_done,
                        session->reading_total);

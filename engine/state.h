@@ -44,6 +44,7 @@ struct kg_engine {
 struct kg_included {
     struct kg_block *block;
     char *path;
+    struct kg_digest content;
 };
 
 /* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
@@ -82,6 +83,7 @@ struct kg_session {
     struct kg_counts counts;
     uint64_t computed_since; /* tokens computed since the last question began its answer */
     uint64_t restored_since; /* bytes */
+    uint64_t computed_ever;  /* tokens, what files include as well */
     double prefill_since, restore_since;
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
@@ -180,11 +182,21 @@ enum kg_status kg_decoding_read(struct kg_decoding *decoding, uint32_t most, str
 /* Settles the block, also after a failure, and frees what the decoding holds. */
 void kg_decoding_end(struct kg_decoding *decoding);
 
+/* A file cut into parts. A file longer than the model's context is cut only as far as that. */
+struct kg_cut {
+    struct kg_ids *parts;
+    size_t *ends; /* bytes of the text, behind each part */
+    size_t count, tokens;
+};
+enum kg_status kg_cut_text(const struct kg_session *session, const char *text, size_t length, struct kg_cut *out, struct kg_error *err);
+void kg_cut_free(struct kg_cut *cut);
+
 /* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
 enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);
 
-/* Of ids that see the preamble and themselves. */
-struct kg_digest kg_alone_identity(const struct kg_session *session, const int32_t *ids, size_t count);
+/* Of ids that see the preamble, what a linked file includes, the file's parts before them, and themselves. */
+struct kg_digest kg_part_identity(const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_ids *ids,
+                                  const struct kg_digest *earlier, size_t earlier_count);
 struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity);
 
 #endif

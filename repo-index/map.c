@@ -3,10 +3,9 @@
 #include <string.h>
 
 #include "repo-index/arena.h"
-#include "repo-index/graph.h"
-#include "repo-index/prior.h"
+#include "repo-index/likely.h"
+#include "repo-index/words.h"
 
-#define BASE_RANK 0.1      /* of the mean: what a file has that nothing includes */
 #define CROWD 0.2          /* how much less each further symbol of a file counts */
 #define ENTRIES_MAX 400000 /* symbols that are weighed */
 #define USES_MAX 3000      /* symbols whose users are counted */
@@ -74,23 +73,6 @@ static int take_records(void *ctx, const char *records, size_t length)
     return m->failed;
 }
 
-static enum kg_status rank_files(struct kg_index *index, struct mapping *m, struct kg_error *err)
-{
-    const struct kg_graph *graph;
-    const struct kg_question none = { 0 };
-    enum kg_status status = kg_graph_of(index, m->catalog, &graph, err);
-    double *seeds = calloc(m->catalog->count + 1, sizeof *seeds);
-    m->ranks = calloc(m->catalog->count + 1, sizeof *m->ranks);
-    for (size_t i = 0; seeds && i < m->catalog->count; i++)
-        seeds[i] = kg_prior_of(&none, &m->catalog->files[i]);
-    if (status == KG_OK && (!seeds || !m->ranks || !kg_graph_walk(graph, seeds, m->ranks)))
-        status = kg_fail_nomem(err, "drawing a map of the repository");
-    for (size_t i = 0; status == KG_OK && seeds && m->ranks && i < m->catalog->count; i++)
-        m->ranks[i] = (sqrt(m->ranks[i] * (double)m->catalog->count) + BASE_RANK) * seeds[i];
-    free(seeds);
-    return status;
-}
-
 static int count_doc(void *ctx, int64_t doc)
 {
     (void)doc;
@@ -137,8 +119,10 @@ static void spread(struct mapping *m)
 static enum kg_status gather(struct kg_index *index, struct mapping *m, struct kg_error *err)
 {
     enum kg_status status = kg_catalog_of(index, &m->catalog, err);
-    if (status == KG_OK)
-        status = rank_files(index, m, err);
+    if (status == KG_OK) {
+        m->ranks = calloc(m->catalog->count + 1, sizeof *m->ranks);
+        status = m->ranks ? kg_likely_ranks(index, m->catalog, m->ranks, err) : kg_fail_nomem(err, "drawing a map of the repository");
+    }
     for (size_t i = 0; status == KG_OK && i < m->catalog->count && !m->failed; i++) {
         m->file = (uint32_t)i;
         status = kg_store_symbols(index->store, m->catalog->docs[m->catalog->files[i].doc], take_records, m, err);

@@ -93,6 +93,15 @@ enum kg_status kg_index_map(struct kg_index *index, uint32_t tokens, int (*each)
  * file is not in the index; a file in another language has none. Paths are as the file system has them. */
 enum kg_status kg_index_imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
 
+struct kg_index_file {
+    const char *path; /* as the file system has it */
+    uint64_t bytes;
+    const unsigned char *digest; /* first 16 bytes of its content's SHA-256; NULL where it is not known */
+};
+/* All indexed files as the last refresh saw them, those first that are likeliest to be asked about: what much depends on, and
+ * neither tests nor notes. each does not use the index; nonzero stops. */
+enum kg_status kg_index_likely(struct kg_index *index, int (*each)(void *ctx, const struct kg_index_file *), void *ctx, struct kg_error *err);
+
 struct kg_context_request {
     const char *question;
     uint32_t tokens; /* a budget, or 0: the best files, whatever their size and worth */

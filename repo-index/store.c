@@ -343,6 +343,27 @@ enum kg_status kg_store_files(struct kg_store *store, int (*each)(void *ctx, con
     return each_row(store, "SELECT path, kind, doc, dev, ino, size, mtime, ctime FROM file ORDER BY path", take_file, &sink, err);
 }
 
+struct digest_sink {
+    int (*each)(void *ctx, int64_t doc, const unsigned char digest[KG_STORE_DIGEST]);
+    void *ctx;
+};
+
+static int take_digest(void *to, sqlite3_stmt *row)
+{
+    const struct digest_sink *sink = to;
+    const unsigned char *digest = sqlite3_column_blob(row, 1);
+    if (!digest || sqlite3_column_bytes(row, 1) != KG_STORE_DIGEST)
+        return 0;
+    return sink->each(sink->ctx, sqlite3_column_int64(row, 0), digest);
+}
+
+enum kg_status kg_store_digests(struct kg_store *store, int (*each)(void *ctx, int64_t doc, const unsigned char digest[KG_STORE_DIGEST]), void *ctx,
+                                struct kg_error *err)
+{
+    struct digest_sink sink = { each, ctx };
+    return each_row(store, "SELECT id, digest FROM doc ORDER BY id", take_digest, &sink, err);
+}
+
 struct text_sink {
     int (*each)(void *ctx, const struct kg_store_text *text);
     void *ctx;

@@ -59,6 +59,9 @@ struct kg_store_content {
 };
 /* The doc of a text, new or known. */
 enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_content *content, int64_t *out, struct kg_error *err);
+/* Digests of all docs by ascending id; nonzero from each stops. */
+enum kg_status kg_store_digests(struct kg_store *store, int (*each)(void *ctx, int64_t doc, const unsigned char digest[KG_STORE_DIGEST]), void *ctx,
+                                struct kg_error *err);
 /* Calls take once unless the doc imports nothing. */
 enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
                                 struct kg_error *err);

@@ -15,7 +15,7 @@
 #define TABLE_BLOCK                                                                                                          \
     "CREATE TABLE block(id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, model TEXT NOT NULL, kind TEXT NOT NULL," \
     " title TEXT NOT NULL, tokens INTEGER NOT NULL, ready INTEGER NOT NULL, parts INTEGER NOT NULL, ids_digest BLOB NOT NULL," \
-    " bytes INTEGER NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL, worth REAL NOT NULL)"
+    " bytes INTEGER NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL, worth REAL NOT NULL"
 /* ids before kv: they are read without touching the payload's own pages */
 #define TABLE_PAGE                                                                                                          \
     "CREATE TABLE page(id INTEGER PRIMARY KEY, tokens INTEGER NOT NULL, sum INTEGER NOT NULL, ids BLOB NOT NULL, kv BLOB NOT NULL)"
@@ -24,12 +24,15 @@
     " size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, digest BLOB NOT NULL, sum INTEGER NOT NULL,"    \
     " UNIQUE(device, inode))"
 
-static const char *const steps[] = { TABLE_BLOCK ";" TABLE_PAGE ";" TABLE_MODEL };
-static const char *const schema[] = { TABLE_BLOCK, TABLE_PAGE, TABLE_MODEL, NULL };
+/* of the whole text that the block is of, or of which it is a part; empty where nobody said */
+#define COLUMN_TEXT "text BLOB NOT NULL DEFAULT x''"
+
+static const char *const steps[] = { TABLE_BLOCK ")" ";" TABLE_PAGE ";" TABLE_MODEL, "ALTER TABLE block ADD COLUMN " COLUMN_TEXT };
+static const char *const schema[] = { TABLE_BLOCK ", " COLUMN_TEXT ")", TABLE_PAGE, TABLE_MODEL, NULL };
 
 static const struct kg_db_format format = {
     .application_id = 0x6b676b76, /* kgkv */
-    .version = 1,
+    .version = 2,
     .steps = steps,
     .schema = schema,
     .creation = "PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL",

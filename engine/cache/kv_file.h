@@ -15,8 +15,8 @@
 /* name, text */
 #define KG_KV_SQL(X)                                                                                                              \
     X(FIND, "SELECT id, ready, ids_digest, title FROM block WHERE key = ?1")                                                      \
-    X(NEW, "INSERT INTO block(key, model, kind, title, tokens, ready, parts, ids_digest, bytes, created, used, worth)"            \
-           " VALUES(?1, ?2, ?3, ?4, 0, 0, ?5, x'', 0, ?6, ?6, 1.0)")                                                              \
+    X(NEW, "INSERT INTO block(key, model, kind, title, tokens, ready, parts, ids_digest, bytes, created, used, worth, text)"            \
+           " VALUES(?1, ?2, ?3, ?4, 0, 0, ?5, x'', 0, ?6, ?6, 1.0, ?7)")                                                          \
     X(GROW, "UPDATE block SET tokens = ?2, ready = ?3, ids_digest = ?4, bytes = ?5, parts = ?6 WHERE id = ?1")                    \
     X(SHRINK, "UPDATE block SET bytes = bytes * ?2 / max(ready, 1), ready = ?2, ids_digest = x'' WHERE id = ?1")                  \
     X(FORGET, "DELETE FROM block WHERE id = ?1")                                                                                  \
@@ -27,7 +27,7 @@
     X(PUT_ROW, "INSERT OR REPLACE INTO page(id, tokens, sum, ids, kv) VALUES(?1, ?2, ?3, ?4, ?5)")                                \
     X(DROP_ROWS, "DELETE FROM page WHERE id BETWEEN ?1 AND ?2")                                                                   \
     X(BLOCKS, "SELECT id, bytes FROM block ORDER BY worth * kg_decay(?1 - used) * ready / max(bytes, 1), used, id")               \
-    X(LIST, "SELECT id, key, model, kind, title, tokens, ready, bytes, created, used, parts FROM block ORDER BY id")              \
+    X(LIST, "SELECT id, key, model, kind, title, tokens, ready, bytes, created, used, parts, text FROM block ORDER BY id")        \
     X(DROP_ORPHANS, "DELETE FROM page WHERE id >> 32 NOT IN (SELECT id FROM block)")                                              \
     X(PAGES, "PRAGMA page_count")                                                                                                 \
     X(FREE_PAGES, "PRAGMA freelist_count")                                                                                        \

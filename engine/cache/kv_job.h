@@ -13,6 +13,8 @@ struct kg_kv_job {
     struct kg_kv_job *next;
     struct kg_digest key;
     char model[128], kind[32], title[256]; /* printable */
+    struct kg_digest text;
+    bool has_text;
     struct kg_kv_layout layout;
     uint32_t tokens;     /* of the block */
     uint32_t first_page; /* its payload begins with this page of the block ... */

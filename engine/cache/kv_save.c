@@ -81,6 +81,9 @@ static enum kg_status make_job(const struct kg_block *block, const struct kg_kv_
     copy_label(job->model, sizeof job->model, label->model);
     copy_label(job->kind, sizeof job->kind, label->kind);
     copy_label(job->title, sizeof job->title, label->title);
+    job->has_text = label->text != NULL;
+    if (label->text)
+        job->text = *label->text;
     memcpy(job->ids, kg_block_kept_ids(block), upto * sizeof *job->ids);
     enum kg_status status = copy_pages(block, job, spare, err);
     sqlite3_free(spare);

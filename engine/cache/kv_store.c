@@ -182,6 +182,12 @@ static void take_listed(sqlite3_stmt *row, struct listed *out)
     out->entry.created = (uint64_t)sqlite3_column_int64(row, 8);
     out->entry.used = (uint64_t)sqlite3_column_int64(row, 9);
     out->parts = column_count(row, 10);
+    struct kg_digest text;
+    const void *bytes = sqlite3_column_blob(row, 11);
+    if (bytes && sqlite3_column_bytes(row, 11) == (int)sizeof text.bytes) {
+        memcpy(text.bytes, bytes, sizeof text.bytes);
+        kg_digest_hex(&text, out->entry.text);
+    }
 }
 
 /* All of them, in memory: whoever shows them may take long, and must not keep others from writing meanwhile. */

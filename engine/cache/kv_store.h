@@ -27,6 +27,7 @@ struct kg_kv_label {
     const char *model;      /* "SmolLM2-135M-Instruct" */
     const char *kind;       /* kg_block_kind_name */
     const char *title;      /* a path, the start of a question, ... */
+    const struct kg_digest *text; /* SHA-256 of the whole text that the block is of, or a part of; NULL: nobody asks */
 };
 
 /* A store never fails a question: when kv.db is busy, full, damaged or unreadable, load is a miss and save does nothing,
@@ -39,6 +40,9 @@ enum kg_status kg_kv_store_load(struct kg_kv_store *store, struct kg_block *bloc
  * kg_block_promise); *known says how far it will be filled. What is found damaged or gone by then is missing from kg_block_ready.
  * The block's tokens are settled, or the block released, before the store is closed. */
 enum kg_status kg_kv_store_offer(struct kg_kv_store *store, struct kg_block *block, uint32_t *known, struct kg_error *err);
+/* How many of a text's tokens the store has under a key; nothing is loaded. */
+enum kg_status kg_kv_store_known(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *ids, uint32_t count, uint32_t *known,
+                                 struct kg_error *err);
 /* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB. A partial last
  * page is stored too and replaced when it has grown. On return the pages are copied out of the device; a thread of the
  * store writes them, with at most 32 MiB waiting, so that reading does not wait for the disk. What follows sees them. */
@@ -54,6 +58,7 @@ void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key)
 struct kg_kv_entry {
     int64_t id;
     char key[65];
+    char text[65]; /* or "" */
     const char *model, *kind, *title;
     uint32_t tokens, ready;
     uint64_t bytes, created, used; /* seconds since 1970 */

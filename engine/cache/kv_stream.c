@@ -183,19 +183,31 @@ static void push(struct kg_kv_store *store, struct kg_kv_delivery *d)
     pthread_mutex_unlock(&store->state);
 }
 
-/* How many of the block's tokens the file seems to have, of which it is told in `found`. */
-static enum kg_status look_up(struct kg_kv_store *store, const struct kg_block *block, struct kg_kv_found *found, uint32_t *known, struct kg_error *err)
+/* How many of the tokens the file seems to have, of which it is told in `found`. */
+static enum kg_status look_up(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *tokens, uint32_t count, struct kg_kv_found *found,
+                              uint32_t *known, struct kg_error *err)
 {
-    const uint32_t tokens = kg_block_tokens(block);
-    enum kg_status status = kg_kv_find(store, kg_block_key(block), found, err);
-    *known = status != KG_OK || found->id == 0 ? 0 : found->ready < tokens ? found->ready : tokens;
-    if (*known && found->ids_known && found->ready <= tokens) {
-        struct kg_digest ids = kg_digest_of(kg_block_ids(block), found->ready * sizeof(int32_t));
+    enum kg_status status = kg_kv_find(store, key, found, err);
+    *known = status != KG_OK || found->id == 0 ? 0 : found->ready < count ? found->ready : count;
+    if (*known && found->ids_known && found->ready <= count) {
+        struct kg_digest ids = kg_digest_of(tokens, found->ready * sizeof *tokens);
         if (memcmp(&ids, &found->ids_digest, sizeof ids) != 0)
             *known = 0;
     }
-    if (status == KG_OK && *known)
-        status = kg_kv_use(store, kg_block_key(block), found->id, true, err);
+    return status;
+}
+
+enum kg_status kg_kv_store_known(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *ids, uint32_t count, uint32_t *known,
+                                 struct kg_error *err)
+{
+    struct kg_kv_found found;
+    struct kg_error why = { .text = "" };
+    *known = 0;
+    kg_kv_drain(store, key);
+    kg_kv_enter(store);
+    enum kg_status status = store->db ? look_up(store, key, ids, count, &found, known, &why) : KG_OK;
+    status = kg_kv_excuse(store, status, &why, err);
+    kg_kv_leave(store);
     return status;
 }
 
@@ -219,7 +231,9 @@ enum kg_status kg_kv_store_offer(struct kg_kv_store *store, struct kg_block *blo
     kg_kv_drain(store, kg_block_key(block));
     kg_kv_enter(store);
     *known = 0;
-    enum kg_status status = store->db ? look_up(store, block, &found, known, &why) : KG_OK;
+    enum kg_status status = store->db ? look_up(store, kg_block_key(block), kg_block_ids(block), kg_block_tokens(block), &found, known, &why) : KG_OK;
+    if (status == KG_OK && *known)
+        status = kg_kv_use(store, kg_block_key(block), found.id, true, &why);
     status = kg_kv_excuse(store, status, &why, err);
     kg_kv_leave(store);
     if (found.id && *known == 0) /* not quite what it should be, or in part */

@@ -61,6 +61,7 @@ static enum kg_status new_block(struct kg_kv_store *store, const struct kg_kv_jo
         sqlite3_bind_text(insert, 4, job->title, -1, SQLITE_STATIC);
         sqlite3_bind_int64(insert, 5, job->layout.parts);
         sqlite3_bind_int64(insert, 6, (sqlite3_int64)kg_kv_now());
+        sqlite3_bind_blob(insert, 7, job->text.bytes, job->has_text ? sizeof job->text.bytes : 0, SQLITE_STATIC);
     }
     enum kg_status status = kg_kv_run(store, insert, err);
     s->found = (struct kg_kv_found){ .id = sqlite3_last_insert_rowid(store->db) };

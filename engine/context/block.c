@@ -10,7 +10,7 @@ struct kg_block {
     struct kg_pool *pool;
     size_t references;
     enum kg_block_kind kind;
-    struct kg_digest key;
+    struct kg_pool_member member; /* holds the key */
     int32_t local;
     int32_t *ids;
     uint32_t *pages;
@@ -56,9 +56,9 @@ enum kg_status kg_block_create(struct kg_pool *pool, enum kg_block_kind kind, co
     }
     if (count)
         memcpy(own, ids, count * sizeof *own);
-    *block = (struct kg_block){ .pool = pool, .references = 1, .kind = kind, .key = *key, .local = local, .ids = own,
+    *block = (struct kg_block){ .pool = pool, .references = 1, .kind = kind, .member.key = *key, .local = local, .ids = own,
                                 .id_count = (uint32_t)count, .id_room = (uint32_t)(count ? count : 1) };
-    kg_pool_block_born(pool);
+    kg_pool_block_born(pool, &block->member);
     *out = block;
     return KG_OK;
 }
@@ -91,7 +91,7 @@ void kg_block_release(struct kg_block *block)
         return;
     settle(block, false);
     drop_pages(block, 0);
-    kg_pool_block_gone(block->pool);
+    kg_pool_block_gone(block->pool, &block->member);
     free(block->ids);
     free(block->pages);
     free(block->kept);
@@ -106,13 +106,13 @@ enum kg_block_kind kg_block_kind(const struct kg_block *block)
 
 const struct kg_digest *kg_block_key(const struct kg_block *block)
 {
-    return &block->key;
+    return &block->member.key;
 }
 
 void kg_block_set_key(struct kg_block *block, const struct kg_digest *key)
 {
     settle(block, true);
-    block->key = *key;
+    kg_pool_block_named(block->pool, &block->member, key);
 }
 
 const int32_t *kg_block_ids(const struct kg_block *block)

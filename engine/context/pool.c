@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct kg_pool {
     const struct kg_backend *backend;
@@ -11,7 +12,9 @@ struct kg_pool {
     struct kg_kv *kv;
     uint32_t *free_pages; /* a stack with room for all of them: giving a page back never fails */
     uint32_t free_count, capacity;
-    size_t blocks;
+    struct kg_pool_member blocks; /* a ring, in which this one is no block */
+    void (*gone)(void *ctx, const struct kg_digest *key);
+    void *ctx;
     pthread_mutex_t turn; /* on the device */
 };
 
@@ -30,6 +33,7 @@ enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device
         return status;
     }
     pthread_mutex_init(&pool->turn, NULL);
+    pool->blocks.before = pool->blocks.behind = &pool->blocks;
     *out = pool;
     return KG_OK;
 }
@@ -38,7 +42,7 @@ void kg_pool_free(struct kg_pool *pool)
 {
     if (!pool)
         return;
-    assert(pool->blocks == 0);
+    assert(pool->blocks.behind == &pool->blocks);
     pool->backend->kv_free(pool->device, pool->kv);
     pthread_mutex_destroy(&pool->turn);
     free(pool->free_pages);
@@ -109,15 +113,40 @@ void kg_pool_give(struct kg_pool *pool, uint32_t page)
     pool->free_pages[pool->free_count++] = page;
 }
 
-void kg_pool_block_born(struct kg_pool *pool)
+void kg_pool_watch(struct kg_pool *pool, void (*gone)(void *ctx, const struct kg_digest *key), void *ctx)
 {
-    pool->blocks++;
+    pool->gone = gone;
+    pool->ctx = ctx;
 }
 
-void kg_pool_block_gone(struct kg_pool *pool)
+void kg_pool_block_born(struct kg_pool *pool, struct kg_pool_member *member)
 {
-    assert(pool->blocks > 0);
-    pool->blocks--;
+    member->before = pool->blocks.before;
+    member->behind = &pool->blocks;
+    member->before->behind = pool->blocks.before = member;
+}
+
+static void take_out(struct kg_pool *pool, struct kg_pool_member *member)
+{
+    member->before->behind = member->behind;
+    member->behind->before = member->before;
+    const struct kg_pool_member *other = pool->blocks.behind;
+    while (other != &pool->blocks && memcmp(other->key.bytes, member->key.bytes, sizeof member->key.bytes) != 0)
+        other = other->behind;
+    if (pool->gone && other == &pool->blocks)
+        pool->gone(pool->ctx, &member->key);
+}
+
+void kg_pool_block_named(struct kg_pool *pool, struct kg_pool_member *member, const struct kg_digest *key)
+{
+    take_out(pool, member);
+    member->key = *key;
+    kg_pool_block_born(pool, member);
+}
+
+void kg_pool_block_gone(struct kg_pool *pool, struct kg_pool_member *member)
+{
+    take_out(pool, member);
 }
 
 enum kg_status kg_pool_export(struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err)

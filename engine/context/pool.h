@@ -13,9 +13,14 @@ void kg_pool_give(struct kg_pool *pool, uint32_t page);
 void kg_pool_enter(struct kg_pool *pool);
 void kg_pool_leave(struct kg_pool *pool);
 
-/* Counts blocks, so that a pool is never freed below them. */
-void kg_pool_block_born(struct kg_pool *pool);
-void kg_pool_block_gone(struct kg_pool *pool);
+/* Knows its blocks, so that it is never freed below them, and their keys. */
+struct kg_pool_member {
+    struct kg_pool_member *before, *behind;
+    struct kg_digest key;
+};
+void kg_pool_block_born(struct kg_pool *pool, struct kg_pool_member *member);
+void kg_pool_block_named(struct kg_pool *pool, struct kg_pool_member *member, const struct kg_digest *key);
+void kg_pool_block_gone(struct kg_pool *pool, struct kg_pool_member *member);
 
 enum kg_status kg_pool_export(struct kg_pool *pool, uint32_t page, void *host, struct kg_error *err);
 void kg_pool_import(struct kg_pool *pool, uint32_t page, const void *host);

@@ -224,7 +224,7 @@ enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const 
 {
     const struct kg_backend *b = model->backend;
     struct run run = { .model = model, .kv = kv, .pass = pass, .rows = pass->rows };
-    enum kg_status status = check_pass(model, pass, err);
+    enum kg_status status = model->view ? check_pass(model, pass, err) : kg_fail(err, KG_ERR_USAGE, "the model was opened without its weights");
     if (status == KG_OK)
         status = prepare_look(&run, err);
     if (status == KG_OK)

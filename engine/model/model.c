@@ -21,7 +21,7 @@ static enum kg_status create_scratch(struct kg_model *model, struct kg_error *er
     return status;
 }
 
-static enum kg_status load(struct kg_model *model, int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, struct kg_error *err)
+static enum kg_status describe(struct kg_model *model, struct kg_error *err)
 {
     enum kg_status status = kg_architecture_of(model->file, &model->architecture, err);
     if (status == KG_OK)
@@ -29,31 +29,51 @@ static enum kg_status load(struct kg_model *model, int (*progress)(void *ctx, ui
     if (status == KG_OK)
         status = kg_architecture_check_tensors(model->architecture, model->file, model->parameters.shape.layers, err);
     model->parameters.attention.rope = &model->parameters.rope;
-    if (status == KG_OK)
-        status = kg_model_load_weights(model, progress, ctx, err);
-    if (status == KG_OK)
-        status = create_scratch(model, err);
     return status;
 }
 
-enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
-                             int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
-                             struct kg_model **out, struct kg_error *err)
+static enum kg_status create(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device, struct kg_model **out,
+                             struct kg_error *err)
 {
-    *out = NULL;
     struct kg_model *model = calloc(1, sizeof *model);
     if (!model)
         return kg_fail_nomem(err, "loading a model");
     model->file = file;
     model->backend = backend;
     model->device = device;
-    enum kg_status status = load(model, progress, ctx, err);
+    *out = model;
+    return describe(model, err);
+}
+
+enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
+                             int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                             struct kg_model **out, struct kg_error *err)
+{
+    struct kg_model *model = NULL;
+    enum kg_status status = create(file, backend, device, &model, err);
+    if (status == KG_OK)
+        status = kg_model_load_weights(model, progress, ctx, err);
+    if (status == KG_OK)
+        status = create_scratch(model, err);
     if (status != KG_OK) {
         kg_model_free(model);
-        return status;
+        model = NULL;
     }
     *out = model;
-    return KG_OK;
+    return status;
+}
+
+enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
+                                 struct kg_model **out, struct kg_error *err)
+{
+    struct kg_model *model = NULL;
+    enum kg_status status = create(file, backend, device, &model, err);
+    if (status != KG_OK) {
+        kg_model_free(model);
+        model = NULL;
+    }
+    *out = model;
+    return status;
 }
 
 void kg_model_free(struct kg_model *model)

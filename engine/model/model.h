@@ -26,6 +26,9 @@ struct kg_model_shape {
 enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                              int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                              struct kg_model **out, struct kg_error *err);
+/* Its shape alone, without weights: nothing can be computed with it (KG_ERR_USAGE). */
+enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
+                                 struct kg_model **out, struct kg_error *err);
 void kg_model_free(struct kg_model *model);
 const struct kg_model_shape *kg_model_shape(const struct kg_model *model);
 size_t kg_model_weight_bytes(const struct kg_model *model); /* bytes of weights read for one token of decoding */

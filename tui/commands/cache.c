@@ -5,20 +5,30 @@
 #include <string.h>
 #include <time.h>
 
+#include "tui/commands/cache_show.h"
 #include "tui/commands/command.h"
 
 static const char help[] =
     "usage: kedge cache ls [--json]\n"
-    "       kedge cache show [ID] [--json]\n"
+    "       kedge cache show [-C REPO] [-m MODEL] [--all] [--json]\n"
+    "       kedge cache show ID [--json]\n"
     "       kedge cache rm ID... | --all\n"
     "       kedge cache verify [--json]\n"
+    "       kedge cache size [--json]\n"
+    "       kedge cache off | on\n"
     "\n"
     "What models have read and kedge keeps, so that it is not read again.\n"
     "\n"
     "  ls       one line a block: id, tokens, bytes, last use, kind, model, title\n"
-    "  show     the file and its totals by model; with ID everything about one block\n"
+    "  show     of each file of the repository how many tokens are known, kept in an older reading, or unknown (~: estimated);\n"
+    "           with --all files of which nothing is known as well; with ID everything about one block\n"
     "  rm       forgets blocks; their bytes are overwritten\n"
     "  verify   checks every checksum and removes blocks that fail; exit status 1 if any did\n"
+    "  size     the cache's file, and its totals by model\n"
+    "  off, on  whether it is used and filled at all; what it holds stays\n"
+    "\n"
+    "  -C REPO             a directory of the repository (default: the current one)\n"
+    "  -m, --model MODEL   a catalogue name or a .gguf file\n"
     "\n"
     "The cache is $KEDGE_CACHE/kv.db (default: the XDG cache directory, kedge/kv.db).\n";
 
@@ -138,12 +148,14 @@ static int show_totals(const struct collected *all, bool json)
         cJSON_AddNumberToObject(root, "bytes", (double)bytes);
         cJSON_AddNumberToObject(root, "blocks", (double)all->count);
         cJSON_AddNumberToObject(root, "tokens", (double)tokens);
+        cJSON_AddBoolToObject(root, "off", kg_cache_is_off(NULL));
         kg_put_json(root);
         return KG_EXIT_OK;
     }
     char visible[KG_PATH_MAX * 4];
     kg_printable(visible, sizeof visible, path, strlen(path));
-    printf("%s  %.1f MB, %zu blocks, %" PRIu64 " tokens\n", visible, (double)bytes / 1e6, all->count, tokens);
+    printf("%s  %.1f MB, %zu blocks, %" PRIu64 " tokens%s\n", visible, (double)bytes / 1e6, all->count, tokens,
+           kg_cache_is_off(NULL) ? "; off: neither used nor filled" : "");
     for (size_t i = 0; i < all->count; i++) { /* one line a model, where it first appears */
         const char *model = all->blocks[i].model;
         uint64_t of_model = 0, size = 0;
@@ -188,36 +200,67 @@ static int verify(bool json)
     return bad ? KG_EXIT_FAILED : KG_EXIT_OK;
 }
 
+static int turn(bool off)
+{
+    struct kg_error err;
+    if (kg_cache_switch(NULL, off, &err) != KG_OK)
+        return kg_command_failed("cache", &err);
+    return KG_EXIT_OK;
+}
+
+struct arguments {
+    const char *repo, *model;
+    bool json, all;
+};
+
+/* What needs the list of all blocks: ls, show ID, size. */
+static int with_blocks(const char *what, uint64_t id, bool json)
+{
+    struct collected all = { 0 };
+    struct kg_error err;
+    enum kg_status status = kg_cache_list(NULL, collect, &all, &err);
+    int result = status != KG_OK ? kg_command_failed("cache", &err) : id ? show_one(&all, (int64_t)id, json) : *what == 'l' ? list(&all, json) : show_totals(&all, json);
+    free_collected(&all);
+    return result;
+}
+
+static int run(const char *what, int count, char **rest, const struct arguments *a)
+{
+    const bool showing = strcmp(what, "show") == 0;
+    uint64_t id = 0;
+    if (strcmp(what, "rm") == 0 && !a->repo && !a->model)
+        return remove_blocks(count, rest, a->all);
+    if (count > (showing ? 1 : 0) || ((a->repo || a->model || a->all) && (!showing || count)))
+        return kg_command_misused("cache", "that is more than '%s' takes", what);
+    if (count && !kg_parse_number(rest[0], 1, INT64_MAX, &id))
+        return kg_command_misused("cache", "'%s' is no ID", rest[0]);
+    if (showing && !count)
+        return kg_cache_show_worktree(a->repo ? a->repo : ".", a->model, a->all, a->json);
+    if (strcmp(what, "verify") == 0)
+        return verify(a->json);
+    if (strcmp(what, "off") == 0 || strcmp(what, "on") == 0)
+        return turn(what[1] == 'f');
+    if (showing || strcmp(what, "ls") == 0 || strcmp(what, "size") == 0)
+        return with_blocks(what, id, a->json);
+    return kg_command_misused("cache", "'%s' is none of ls, show, rm, verify, size, off, on", what);
+}
+
 int kg_command_cache(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { "all", no_argument, NULL, 'a' }, { "help", no_argument, NULL, 'h' }, { 0 } };
-    bool json = false, everything = false;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    static const struct option options[] = { { "json", no_argument, NULL, 'j' },        { "all", no_argument, NULL, 'a' },
+                                             { "model", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
+                                             { 0 } };
+    struct arguments a = { 0 };
+    for (int c; (c = getopt_long(argc, argv, "C:m:h", options, NULL)) != -1;) {
         switch (c) {
-        case 'j': json = true; break;
-        case 'a': everything = true; break;
+        case 'C': a.repo = optarg; break;
+        case 'm': a.model = optarg; break;
+        case 'j': a.json = true; break;
+        case 'a': a.all = true; break;
         case 'h': fputs(help, stdout); return KG_EXIT_OK;
         default: return KG_EXIT_USAGE;
         }
     }
     const char *what = optind < argc ? argv[optind++] : "";
-    int rest = argc - optind;
-    if (strcmp(what, "rm") == 0)
-        return remove_blocks(rest, argv + optind, everything);
-    if (everything || rest > (strcmp(what, "show") == 0 ? 1 : 0))
-        return kg_command_misused("cache", "that is more than '%s' takes", what);
-    if (strcmp(what, "verify") == 0)
-        return verify(json);
-    bool showing = strcmp(what, "show") == 0;
-    if (!showing && strcmp(what, "ls") != 0)
-        return kg_command_misused("cache", "'%s' is none of ls, show, rm, verify", what);
-    uint64_t id = 0;
-    if (rest && !kg_parse_number(argv[optind], 1, INT64_MAX, &id))
-        return kg_command_misused("cache", "'%s' is no ID", argv[optind]);
-    struct collected all = { 0 };
-    struct kg_error err;
-    enum kg_status status = kg_cache_list(NULL, collect, &all, &err);
-    int result = status != KG_OK ? kg_command_failed("cache", &err) : !showing ? list(&all, json) : id ? show_one(&all, (int64_t)id, json) : show_totals(&all, json);
-    free_collected(&all);
-    return result;
+    return run(what, argc - optind, argv + optind, &a);
 }

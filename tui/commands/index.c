@@ -5,13 +5,19 @@
 #include <string.h>
 
 #include "tui/commands/command.h"
+#include "tui/commands/index_read.h"
 
 static const char index_help[] =
     "usage: kedge index [-C REPO] [--json]\n"
+    "       kedge index --read [--tokens N] [-m MODEL] [-C REPO] [--json]\n"
     "\n"
     "Brings the repository's index up to date and says what is in it.\n"
     "\n"
-    "  -C REPO   a directory of the repository (default: the current one)\n";
+    "  -C REPO             a directory of the repository (default: the current one)\n"
+    "      --read          has the model read the files that are likeliest to be asked about, so that questions do not wait\n"
+    "                      for that; at low priority, until Ctrl-C\n"
+    "      --tokens N      reads at most so many tokens (as many as the model's context holds)\n"
+    "  -m, --model MODEL   a catalogue name or a .gguf file\n";
 
 static const char search_help[] =
     "usage: kedge search [-C REPO] [-n N] [--json] WORDS...\n"
@@ -47,12 +53,21 @@ static void print_counts(const struct kg_index_counts *c, bool json)
 
 int kg_command_index(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { 0 } };
-    const char *repo = ".";
-    bool json = false;
-    for (int c; (c = getopt_long(argc, argv, "C:h", options, NULL)) != -1;) {
+    static const struct option options[] = { { "json", no_argument, NULL, 'j' },         { "read", no_argument, NULL, 'r' },
+                                             { "tokens", required_argument, NULL, 't' }, { "model", required_argument, NULL, 'm' },
+                                             { "help", no_argument, NULL, 'h' },         { 0 } };
+    const char *repo = ".", *model = NULL;
+    bool json = false, reads = false;
+    uint64_t tokens = 0;
+    for (int c; (c = getopt_long(argc, argv, "C:m:h", options, NULL)) != -1;) {
         switch (c) {
         case 'C': repo = optarg; break;
+        case 'm': model = optarg; break;
+        case 'r': reads = true; break;
+        case 't':
+            if (!kg_parse_number(optarg, 1, INT64_MAX, &tokens))
+                return kg_command_misused("index", "--tokens takes a number from 1 on, not '%s'", optarg);
+            break;
         case 'j': json = true; break;
         case 'h': fputs(index_help, stdout); return KG_EXIT_OK;
         default: return KG_EXIT_USAGE;
@@ -60,6 +75,10 @@ int kg_command_index(int argc, char **argv)
     }
     if (optind != argc)
         return kg_command_misused("index", "'%s' is one argument too many", argv[optind]);
+    if (!reads && (model || tokens))
+        return kg_command_misused("index", "--model and --tokens go with --read");
+    if (reads)
+        return kg_index_read_ahead(repo, model, tokens, json);
     struct kg_index *index = NULL;
     struct kg_index_counts counts;
     struct kg_error err;

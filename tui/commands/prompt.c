@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "repo-index/repo_index.h"
 #include "tui/conversation/includes.h"
 #include "tui/commands/command.h"
+#include "tui/commands/progress.h"
 #include "tui/config/config.h"
 #include "tui/interface/interface.h"
 
@@ -53,15 +53,6 @@ struct arguments {
     struct kg_config *config;
     bool choose, greedy, stats;
 };
-
-static struct kg_engine *interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    if (interrupted)
-        kg_engine_stop(interrupted);
-}
 
 /* Options that kedge.conf has as well. */
 static const struct {
@@ -167,25 +158,6 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
     return status == KG_OK ? kg_sampling_check(&out->sampling, err) : status;
 }
 
-static void show_progress(void *ctx, const struct kg_progress *progress)
-{
-    static const char *const verbs[] = { "checking", "loading", "restoring", "reading", "saving" };
-    bool *shown = ctx;
-    char what[128];
-    kg_printable(what, sizeof what, progress->what, strlen(progress->what));
-    bool bytes = progress->stage == KG_STAGE_CHECKING || progress->stage == KG_STAGE_LOADING;
-    fprintf(stderr, "\r\033[K%s %s %" PRIu64 " of %" PRIu64 "%s", verbs[progress->stage], what, bytes ? progress->done >> 20 : progress->done,
-            bytes ? progress->total >> 20 : progress->total, bytes ? " MiB" : " tokens");
-    *shown = true;
-}
-
-static void clear_progress(bool *shown)
-{
-    if (*shown)
-        fputs("\r\033[K", stderr);
-    *shown = false;
-}
-
 struct output {
     bool *progress_shown;
     bool wrote, newline;
@@ -196,7 +168,7 @@ static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size
     struct output *output = ctx;
     if (kind == KG_TEXT_THOUGHT)
         return;
-    clear_progress(output->progress_shown);
+    kg_progress_clear(output->progress_shown);
     kg_put_text(stdout, text, length);
     fflush(stdout);
     output->wrote = true;
@@ -304,7 +276,7 @@ static enum kg_status ask(const struct arguments *a, const struct kg_interface_o
     if (status == KG_OK && output->wrote && !output->newline)
         putchar('\n');
     if (status == KG_OK && a->stats) {
-        clear_progress(output->progress_shown);
+        kg_progress_clear(output->progress_shown);
         print_stats(session, engine);
     }
     free(text);
@@ -319,26 +291,25 @@ static enum kg_status run_prompt(const struct arguments *a, const struct kg_inte
     struct kg_index *index = NULL;
     struct output output = { .progress_shown = &shown };
     struct kg_engine_options options = chosen->engine;
-    options.progress = isatty(STDERR_FILENO) ? show_progress : NULL;
+    options.progress = isatty(STDERR_FILENO) ? kg_progress_show : NULL;
     options.ctx = &shown;
     enum kg_status status = chosen->repository ? kg_index_open(chosen->repository, NULL, &index, err) : KG_OK;
     if (status == KG_OK)
         status = kg_engine_open(&options, &engine, err);
     if (status == KG_OK) {
-        interrupted = engine;
-        sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }, NULL);
+        kg_stop_on_interrupt(engine);
         status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = chosen->repository, .policy = chosen->policy,
                                                                        .recall = chosen->recall, .drafts_off = chosen->drafts_off, .unsaved = !a->session }, &session, err);
     }
     if (status == KG_OK)
         status = ask(a, chosen, engine, session, index, &output, end, err);
-    clear_progress(&shown);
+    kg_progress_clear(&shown);
     if (engine) {
         struct kg_engine_facts facts;
         kg_engine_facts(engine, &facts);
         if (facts.notice)
             fprintf(stderr, "kedge: %s\n", facts.notice);
-        interrupted = NULL;
+        kg_stop_on_interrupt(NULL);
     }
     kg_session_close(session);
     kg_index_close(index);

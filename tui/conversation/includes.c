@@ -80,3 +80,25 @@ enum kg_status kg_add_file_with_includes(struct kg_session *session, struct kg_i
     clear(&includes);
     return status;
 }
+
+enum kg_status kg_known_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                      struct kg_known *out, struct kg_error *err)
+{
+    struct includes includes = { 0 };
+    enum kg_status status = index ? gather(index, path, &includes, err) : KG_OK;
+    if (status == KG_OK)
+        status = kg_session_known(session, text, length, includes.files, includes.count, READ_NOW, out, err);
+    clear(&includes);
+    return status;
+}
+
+enum kg_status kg_read_ahead_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                           uint64_t *computed, struct kg_error *err)
+{
+    struct includes includes = { 0 };
+    enum kg_status status = index ? gather(index, path, &includes, err) : KG_OK;
+    if (status == KG_OK)
+        status = kg_session_read_ahead(session, path, text, length, includes.files, includes.count, computed, err);
+    clear(&includes);
+    return status;
+}

@@ -1,4 +1,4 @@
-/* A file joins the conversation, in sight of what it includes or imports. */
+/* A file joins the conversation, or is read for a later one, in sight of what it includes or imports. */
 #ifndef KG_TUI_INCLUDES_H
 #define KG_TUI_INCLUDES_H
 
@@ -10,5 +10,13 @@
  * stands in context already is nothing new, and nobody looks for what it includes. */
 enum kg_status kg_add_file_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
                                          bool secret, struct kg_error *err);
+
+/* What adding it so would find in the cache. */
+enum kg_status kg_known_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                      struct kg_known *out, struct kg_error *err);
+/* Reads it into the cache in the reading that adding it prefers, and what it includes before it. The session is unsaved, and
+ * for this alone. *computed (may be NULL) gets the tokens that were really read, also when it is stopped. */
+enum kg_status kg_read_ahead_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                           uint64_t *computed, struct kg_error *err);
 
 #endif
