@@ -122,6 +122,7 @@ help:
 ## make check-long      the same with full counts
 ## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS=1,
 ##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios
+## make bench-open      how long a conversation with TOKENS=30000 of context takes to open, and its next answer to begin
 ## make eval-index REPO=path [COMMITS=200]
 ##                      how well files are chosen: its past commits as questions, beside BM25
 ## make lint            clang-tidy over everything

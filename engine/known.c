@@ -30,8 +30,10 @@ static enum kg_status parts_known(struct kg_session *session, enum kg_read_rule 
                                   uint32_t *out, struct kg_error *err)
 {
     struct kg_digest *identities = malloc((cut->count + 1) * sizeof *identities);
-    enum kg_status status = identities ? KG_OK : kg_fail_nomem(err, "looking up a file");
+    enum kg_status status = KG_OK;
     *out = 0;
+    if (!identities)
+        return kg_fail_nomem(err, "looking up a file");
     for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
         uint32_t known = 0;
         identities[i] = kg_part_identity(session, rule, sees, &cut->parts[i], identities, i);

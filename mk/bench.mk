@@ -39,3 +39,9 @@ bench-recall: $(RECALL_BENCH)
 $(RECALL_BENCH): $(call objects,tests/bench/recall_bench.c tests/unit/seeded.c) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) $(LDFLAGS) -o $@ $^ -lm
+
+# What a large context costs a new process; MODEL=q05 TOKENS=30000 REPO=. (the first run reads the context, the others do not).
+.PHONY: bench-open
+bench-open: all
+	@TOKENS="$(TOKENS)" MODEL="$(MODEL)" ROUNDS="$(ROUNDS)" THREADS="$(THREADS)" \
+	    mk/bench-open $(O)/kedge "$(or $(REPO),.)" "$(O)/open-$(or $(MODEL),q05)-$(or $(TOKENS),30000)"

@@ -70,8 +70,11 @@ static enum kg_status rank(struct kg_index *index, struct list *list, struct kg_
     list->files = calloc(count + 1, sizeof *list->files);
     list->digests = calloc(list->catalog->doc_count + 1, sizeof *list->digests);
     list->known = calloc(list->catalog->doc_count + 1, sizeof *list->known);
-    enum kg_status status = ranks && list->files && list->digests && list->known ? kg_likely_ranks(index, list->catalog, ranks, err)
-                                                                                : kg_fail_nomem(err, "listing the files of the repository");
+    if (!ranks || !list->files || !list->digests || !list->known) {
+        free(ranks);
+        return kg_fail_nomem(err, "listing the files of the repository");
+    }
+    enum kg_status status = kg_likely_ranks(index, list->catalog, ranks, err);
     if (status == KG_OK)
         status = kg_store_digests(index->store, take_digest, list, err);
     for (size_t i = 0; i < count && status == KG_OK; i++)

@@ -32,48 +32,40 @@ static enum kg_status describe(struct kg_model *model, struct kg_error *err)
     return status;
 }
 
-static enum kg_status create(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device, struct kg_model **out,
-                             struct kg_error *err)
+static enum kg_status create(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device, bool loads,
+                             int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, struct kg_model **out, struct kg_error *err)
 {
+    *out = NULL;
     struct kg_model *model = calloc(1, sizeof *model);
     if (!model)
         return kg_fail_nomem(err, "loading a model");
     model->file = file;
     model->backend = backend;
     model->device = device;
+    enum kg_status status = describe(model, err);
+    if (status == KG_OK && loads)
+        status = kg_model_load_weights(model, progress, ctx, err);
+    if (status == KG_OK && loads)
+        status = create_scratch(model, err);
+    if (status != KG_OK) {
+        kg_model_free(model);
+        return status;
+    }
     *out = model;
-    return describe(model, err);
+    return KG_OK;
 }
 
 enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                              int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                              struct kg_model **out, struct kg_error *err)
 {
-    struct kg_model *model = NULL;
-    enum kg_status status = create(file, backend, device, &model, err);
-    if (status == KG_OK)
-        status = kg_model_load_weights(model, progress, ctx, err);
-    if (status == KG_OK)
-        status = create_scratch(model, err);
-    if (status != KG_OK) {
-        kg_model_free(model);
-        model = NULL;
-    }
-    *out = model;
-    return status;
+    return create(file, backend, device, true, progress, ctx, out, err);
 }
 
 enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                                  struct kg_model **out, struct kg_error *err)
 {
-    struct kg_model *model = NULL;
-    enum kg_status status = create(file, backend, device, &model, err);
-    if (status != KG_OK) {
-        kg_model_free(model);
-        model = NULL;
-    }
-    *out = model;
-    return status;
+    return create(file, backend, device, false, NULL, NULL, out, err);
 }
 
 void kg_model_free(struct kg_model *model)

@@ -376,7 +376,7 @@ static void the_file_is_private_and_of_the_intended_form(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(sql(w, "PRAGMA page_size"), 65536);
     assert_int_equal(sql(w, "PRAGMA auto_vacuum"), 2);
-    assert_int_equal(sql(w, "PRAGMA user_version"), 1);
+    assert_int_equal(sql(w, "PRAGMA user_version"), 2);
     chmod(w->path, 0644);
     reopen(w, 0);
     assert_int_equal(stat(w->path, &st), 0);
@@ -394,7 +394,7 @@ static void what_is_not_ours_is_set_aside(void **state)
 {
     struct world *w = *state;
     static const char *const changes[] = {
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 3",
         "PRAGMA user_version = 0",
         "PRAGMA application_id = 7",
         "CREATE TRIGGER t AFTER DELETE ON page BEGIN DELETE FROM block; END",
@@ -425,6 +425,21 @@ static void what_is_not_ours_is_set_aside(void **state)
     reopen(w, 0);
     assert_null(kg_kv_store_notice(w->store));
     assert_false(exists(w, "kv.db.aside"));
+}
+
+static void a_file_of_the_first_version_is_taken_along(void **state)
+{
+    struct world *w = *state;
+    keep(w, 1, 100, 100);
+    kg_kv_store_close(w->store);
+    w->store = NULL;
+    sql(w, "ALTER TABLE block DROP COLUMN text; PRAGMA user_version = 1");
+    reopen(w, 0);
+    assert_null(kg_kv_store_notice(w->store));
+    assert_int_equal(loaded(w, 1, 100), 100);
+    assert_int_equal(sql(w, "PRAGMA user_version"), 2);
+    keep(w, 2, 40, 40);
+    assert_int_equal(loaded(w, 2, 40), 40);
 }
 
 static void what_another_store_uses_is_not_set_aside(void **state)
@@ -693,6 +708,7 @@ int main(void)
         TEST(numbers_that_make_no_sense_do_no_harm),
         TEST(the_file_is_private_and_of_the_intended_form),
         TEST(what_is_not_ours_is_set_aside),
+        TEST(a_file_of_the_first_version_is_taken_along),
         TEST(what_another_store_uses_is_not_set_aside),
         TEST(a_broken_structure_is_replaced_while_in_use),
         TEST(entries_are_listed_for_people),
