@@ -239,5 +239,6 @@ void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out
     const struct kg_kv_shape *kv = kg_pool_shape(engine->pool);
     out->kv_bytes_per_token = (KG_KV_PAGE_BYTES(kv) + KG_INDEX_PAGE_BYTES(kv)) / KG_PAGE;
     out->load_s = engine->load_s;
+    out->caches = engine->kv_store != NULL;
     out->notice = engine->notice[0] ? engine->notice : NULL;
 }

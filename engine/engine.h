@@ -82,6 +82,7 @@ struct kg_engine_facts {
     uint32_t trained_length;
     uint64_t kv_bytes_per_token; /* the key index included */
     double load_s;
+    bool caches;              /* what is read is kept in kv.db */
     const char *notice; /* one line for the person, or NULL */
 };
 void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out);

@@ -163,6 +163,35 @@ static void reading_shows_its_progress_and_stops(void **state)
     quit(d);
 }
 
+static void files_are_read_ahead_until_a_key_comes(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "AHEAD=yes", NULL }, 24, 80);
+    driver_wait_for(d, "reading ahead likely.c 1,024 of 2,310 tokens");
+    double pressed = driver_seconds();
+    driver_send(d, "x");
+    driver_wait_gone(d, "reading ahead");
+    assert_true(driver_seconds() - pressed < 1);
+    driver_send(d, "\x7f");
+    driver_wait_for(d, "reading ahead likely.c");
+    ask(d, "short"); /* a task ends it, and is done at once */
+    driver_wait_for(d, "You asked: short");
+    driver_wait_for(d, "reading ahead likely.c");
+    ask(d, "/reading off");
+    driver_wait_for(d, "nothing is read while you are away");
+    driver_wait_gone(d, "reading ahead");
+    ask(d, "/reading");
+    ask(d, "/reading sometimes");
+    driver_wait_for(d, "/reading takes on or off");
+    ask(d, "/reading on");
+    driver_wait_for(d, "are read while you are away");
+    driver_wait_for(d, "reading ahead likely.c");
+    open_gate("read");
+    driver_wait_gone(d, "reading ahead");
+    driver_wait_for(d, "ready");
+    quit(d);
+}
+
 static void it_works_outside_of_repositories(void **state)
 {
     (void)state;
@@ -599,6 +628,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(scrolled_up_it_stands_still),
         SCREEN_TEST(what_is_typed_meanwhile_waits),
         SCREEN_TEST(reading_shows_its_progress_and_stops),
+        SCREEN_TEST(files_are_read_ahead_until_a_key_comes),
         SCREEN_TEST(it_works_outside_of_repositories),
         SCREEN_TEST(commands_work),
         SCREEN_TEST(input_is_edited),

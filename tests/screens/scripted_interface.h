@@ -27,6 +27,7 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
                                             .sampling = { .penalty = 1 },
                                             .choose_files = true,
+                                            .ahead = getenv("AHEAD") ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER,
                                             .theme = getenv("THEME"),
                                             .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
     snprintf(script_directory, sizeof script_directory, "%s", directory);

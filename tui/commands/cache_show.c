@@ -120,7 +120,7 @@ static enum kg_status examine(struct kg_worktree *worktree, const struct cached 
     enum kg_status status = kg_known_with_includes(worktree->session, worktree->index, file->path, text, length, &known, err);
     free(text);
     if (status == KG_OK)
-        *out = (struct state){ .tokens = known.tokens, .known = known.known, .older = same ? known.tokens - known.known : 0 };
+        *out = (struct state){ .tokens = known.tokens, .known = known.known, .older = same && known.known == 0 ? known.tokens : 0 };
     return status;
 }
 

@@ -112,6 +112,10 @@ int kg_index_read_ahead(const char *directory, const char *model, uint64_t token
     if (status == KG_OK) {
         kg_engine_facts(worktree.engine, &facts);
         kg_stop_on_interrupt(worktree.engine);
+        if (!facts.caches)
+            status = kg_fail(&err, KG_ERR_USAGE, "the cache is off, so nothing that is read now would be kept; kedge cache on, or see kedge.conf(5)");
+    }
+    if (status == KG_OK) {
         status = read_files(&worktree, tokens ? tokens : facts.trained_length, &figures, &err);
         kg_engine_facts(worktree.engine, &facts);
     }

@@ -147,6 +147,8 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
                                           .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_MAX_TOKENS),
                                           .choose_files = true,
                                           .choose_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_READ_BUDGET) };
+    const char *ahead = kg_config_text(a->config, KG_OPTION_READ_AHEAD);
+    out->ahead = strcmp(ahead, "on") == 0 ? KG_AHEAD_ON_MAINS : strcmp(ahead, "always") == 0 ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER;
     out->theme = kg_config_text(a->config, KG_OPTION_THEME);
     out->colours = kg_config_colours(a->config);
     out->sampling = a->greedy ? kg_sampling_greedy() : kg_config_sampling(a->config);

@@ -21,6 +21,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                    "alone = one by one; full = everything as one text; anchor = line ends stay, for models trained so." },
     [KG_OPTION_READ_BUDGET] = { .section = "read", .name = "budget", .kind = KG_OPTION_NUMBER, .standard = "0", .most = 1 << 24, .repository = true,
                                 .help = "Tokens of files that are chosen for a question, at most; 0 = what this machine reads in about ten seconds." },
+    [KG_OPTION_READ_AHEAD] = { .section = "read", .name = "ahead", .kind = KG_OPTION_CHOICE, .standard = "on", .choices = "on off always",
+                               .help = "Read files that are likely to be asked about while nothing is asked; on = not on battery." },
     [KG_OPTION_RECALL_WINDOW] = { .section = "recall", .name = "window", .kind = KG_OPTION_NUMBER, .standard = "256", .least = 64, .most = 8192,
                                   .help = "The last so many tokens are always looked at." },
     [KG_OPTION_RECALL_K] = { .section = "recall", .name = "k", .kind = KG_OPTION_NUMBER, .standard = "384", .least = 1, .most = 4096,

@@ -5,6 +5,9 @@
 #include "engine/engine.h"
 #include "tui/screen/theme.h"
 
+/* Whether files are read ahead while nothing is asked. */
+enum kg_ahead_when { KG_AHEAD_NEVER, KG_AHEAD_ON_MAINS, KG_AHEAD_ALWAYS /* on battery as well */ };
+
 struct kg_interface_options {
     const char *repository;          /* its root as an absolute path; NULL = none */
     struct kg_engine_options engine; /* its callbacks are the interface's own: what stands there is not used */
@@ -17,6 +20,7 @@ struct kg_interface_options {
     uint32_t max_tokens;             /* of an answer; 0 = as many as fit */
     bool choose_files;               /* for a question with no file in context, read those that fit it best */
     uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
+    enum kg_ahead_when ahead;
     const char *const *notices;      /* lines to be told at the start */
     size_t notice_count;
     const char *theme;               /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */

@@ -12,6 +12,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
     { "/output", "", "add the output of the last !command", KG_WANTED_NOTHING },
+    { "/reading", "[on|off]", "files likely to be asked about, read meanwhile", KG_WANTED_NOTHING },
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
@@ -48,6 +49,18 @@ static void help(struct kg_interface *ui)
         n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-6s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
+}
+
+static void reading(struct kg_interface *ui, const char *argument)
+{
+    static const char *const texts[] = { [KG_AHEAD_NEVER] = "nothing is read while you are away",
+                                         [KG_AHEAD_ON_MAINS] = "files likely to be asked about are read while you are away, but not on battery",
+                                         [KG_AHEAD_ALWAYS] = "files likely to be asked about are read while you are away" };
+    if (strcmp(argument, "on") == 0 || strcmp(argument, "off") == 0)
+        kg_worker_set_ahead(ui->worker, argument[1] == 'n' ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER);
+    else if (*argument)
+        say(ui, KG_ENTRY_ERROR, "/reading takes on or off");
+    say(ui, KG_ENTRY_NOTICE, texts[kg_worker_ahead(ui->worker)]);
 }
 
 static void list_files(struct kg_interface *ui)
@@ -128,6 +141,8 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         help(ui);
     else if (strcmp(command->name, "/files") == 0)
         list_files(ui);
+    else if (strcmp(command->name, "/reading") == 0)
+        reading(ui, argument);
     else if (strcmp(command->name, "/output") == 0)
         kg_interface_add_output(ui);
     else if (strcmp(command->name, "/copy") == 0)

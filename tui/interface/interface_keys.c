@@ -288,6 +288,7 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
 {
     struct kg_interface *ui = ctx;
     ui->dirty = ui->typed = true;
+    kg_worker_touch(ui->worker);
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
     if (ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key))

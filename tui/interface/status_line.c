@@ -40,6 +40,9 @@ static void describe(const struct kg_status_line *status, char *out, size_t capa
     case KG_DOING_READING:
         describe_tokens(out, capacity, "reading", status);
         break;
+    case KG_DOING_AHEAD:
+        describe_tokens(out, capacity, "reading ahead", status);
+        break;
     case KG_DOING_SAVING:
         describe_tokens(out, capacity, "saving", status);
         break;
@@ -89,7 +92,7 @@ void kg_status_line_draw(const struct kg_status_line *status, struct kg_screen *
     char left[640], segments[SEGMENTS][160];
     bool shown[SEGMENTS] = { false };
     int columns = screen->columns;
-    bool busy = status->doing != KG_DOING_NOTHING || status->hint;
+    bool busy = (status->doing != KG_DOING_NOTHING && status->doing != KG_DOING_AHEAD) || status->hint;
     if (status->hint)
         snprintf(left, sizeof left, "%s", status->hint);
     else

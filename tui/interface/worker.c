@@ -29,6 +29,13 @@ static void tell_progress(void *ctx, const struct kg_progress *progress)
     struct kg_worker *worker = ctx;
     double now = kg_worker_seconds();
     bool last = progress->done >= progress->total;
+    if (atomic_load(&worker->ahead_running)) {
+        if (progress->stage != KG_STAGE_READING)
+            return;
+        kg_tell_doing(worker->events, KG_DOING_AHEAD, progress->what ? progress->what : "", progress->done, progress->total);
+        kg_worker_make_room(worker);
+        return;
+    }
     if (progress->what && *progress->what && (progress->stage == KG_STAGE_RESTORING || progress->stage == KG_STAGE_READING))
         kg_origin_set(worker->origins, progress->what, NULL, progress->stage == KG_STAGE_READING ? KG_READ_NOW : KG_READ_CACHED);
     if (doing[progress->stage] == worker->told && !last && now - worker->told_at < TELL_EVERY_S)
@@ -331,6 +338,8 @@ static void save(struct kg_worker *worker, const char *name)
 
 static void do_task(struct kg_worker *worker, const struct kg_task *task)
 {
+    if (task->kind == KG_TASK_NOTHING)
+        return;
     if (!worker->engine)
         tell_error(worker, "no model is loaded, so this cannot be done; quit, and start kedge with another one (-m)");
     else if (task->kind == KG_TASK_RESUME)
@@ -382,7 +391,7 @@ static void *work(void *ctx)
     open_engine(worker);
     kg_tell_doing(worker->events, KG_DOING_NOTHING, "", 0, 0);
     for (bool end = false; !end;) {
-        struct kg_task *task = (struct kg_task *)kg_channel_wait(worker->tasks);
+        struct kg_task *task = (struct kg_task *)kg_worker_next(worker);
         end = !task || task->end || atomic_load(&worker->quitting);
         if (!end) {
             set_current(worker, task->ticket);
@@ -395,6 +404,7 @@ static void *work(void *ctx)
         if (task)
             free_task(&task->message);
     }
+    kg_worker_close_ahead(worker);
     kg_session_close(worker->session);
     if (worker->index)
         kg_index_close(worker->index);
@@ -414,6 +424,7 @@ static void free_worker(struct kg_worker *worker)
         free_task(&worker->last->message);
     pthread_mutex_destroy(&worker->lock);
     kg_origins_free(worker->origins);
+    free(worker->ahead);
     free(worker);
 }
 
@@ -450,7 +461,7 @@ enum kg_status kg_worker_start(const struct kg_interface_options *options, struc
         snprintf(worker->speed_path, sizeof worker->speed_path, "%.*s/reading-speed", KG_PATH_MAX - 20, state);
     else
         kg_place_path(KG_PLACE_STATE, "reading-speed", worker->speed_path, NULL);
-    int failed = worker->tasks && worker->last && worker->origins ? pthread_create(&worker->thread, NULL, work, worker) : -1;
+    int failed = worker->tasks && worker->last && worker->origins && kg_worker_begin_ahead(worker) ? pthread_create(&worker->thread, NULL, work, worker) : -1;
     if (failed) {
         free_worker(worker);
         return kg_fail(err, KG_ERR_NOMEM, "cannot start a thread for the model; close other programs");
@@ -467,6 +478,7 @@ uint64_t kg_worker_give(struct kg_worker *worker, enum kg_task_kind kind, const 
     task->kind = kind;
     task->ticket = task->done->ticket = ++worker->tickets;
     kg_channel_send(worker->tasks, &task->message);
+    kg_worker_end_ahead(worker);
     return worker->tickets;
 }
 

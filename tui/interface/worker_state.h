@@ -32,7 +32,10 @@ struct kg_worker {
     uint64_t current;         /* ticket of the task being done, 0 = none */
     uint64_t stopped;         /* ticket of the task that is to be stopped */
     atomic_bool quitting;
-    atomic_bool stopping; /* the current task */
+    atomic_bool stopping; /* the current task, or reading ahead */
+    atomic_bool ahead_running;
+    atomic_int ahead_when;             /* enum kg_ahead_when */
+    atomic_uint_fast64_t touched_ms;   /* when the last key came */
 
     /* of the worker's thread only */
     struct kg_session *session;
@@ -40,6 +43,7 @@ struct kg_worker {
     struct kg_index *index; /* NULL: no repository (files are then those of the working directory), or not opened yet */
     double told_at;         /* when progress was told last */
     enum kg_doing told;
+    struct kg_ahead *ahead; /* worker_ahead.c */
     char speed_path[KG_PATH_MAX];
     struct kg_engine_facts facts;
     char noticed[KG_ERROR_TEXT];
@@ -55,5 +59,15 @@ enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
 enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, const char *why, struct kg_error *err);
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err);
 void kg_worker_tell_files(struct kg_worker *worker);
+
+/* Reading ahead (worker_ahead.c): begin with the worker, close before its engine. */
+bool kg_worker_begin_ahead(struct kg_worker *worker);
+void kg_worker_close_ahead(struct kg_worker *worker);
+/* The next task; reads ahead until it is there. */
+struct kg_message *kg_worker_next(struct kg_worker *worker);
+/* Ends what is read ahead now; from any thread. */
+void kg_worker_end_ahead(struct kg_worker *worker);
+/* Called while reading ahead after each batch: waits where others want the processor. */
+void kg_worker_make_room(struct kg_worker *worker);
 
 #endif
