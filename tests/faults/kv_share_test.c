@@ -163,7 +163,7 @@ static void processes_share_the_file(void **state)
     struct world *w = *state;
     enum { PROCESSES = 4 };
     pid_t child[PROCESSES];
-    double until = seconds() + (is_long() ? 60 : 4);
+    double until = seconds() + (is_long() ? 300 : 4);
     for (int i = 0; i < PROCESSES; i++) {
         uint64_t seed = seeded_bits(&w->seed);
         child[i] = fork();
