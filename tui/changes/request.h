@@ -1,0 +1,29 @@
+/* Asking a model for a change: the one way from a request to an answer's edits. */
+#ifndef KG_CHANGES_REQUEST_H
+#define KG_CHANGES_REQUEST_H
+
+#include "engine/engine.h"
+#include "tui/changes/proposal.h"
+
+struct kg_edit_request {
+    const char *text; /* what the person wants */
+    enum kg_form form;
+    const struct kg_shown_file *files; /* in context already, under these paths */
+    size_t count;
+    uint32_t max_tokens;
+    struct kg_sampling sampling;
+    /* May be NULL. As in struct kg_question. */
+    void (*text_out)(void *ctx, enum kg_text_kind kind, const char *text, size_t length);
+    void *ctx;
+};
+
+/* The question that states the form: freed by the caller, NULL when out of memory. KG_FORM_REGION quotes the lines of the one
+ * file that has some. */
+char *kg_edit_question(const struct kg_edit_request *request, size_t *length);
+
+/* Asks in the session, in which the files must be; *out is an ended answer, freed by the caller, NULL unless KG_OK. A stopped or
+ * cut answer is KG_OK, not whole. KG_ERR_FORMAT as kg_answer_end. */
+enum kg_status kg_edit_ask(struct kg_session *session, const struct kg_edit_request *request, struct kg_answer **out, enum kg_end *end,
+                           struct kg_error *err);
+
+#endif

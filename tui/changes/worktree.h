@@ -1,0 +1,40 @@
+/* The files of a repository that changes may be written to. Everything is opened beneath the root, no link is followed, and what
+ * git or kedge itself takes orders from is never written.
+ */
+#ifndef KG_CHANGES_WORKTREE_H
+#define KG_CHANGES_WORKTREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+
+struct kg_worktree;
+
+/* root is an absolute path without links (kg_repo_root). */
+enum kg_status kg_worktree_open(const char *root, struct kg_worktree **out, struct kg_error *err);
+void kg_worktree_close(struct kg_worktree *tree); /* NULL is fine */
+
+enum kg_guard {
+    KG_GUARD_NONE,
+    KG_GUARD_ASK,   /* runs without being asked, or steers what does: confirmed one by one, never with all */
+    KG_GUARD_NEVER, /* not written by any way */
+};
+/* By the name alone; *why (may be NULL) gets a static text, "" for KG_GUARD_NONE. Case does not count. */
+enum kg_guard kg_guard_of_path(const char *path, const char **why);
+/* Also by what stands there: an executable file is asked about; a link, a device or anything but a regular file is never
+ * written, nor what lies in a git directory of any name. */
+enum kg_guard kg_worktree_guard(struct kg_worktree *tree, const char *path, const char **why);
+
+/* A regular file, at most limit bytes, freed by the caller. KG_ERR_NOT_FOUND, KG_ERR_UNSUPPORTED as kg_index_read. */
+enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size_t limit, char **out, size_t *length, struct kg_error *err);
+
+/* Replaces the content that was read by another: a temporary file beside it, fsync, rename, fsync of its folder; the mode is kept.
+ * before NULL: the file must not be there; folders on the way are made, mode 0777 less the umask, the file 0666 less the umask.
+ * KG_ERR_CHANGED: there stands something else than before, nothing is written. KG_ERR_UNSUPPORTED: KG_GUARD_NEVER. */
+enum kg_status kg_worktree_write(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, const char *after,
+                                 size_t after_length, struct kg_error *err);
+/* The same, ending without the file. */
+enum kg_status kg_worktree_remove(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, struct kg_error *err);
+
+#endif
