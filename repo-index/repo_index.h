@@ -1,4 +1,4 @@
-/* A repository as the model should read it: the one header of this folder that others see.
+/* A repository as the model should read it: with beneath.h, by which files are changed, the header of this folder that others see.
  *
  * The worktree is walked as git lists it (ignore rules, tracked files by libgit2, submodules); contents and paths are
  * searchable with FTS5, with identifiers split at case and underscores; files are chosen for a question within a token
@@ -81,6 +81,10 @@ struct kg_index_symbol {
  * with it. The path of an indexed file asks for what is in it, the empty query for all, in the order of paths and lines. */
 enum kg_status kg_index_symbols(struct kg_index *index, const char *query, uint32_t limit, int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx,
                                 struct kg_error *err);
+
+/* What any text defines, in the order of its lines, as if it were the content of a file with this path, which need not exist. */
+enum kg_status kg_text_symbols(const char *path, const char *text, size_t length, int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx,
+                               struct kg_error *err);
 
 /* A map of the repository: signatures of what matters most in the files that most depends on, as many as print in `tokens`
  * (estimate) when each file's path is written once; files in the order of their weight, symbols in that of their lines.

@@ -26,6 +26,7 @@ struct kg_edit {
     size_t after_length;
     uint32_t line;      /* of the answer, 1-based: where it begins */
     bool closed;        /* its end was written; false: it ends where the answer does */
+    unsigned fence;     /* marks of the fence that it stands in, 0 = none */
 };
 
 struct kg_answer;
@@ -39,6 +40,9 @@ enum kg_status kg_answer_add(struct kg_answer *answer, const char *text, size_t 
  * told for certain (which of two things is meant, a block within a block): no edit of the answer may be used. */
 enum kg_status kg_answer_end(struct kg_answer *answer, bool whole, struct kg_error *err);
 bool kg_answer_whole(const struct kg_answer *answer);
+enum kg_form kg_answer_form(const struct kg_answer *answer); /* that was asked for */
+/* All that was added. */
+const char *kg_answer_text(const struct kg_answer *answer, size_t *length);
 
 /* Edits whose end was read so far; after kg_answer_end all of them. Pointers are valid until the next add, end or free. */
 size_t kg_answer_edits(const struct kg_answer *answer);

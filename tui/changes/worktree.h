@@ -29,6 +29,8 @@ enum kg_guard kg_worktree_guard(struct kg_worktree *tree, const char *path, cons
 /* A regular file, at most limit bytes, freed by the caller. KG_ERR_NOT_FOUND, KG_ERR_UNSUPPORTED as kg_index_read. */
 enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size_t limit, char **out, size_t *length, struct kg_error *err);
 
+/* Whether a write that expects this content could be made now: what kg_worktree_write would say of the file. */
+enum kg_status kg_worktree_check(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, struct kg_error *err);
 /* Replaces the content that was read by another: a temporary file beside it, fsync, rename, fsync of its folder; the mode is kept.
  * before NULL: the file must not be there; folders on the way are made, mode 0777 less the umask, the file 0666 less the umask.
  * KG_ERR_CHANGED: there stands something else than before, nothing is written. KG_ERR_UNSUPPORTED: KG_GUARD_NEVER. */

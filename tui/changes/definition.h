@@ -1,0 +1,17 @@
+/* Whole definitions in place of those of the same name. */
+#ifndef KG_CHANGES_DEFINITION_H
+#define KG_CHANGES_DEFINITION_H
+
+#include "tui/changes/text.h"
+
+#include "base/status.h"
+
+/* The file's text with the definitions of `block` in it, to *out. A definition that the file has replaces that one, with its
+ * comments and attributes where it brings its own; a class that leaves out methods of the file's replaces only those it has; a
+ * new one goes beside its neighbour in the block; includes and imports that the file lacks join those it has. What was not a plain
+ * replacement is said, a line each. KG_ERR_RANGE: a name that the file defines more than once; KG_ERR_FORMAT: a definition that is not
+ * complete, or text that is part of none; KG_ERR_NOT_FOUND: nothing is defined. path gives the language. */
+enum kg_status kg_replace_definitions(const char *path, const char *text, size_t length, const char *block, size_t block_length, struct kg_growing *out,
+                                      struct kg_growing *said, struct kg_error *err);
+
+#endif
