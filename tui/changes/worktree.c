@@ -48,10 +48,18 @@ void kg_worktree_close(struct kg_worktree *tree)
 /* What stands at a path, no link followed. 0, or errno. */
 static int examine(struct kg_worktree *tree, const char *path, struct stat *st)
 {
-    int fd = kg_beneath_open(tree->fd, path, O_PATH);
+    const char *slash = strrchr(path, '/');
+    char folder[KG_PATH_MAX];
+    if (!kg_beneath_path_is_plain(path))
+        return EXDEV;
+    if (!slash)
+        return fstatat(tree->fd, path, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = '\0';
+    int fd = kg_beneath_open(tree->fd, folder, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         return errno;
-    int cause = fstat(fd, st) == 0 ? 0 : errno;
+    int cause = fstatat(fd, slash + 1, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
     close(fd);
     return cause;
 }
@@ -61,7 +69,7 @@ static bool stands(struct kg_worktree *tree, const char *dir, size_t length, con
     char path[KG_PATH_MAX];
     struct stat st;
     int n = snprintf(path, sizeof path, "%.*s%s%s", (int)length, dir, length ? "/" : "", leaf);
-    return n > 0 && n < (int)sizeof path && examine(tree, path, &st) != ENOENT;
+    return n > 0 && n < (int)sizeof path && examine(tree, path, &st) == 0;
 }
 
 /* Whether a directory on the way is a git directory, whatever its name: bare repositories, a submodule's modules. */
