@@ -22,6 +22,7 @@ const struct kg_command kg_commands[] = {
     { "context", "choose files for a question", kg_command_context },
     { "map", "print the signatures that matter most", kg_command_map },
     { "symbols", "list what the repository defines", kg_command_symbols },
+    { "edit", "change files as a request says", kg_command_edit },
     { "eval", "measure how well a model answers", kg_command_eval },
     { NULL, NULL, NULL },
 };

@@ -35,6 +35,7 @@ int kg_command_search(int argc, char **argv);
 int kg_command_context(int argc, char **argv);
 int kg_command_map(int argc, char **argv);
 int kg_command_symbols(int argc, char **argv);
+int kg_command_edit(int argc, char **argv);
 int kg_command_eval(int argc, char **argv);
 
 /* "kedge COMMAND: text" on stderr; returns the exit status that fits. */
