@@ -204,6 +204,9 @@ void kg_engine_close(struct kg_engine *engine)
 {
     if (!engine)
         return;
+    if (engine->pool)
+        kg_pool_free(engine->pool); /* tells the store what it lets go */
+    engine->pool = NULL;
     if (engine->kv_store)
         kg_kv_store_close(engine->kv_store);
     if (engine->session_store)

@@ -27,6 +27,9 @@ void kg_event_free(struct kg_event *event)
 {
     if (!event)
         return;
+    if (event->proposal)
+        kg_proposal_free(event->proposal);
+    free(event->proposal);
     free(event->text);
     free(event->more);
     free(event);

@@ -3,6 +3,7 @@
 #define KG_TUI_EVENT_H
 
 #include "engine/engine.h"
+#include "tui/changes/proposal.h"
 #include "tui/interface/channel.h"
 #include "tui/transcript/transcript.h"
 
@@ -19,6 +20,8 @@ enum kg_event_kind {
     KG_EVENT_DONE,      /* the task with this ticket is finished */
     KG_EVENT_INDEXED,   /* the repository's files are known: total of them */
     KG_EVENT_CANDIDATE, /* for a completion: ticket, text, more = help */
+    KG_EVENT_PROPOSAL,  /* changes to be reviewed: proposal, whose content may be taken over */
+    KG_EVENT_MESSAGE,   /* the draft of a commit's message: text */
 };
 
 enum kg_doing {
@@ -44,6 +47,7 @@ struct kg_event {
     uint64_t done, total;
     uint64_t ticket;
     struct kg_counts counts;
+    struct kg_proposal *proposal; /* or NULL */
 };
 
 /* A new event with copies of text (length bytes, may be NULL) and more (may be NULL); NULL when out of memory. */

@@ -276,6 +276,8 @@ static void close_all(struct kg_interface *ui)
     kg_editor_free(ui->line);
     free(ui->draft);
     free(ui->output);
+    free(ui->test);
+    kg_review_end(&ui->review);
     kg_shell_clear(&ui->shell);
     kg_keys_free(ui->keys);
     kg_screen_free(ui->screen);

@@ -16,7 +16,8 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     kg_completion_dismiss(ui->completion);
     ui->view.editor = mode == KG_MODE_SEARCH ? ui->line : ui->editor;
     ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : KG_PROMPT;
-    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : NULL;
+    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : NULL;
+    ui->view.review = mode == KG_MODE_REVIEW ? &ui->review : NULL;
     ui->pane.focused = mode == KG_MODE_PANE;
     ui->pane.open |= mode == KG_MODE_PANE;
     ui->view.input_top = 0;
@@ -27,7 +28,7 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     } else if (mode == KG_MODE_INPUT) {
         kg_transcript_deselect(ui->transcript);
         kg_transcript_set_pattern(ui->transcript, "", 0);
-    } else if (mode == KG_MODE_PANE) {
+    } else if (mode == KG_MODE_PANE || mode == KG_MODE_REVIEW) {
         kg_transcript_deselect(ui->transcript);
     } else if (before == KG_MODE_INPUT) {
         kg_transcript_select(ui->transcript, KG_UNIT_MESSAGE, -1);

@@ -11,6 +11,13 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
+    { "/edit", "REQUEST", "ask for a change, and review it", KG_WANTED_NOTHING },
+    { "/diff", "", "what was changed here and not committed", KG_WANTED_NOTHING },
+    { "/undo", "", "take back the last change", KG_WANTED_NOTHING },
+    { "/redo", "", "make it again", KG_WANTED_NOTHING },
+    { "/commit", "", "commit what was changed, with a drafted message", KG_WANTED_NOTHING },
+    { "/test", "[CMD]", "run a command, or the one before again", KG_WANTED_NOTHING },
+    { "/fix", "[HOW]", "ask for a change that mends what /test found", KG_WANTED_NOTHING },
     { "/output", "", "add the output of the last !command", KG_WANTED_NOTHING },
     { "/reading", "[on|off]", "files likely to be asked about, read meanwhile", KG_WANTED_NOTHING },
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
@@ -46,7 +53,7 @@ static void help(struct kg_interface *ui)
     char text[4096];
     size_t n = 0;
     for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-6s %s\n", c->name, c->argument, c->help);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-7s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
 }
@@ -101,12 +108,14 @@ void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const
 
 void kg_interface_next(struct kg_interface *ui)
 {
+    if (ui->mode == KG_MODE_REVIEW) /* what is asked next may depend on it */
+        return;
     if (!ui->opened || ui->running || ui->pending_count == 0)
         return;
     struct kg_pending next = ui->pending[0];
     memmove(ui->pending, ui->pending + 1, --ui->pending_count * sizeof ui->pending[0]);
     kg_transcript_drop_queued(ui->transcript, false);
-    if (next.kind == KG_TASK_ASK) {
+    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_EDIT) {
         kg_transcript_add(ui->transcript, KG_ENTRY_QUESTION, next.text, next.length);
         ui->asked = true;
         ui->pieces = 0;
@@ -125,6 +134,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         enum kg_task_kind kind;
     } tasks[] = { { "/add", KG_TASK_ADD },
                   { "/drop", KG_TASK_DROP },
+                  { "/edit", KG_TASK_EDIT },
                   { "/clear", KG_TASK_CLEAR },
                   { "/resume", KG_TASK_RESUME },
                   { "/save", KG_TASK_SAVE } };
@@ -151,6 +161,16 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         kg_interface_page(ui);
     else if (strcmp(command->name, "/sessions") == 0)
         kg_lookup_list_sessions(ui->lookup);
+    else if (strcmp(command->name, "/diff") == 0)
+        kg_interface_diff(ui);
+    else if (strcmp(command->name, "/undo") == 0 || strcmp(command->name, "/redo") == 0)
+        kg_interface_undo(ui, command->name[1] == 'r');
+    else if (strcmp(command->name, "/commit") == 0)
+        kg_interface_commit(ui);
+    else if (strcmp(command->name, "/test") == 0)
+        kg_interface_test(ui, argument);
+    else if (strcmp(command->name, "/fix") == 0)
+        kg_interface_fix(ui, argument);
     else if (strcmp(command->name, "/quit") == 0)
         ui->quit = true;
 }

@@ -129,6 +129,12 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
     case KG_EVENT_INDEXED:
         take_indexed(ui, event->total);
         break;
+    case KG_EVENT_PROPOSAL:
+        kg_interface_review(ui, event->proposal);
+        break;
+    case KG_EVENT_MESSAGE:
+        kg_interface_take_message(ui, event->text, event->length);
+        break;
     case KG_EVENT_CANDIDATE:
         if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more)) {
             kg_completion_choose(ui->completion, ui->editor, 1);

@@ -103,41 +103,41 @@ static bool write_all(int fd, const char *text, size_t length)
     return true;
 }
 
-/* The text without the newline that editors end a file with. */
-static void take_edited(struct kg_interface *ui, const char *path)
-{
-    char *text;
-    size_t length;
-    struct kg_error err;
-    if (kg_read_file(path, EDITED_MOST, &text, &length, &err) != KG_OK) {
-        kg_transcript_add(ui->transcript, KG_ENTRY_ERROR, err.text, strlen(err.text));
-        return;
-    }
-    kg_editor_set(ui->editor, text, length - (length > 0 && text[length - 1] == '\n'));
-    free(text);
-}
-
-void kg_interface_edit(struct kg_interface *ui)
+bool kg_interface_edit_text(struct kg_interface *ui, const char *ending, const char *text, size_t length, char **out, size_t *out_length)
 {
     const char *place = getenv("TMPDIR"), *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
     char path[KG_PATH_MAX], command[2 * KG_PATH_MAX];
-    size_t length;
-    const char *text = kg_editor_text(ui->editor, &length);
+    struct kg_error err;
+    bool edited = false;
     editor = visual && *visual ? visual : editor && *editor ? editor : "vi";
     place = place && *place == '/' && !strchr(place, '\'') && strlen(place) < KG_PATH_MAX - 32 ? place : "/tmp";
-    snprintf(path, sizeof path, "%s/kedge-XXXXXX.md", place);
-    int fd = strlen(editor) < KG_PATH_MAX - 8 ? mkstemps(path, 3) : -1;
-    bool written = fd >= 0 && write_all(fd, text, length) && (length == 0 || write_all(fd, "\n", 1));
+    snprintf(path, sizeof path, "%s/kedge-XXXXXX%s", place, ending);
+    int fd = strlen(editor) < KG_PATH_MAX - 8 ? mkstemps(path, (int)strlen(ending)) : -1;
+    bool written = fd >= 0 && write_all(fd, text, length) && (length == 0 || text[length - 1] == '\n' || write_all(fd, "\n", 1));
     if (fd >= 0)
         close(fd);
     snprintf(command, sizeof command, "%s '%s'", editor, path);
     int result = written ? kg_terminal_lend(ui->terminal, command, NULL, 0) : -1;
     if (result == 0)
-        take_edited(ui, path);
+        edited = kg_read_file(path, EDITED_MOST, out, out_length, &err) == KG_OK;
+    if (result == 0 && !edited)
+        kg_transcript_add(ui->transcript, KG_ENTRY_ERROR, err.text, strlen(err.text));
     else if (!written)
         kg_interface_hint(ui, "a file for the editor could not be written; is TMPDIR full?");
-    else
+    else if (result != 0)
         kg_interface_hint(ui, "the editor failed or could not be run; the text is as it was");
     if (fd >= 0)
         unlink(path);
+    return edited;
+}
+
+void kg_interface_edit(struct kg_interface *ui)
+{
+    size_t length;
+    const char *text = kg_editor_text(ui->editor, &length);
+    char *edited;
+    if (!kg_interface_edit_text(ui, ".md", text, length, &edited, &length))
+        return;
+    kg_editor_set(ui->editor, edited, length - (length > 0 && edited[length - 1] == '\n')); /* editors end a file with it */
+    free(edited);
 }

@@ -291,6 +291,10 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
     kg_worker_touch(ui->worker);
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
+    if (ui->mode == KG_MODE_REVIEW) {
+        kg_interface_review_key(ui, key);
+        return;
+    }
     if (ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key))
         return;
     if (ui->prefixed) {

@@ -88,7 +88,9 @@ void kg_interface_take_output(struct kg_interface *ui)
     show_output(ui, text, length);
     keep_output(ui, text, length);
     ui->status.hint = NULL;
-    if (length > 0)
+    if (ui->testing)
+        kg_interface_tested(ui, ui->shell.status);
+    else if (length > 0)
         kg_interface_hint(ui, "/output adds it to the conversation");
     kg_shell_clear(&ui->shell);
     ui->dirty = true;

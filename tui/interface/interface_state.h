@@ -4,7 +4,9 @@
 
 #include "tui/input/history.h"
 #include "tui/interface/interface.h"
+#include "tui/changes/journal.h"
 #include "tui/interface/lookup.h"
+#include "tui/interface/review.h"
 #include "tui/interface/shell.h"
 #include "tui/interface/view.h"
 #include "tui/interface/worker.h"
@@ -20,7 +22,8 @@ enum kg_mode {
     KG_MODE_BROWSE, /* the transcript */
     KG_MODE_SEARCH, /* the line in which a pattern is written */
     KG_MODE_PANE,   /* the list of what is in context */
-    KG_MODE_HISTORY /* the line in which a pattern is written, the input shows what was found */
+    KG_MODE_HISTORY, /* the line in which a pattern is written, the input shows what was found */
+    KG_MODE_REVIEW   /* changes, hunk by hunk */
 };
 
 /* Sent, and waiting for the worker. */
@@ -51,6 +54,9 @@ struct kg_interface {
     struct kg_shell shell; /* the command that runs */
     char *output;          /* of the last one: its label, NUL, text; NULL = none */
     size_t output_length;
+    char *test;            /* the command of /test; NULL = none yet */
+    bool testing;          /* it runs */
+    struct kg_review review;
     struct kg_pane pane;
     struct kg_view view;
     char placeholder[64];
@@ -94,6 +100,8 @@ void kg_interface_hint(struct kg_interface *ui, const char *text);
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode);
 /* The input in $VISUAL or $EDITOR. */
 void kg_interface_edit(struct kg_interface *ui);
+/* Any text in it, in a file with that ending (".md"); false, and told, when it was not edited. The caller frees *out. */
+bool kg_interface_edit_text(struct kg_interface *ui, const char *ending, const char *text, size_t length, char **out, size_t *out_length);
 /* A key in KG_MODE_HISTORY (interface_history.c); false: it ended the mode and is the input's. */
 bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_begin_history(struct kg_interface *ui);
@@ -108,6 +116,30 @@ void kg_interface_page(struct kg_interface *ui);
 void kg_interface_shell(struct kg_interface *ui, const char *command);
 void kg_interface_take_output(struct kg_interface *ui);
 void kg_interface_add_output(struct kg_interface *ui);
+
+/* Changes hunk by hunk (interface_review.c): begins with a proposal, which is taken over; a key in KG_MODE_REVIEW. */
+void kg_interface_review(struct kg_interface *ui, struct kg_proposal *proposal);
+void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key);
+
+/* What was changed (interface_changes.c). */
+struct kg_interface_tree {
+    struct kg_worktree *tree;
+    struct kg_journal *journal;
+};
+/* False, and told, when the repository's files and journal could not be opened. */
+bool kg_interface_open_tree(struct kg_interface *ui, struct kg_interface_tree *out);
+void kg_interface_close_tree(struct kg_interface_tree *tree);
+/* Files with a new content join the conversation again where they were in it. */
+void kg_interface_join_again(struct kg_interface *ui, const char *path);
+void kg_interface_undo(struct kg_interface *ui, bool redo);
+void kg_interface_diff(struct kg_interface *ui);
+/* Asks for a message; and goes on when it was written. */
+void kg_interface_commit(struct kg_interface *ui);
+void kg_interface_take_message(struct kg_interface *ui, const char *text, size_t length);
+/* Runs the command, or the one before when it is empty; /fix asks for a change that mends what failed. */
+void kg_interface_test(struct kg_interface *ui, const char *command);
+void kg_interface_tested(struct kg_interface *ui, int status);
+void kg_interface_fix(struct kg_interface *ui, const char *request);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

@@ -164,6 +164,10 @@ void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
     view->page = bar > 0 ? bar : 0;
     if (bar <= 0)
         return;
+    if (view->review) {
+        kg_review_draw(view->review, screen, bar);
+        return;
+    }
     int gap = bar >= 12; /* an empty row above the status line where there is room */
     int pane = view->pane ? kg_pane_width(view->pane, screen->columns) : 0, columns = screen->columns - pane;
     kg_transcript_set_window(view->transcript, bar - gap, columns > 0 ? columns : screen->columns);

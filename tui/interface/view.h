@@ -11,6 +11,7 @@
 
 #include "tui/input/completion.h"
 #include "tui/interface/pane.h"
+#include "tui/interface/review.h"
 #include "tui/interface/status_line.h"
 #include "tui/transcript/transcript.h"
 
@@ -20,6 +21,7 @@ struct kg_view {
     const struct kg_completion *completion;
     const struct kg_status_line *status;
     struct kg_pane *pane;    /* NULL = none */
+    struct kg_review *review; /* in place of the transcript and the pane; NULL = none */
     const char *placeholder; /* shown while the input is empty */
     const char *prompt;      /* before the input, KG_PROMPT_COLUMNS wide */
     const char *legend;      /* in place of the input: what keys do now; NULL = none */

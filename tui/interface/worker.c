@@ -96,7 +96,7 @@ static void tell_conversation(struct kg_worker *worker)
     tell_counts(worker);
 }
 
-static void tell_error(struct kg_worker *worker, const char *text)
+void kg_worker_tell_error(struct kg_worker *worker, const char *text)
 {
     kg_tell_entry(worker->events, KG_ENTRY_ERROR, text, strlen(text), NULL);
 }
@@ -142,7 +142,7 @@ static void open_first_session(struct kg_worker *worker)
     enum kg_status status = open_session(worker, worker->options->session, worker->options->must_exist, &err);
     if (status == KG_OK || status == KG_ERR_CANCELLED)
         return;
-    tell_error(worker, err.text);
+    kg_worker_tell_error(worker, err.text);
     if (worker->options->session && open_session(worker, NULL, false, &err) == KG_OK) {
         const char *text = "A new conversation is open instead; /sessions lists the others.";
         kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
@@ -186,10 +186,14 @@ static void open_engine(struct kg_worker *worker)
     open_first_session(worker);
 }
 
-static void take_text(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
+void kg_worker_take_text(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
 {
     struct kg_worker *worker = ctx;
     struct kg_event *event = kg_event_create(KG_EVENT_PIECE, text, length, NULL);
+    if (worker->answer && kind == KG_TEXT_ANSWER && kg_answer_add(worker->answer, text, length, NULL) != KG_OK) {
+        kg_answer_free(worker->answer);
+        worker->answer = NULL;
+    }
     if (!event)
         return;
     event->entry = kind == KG_TEXT_THOUGHT ? KG_ENTRY_THOUGHT : KG_ENTRY_ANSWER;
@@ -202,7 +206,7 @@ static void take_text(void *ctx, enum kg_text_kind kind, const char *text, size_
 }
 
 /* The row below an answer: what was not computed, what was, and how fast. */
-static void tell_work(struct kg_worker *worker, enum kg_end end)
+void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end)
 {
     static const char *const ends[] = { [KG_END_MODEL] = "", [KG_END_LENGTH] = "; ended at the length asked for", [KG_END_STOPPED] = "; stopped",
                                         [KG_END_FULL] = "; the context is full: /drop files or /clear the conversation" };
@@ -236,7 +240,7 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
                                     .length = task->length,
                                     .max_tokens = worker->options->max_tokens,
                                     .sampling = worker->options->sampling,
-                                    .text_out = take_text,
+                                    .text_out = kg_worker_take_text,
                                     .ctx = worker };
     if (kg_worker_files_for(worker, task->text, task->length, &err) == KG_ERR_CANCELLED) {
         const char *text = "stopped before it was asked; Up brings the question back";
@@ -244,17 +248,24 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
         return;
     }
     kg_tell_doing(worker->events, KG_DOING_READING, "the question", 0, 0);
-    if (kg_session_ask(worker->session, &question, &end, &err) == KG_OK)
-        tell_work(worker, end);
+    worker->answer = kg_answer_create(KG_FORM_ANY);
+    enum kg_status status = kg_session_ask(worker->session, &question, &end, &err);
+    struct kg_answer *answer = worker->answer;
+    worker->answer = NULL;
+    if (status == KG_OK)
+        kg_worker_tell_work(worker, end);
     else
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
+    if (status == KG_OK && answer)
+        kg_worker_edits_of(worker, answer, end == KG_END_MODEL);
+    kg_answer_free(answer);
 }
 
 static void add(struct kg_worker *worker, const char *path)
 {
     struct kg_error err;
     if (kg_worker_index(worker, &err) != KG_OK) {
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
         return;
     }
     kg_worker_add_file(worker, path + (path[0] == '@'), "added by hand", &err);
@@ -271,7 +282,7 @@ static void add_text(struct kg_worker *worker, const struct kg_task *task)
     kg_origin_set(worker->origins, task->text, "output of a command", KG_READ_CACHED);
     enum kg_status status = kg_session_add_file(worker->session, task->text, task->text + before, task->length - before, false, &err);
     if (status != KG_OK) {
-        tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);
+        kg_worker_tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);
         return;
     }
     snprintf(label, sizeof label, "%s", task->text);
@@ -292,7 +303,7 @@ static void drop(struct kg_worker *worker, const char *path)
     char text[KG_PATH_MAX + 64];
     struct kg_error err;
     if (kg_session_drop_file(worker->session, path, &err) != KG_OK) {
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
         return;
     }
     int n = snprintf(text, sizeof text, "dropped %s", path);
@@ -306,7 +317,7 @@ static void clear(struct kg_worker *worker)
     struct kg_error err;
     snprintf(old, sizeof old, "%s", kg_session_name(worker->session));
     if (kg_session_clear(worker->session, &err) != KG_OK) {
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
         return;
     }
     tell_conversation(worker);
@@ -318,9 +329,9 @@ static void resume(struct kg_worker *worker, const char *name)
 {
     struct kg_error err;
     if (worker->session && strcmp(name, kg_session_name(worker->session)) == 0)
-        tell_error(worker, "that conversation is the one that is open");
+        kg_worker_tell_error(worker, "that conversation is the one that is open");
     else if (open_session(worker, name, true, &err) != KG_OK)
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
 }
 
 static void save(struct kg_worker *worker, const char *name)
@@ -328,7 +339,7 @@ static void save(struct kg_worker *worker, const char *name)
     char text[512];
     struct kg_error err;
     if (kg_session_rename(worker->session, name, &err) != KG_OK) {
-        tell_error(worker, err.text);
+        kg_worker_tell_error(worker, err.text);
         return;
     }
     kg_tell(worker->events, KG_EVENT_NAMED, kg_session_name(worker->session));
@@ -341,13 +352,17 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
     if (task->kind == KG_TASK_NOTHING)
         return;
     if (!worker->engine)
-        tell_error(worker, "no model is loaded, so this cannot be done; quit, and start kedge with another one (-m)");
+        kg_worker_tell_error(worker, "no model is loaded, so this cannot be done; quit, and start kedge with another one (-m)");
     else if (task->kind == KG_TASK_RESUME)
         resume(worker, task->text);
     else if (!worker->session)
-        tell_error(worker, "no conversation is open; /sessions lists those there are, /resume NAME opens one");
+        kg_worker_tell_error(worker, "no conversation is open; /sessions lists those there are, /resume NAME opens one");
     else if (task->kind == KG_TASK_ASK)
         ask(worker, task);
+    else if (task->kind == KG_TASK_EDIT)
+        kg_worker_edit(worker, task);
+    else if (task->kind == KG_TASK_MESSAGE)
+        kg_worker_message(worker, task);
     else if (task->kind == KG_TASK_ADD)
         add(worker, task->text);
     else if (task->kind == KG_TASK_TEXT)

@@ -9,6 +9,8 @@
 
 enum kg_task_kind {
     KG_TASK_ASK,    /* text: the question; @path in it adds that file */
+    KG_TASK_EDIT,   /* text: what is to be changed; @path in it adds that file */
+    KG_TASK_MESSAGE, /* text: a diff, for which a commit's message is drafted */
     KG_TASK_ADD,    /* text: a path */
     KG_TASK_DROP,   /* text: a path */
     KG_TASK_TEXT,   /* text: a label, a NUL byte, and what joins the conversation under it */

@@ -68,7 +68,7 @@ static bool find_part(const struct kg_worker *worker, const char *path, struct k
     return false;
 }
 
-static enum kg_status read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err)
+enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err)
 {
     if (worker->index)
         return kg_index_read(worker->index, path, KG_FILE_MAX, text, length, secret, err);
@@ -81,7 +81,7 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     char *text;
     size_t length;
     bool secret;
-    enum kg_status status = read_text(worker, path, &text, &length, &secret, err);
+    enum kg_status status = kg_worker_read_text(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
     struct kg_part part;
@@ -124,10 +124,10 @@ static enum kg_status add_mention(struct kg_worker *worker, const char *word, si
         return KG_OK;
     memcpy(path, word, length);
     path[length] = '\0';
-    enum kg_status status = read_text(worker, path, &text, &bytes, &secret, &first);
+    enum kg_status status = kg_worker_read_text(worker, path, &text, &bytes, &secret, &first);
     while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", path[length - 1])) {
         path[--length] = '\0';
-        status = read_text(worker, path, &text, &bytes, &secret, err);
+        status = kg_worker_read_text(worker, path, &text, &bytes, &secret, err);
     }
     if (status != KG_OK) {
         tell(worker, KG_ENTRY_ERROR, first.text);

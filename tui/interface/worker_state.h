@@ -7,6 +7,7 @@
 
 #include "base/paths.h"
 #include "repo-index/repo_index.h"
+#include "tui/changes/answer.h"
 #include "tui/interface/context_files.h"
 #include "tui/interface/worker.h"
 
@@ -47,6 +48,7 @@ struct kg_worker {
     char speed_path[KG_PATH_MAX];
     struct kg_engine_facts facts;
     char noticed[KG_ERROR_TEXT];
+    struct kg_answer *answer; /* that streams: read for edits; NULL = not */
 };
 
 double kg_worker_seconds(void);
@@ -59,6 +61,19 @@ enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
 enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, const char *why, struct kg_error *err);
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err);
 void kg_worker_tell_files(struct kg_worker *worker);
+/* The content of a file of the repository; without one, of any file. The caller frees *text. */
+enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err);
+
+/* Asking (worker.c): the text of an answer as it comes, ctx = the worker; the row below it; an error. */
+void kg_worker_take_text(void *ctx, enum kg_text_kind kind, const char *text, size_t length);
+void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end);
+void kg_worker_tell_error(struct kg_worker *worker, const char *text);
+
+/* Changes (worker_edits.c): asks for one; drafts the message of a commit; tells of edits in an answer that nobody asked to have a
+ * form, where there are some. */
+void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task);
+void kg_worker_message(struct kg_worker *worker, const struct kg_task *task);
+void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool whole);
 
 /* Reading ahead (worker_ahead.c): begin with the worker, close before its engine. */
 bool kg_worker_begin_ahead(struct kg_worker *worker);

@@ -26,7 +26,9 @@
     X(KG_STYLE_ERROR, 'e', "error") \
     X(KG_STYLE_BAR, 's', "bar") \
     X(KG_STYLE_BAR_BUSY, 'b', "bar-busy") \
-    X(KG_STYLE_CHOSEN, '*', "chosen")
+    X(KG_STYLE_CHOSEN, '*', "chosen") \
+    X(KG_STYLE_ADDED, 'a', "added") \
+    X(KG_STYLE_REMOVED, 'r', "removed")
 
 enum kg_style {
 #define KG_STYLE_ENUM(style, letter, name) style,

@@ -1,0 +1,171 @@
+/* Changes: asked for, found in answers, described. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tui/changes/request.h"
+#include "tui/interface/worker_state.h"
+
+#define MESSAGE_TOKENS 200
+
+struct shown {
+    struct kg_shown_file *files;
+    size_t count;
+};
+
+static void free_shown(struct shown *shown)
+{
+    for (size_t i = 0; i < shown->count; i++) {
+        free((char *)shown->files[i].path);
+        free((char *)shown->files[i].text);
+    }
+    free(shown->files);
+}
+
+/* The files in context, with their contents now; what is no file (output of a command) or gone is left out. */
+static enum kg_status collect(struct kg_worker *worker, struct shown *out, struct kg_error *err)
+{
+    size_t parts = kg_session_parts(worker->session);
+    *out = (struct shown){ .files = calloc(parts + 1, sizeof *out->files) };
+    if (!out->files)
+        return kg_fail_nomem(err, "asking for a change");
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        char *text = NULL;
+        bool secret;
+        struct kg_error unread;
+        struct kg_shown_file *file = &out->files[out->count];
+        if (part.kind != KG_PART_FILE || part.dropped || part.label[0] == '$' ||
+            kg_worker_read_text(worker, part.label, &text, &file->length, &secret, &unread) != KG_OK)
+            continue;
+        file->text = text;
+        file->path = strdup(part.label);
+        out->count++;
+        if (!file->path)
+            return kg_fail_nomem(err, "asking for a change");
+    }
+    return KG_OK;
+}
+
+static enum kg_status read_more(void *ctx, const char *path, char **text, size_t *length, struct kg_error *err)
+{
+    bool secret;
+    return kg_worker_read_text(ctx, path, text, length, &secret, err);
+}
+
+/* What the answer makes of the files goes to be reviewed. */
+static enum kg_status propose(struct kg_worker *worker, const struct kg_answer *answer, const struct shown *shown, struct kg_error *err)
+{
+    const struct kg_more_files more = { .read = read_more, .ctx = worker };
+    struct kg_event *event = kg_event_create(KG_EVENT_PROPOSAL, NULL, 0, NULL);
+    if (event)
+        event->proposal = calloc(1, sizeof *event->proposal);
+    if (!event || !event->proposal) {
+        kg_event_free(event);
+        return kg_fail_nomem(err, "reading an answer");
+    }
+    enum kg_status status = kg_proposal_of(answer, shown->files, shown->count, &more, event->proposal, err);
+    if (status == KG_OK)
+        kg_channel_send(worker->events, &event->message);
+    else
+        kg_event_free(event);
+    return status;
+}
+
+void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool whole)
+{
+    struct shown shown;
+    struct kg_error err;
+    enum kg_status status = kg_answer_end(answer, whole, &err);
+    if (status == KG_OK && kg_answer_edits(answer) == 0)
+        return;
+    if (status == KG_OK) {
+        status = collect(worker, &shown, &err);
+        if (status == KG_OK)
+            status = propose(worker, answer, &shown, &err);
+        free_shown(&shown);
+    }
+    if (status != KG_OK)
+        kg_tell_entry(worker->events, KG_ENTRY_NOTICE, err.text, strlen(err.text), NULL);
+}
+
+void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
+{
+    struct shown shown = { .files = NULL };
+    struct kg_answer *answer = NULL;
+    struct kg_error err;
+    enum kg_end end = KG_END_MODEL;
+    enum kg_status status = kg_worker_files_for(worker, task->text, task->length, &err);
+    if (status == KG_ERR_CANCELLED) {
+        const char *text = "stopped before it was asked; Up brings the request back";
+        kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
+        return;
+    }
+    status = collect(worker, &shown, &err);
+    struct kg_edit_request request = { .text = task->text, .form = kg_form_of_model(worker->facts.model), .files = shown.files, .count = shown.count,
+                                       .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .ctx = worker };
+    kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
+    if (status == KG_OK)
+        status = kg_edit_ask(worker->session, &request, &answer, &end, &err);
+    if (status == KG_OK || status == KG_ERR_FORMAT)
+        kg_worker_tell_work(worker, end);
+    if (status == KG_OK && end == KG_END_STOPPED)
+        status = kg_fail(&err, KG_ERR_CANCELLED, "stopped: nothing is changed");
+    if (status == KG_OK)
+        status = propose(worker, answer, &shown, &err);
+    if (status != KG_OK)
+        kg_worker_tell_error(worker, err.text);
+    worker->opening_s = 0;
+    kg_answer_free(answer);
+    free_shown(&shown);
+}
+
+static const char message_request[] = "Write the message of a git commit for this diff: one line of at most 70 characters, in the imperative, that says what changes and\n"
+                                      "why. Answer with that line only.\n\n``````diff\n";
+
+/* The model's line without what it may be wrapped in. */
+static void tell_message(struct kg_worker *worker, const struct kg_answer *answer)
+{
+    size_t length;
+    const char *text = kg_answer_text(answer, &length);
+    while (length > 0 && strchr(" \n`\"*", text[0])) {
+        text++;
+        length--;
+    }
+    const char *fence = length ? memmem(text, length, "```", 3) : NULL;
+    length = fence ? (size_t)(fence - text) : length;
+    while (length > 0 && strchr(" \n`\"*", text[length - 1]))
+        length--;
+    struct kg_event *event = kg_event_create(KG_EVENT_MESSAGE, text, length, NULL);
+    if (event)
+        kg_channel_send(worker->events, &event->message);
+}
+
+void kg_worker_message(struct kg_worker *worker, const struct kg_task *task)
+{
+    static const char behind[] = "``````\n";
+    struct kg_error err;
+    enum kg_end end = KG_END_MODEL;
+    size_t length = sizeof message_request - 1 + task->length + sizeof behind - 1;
+    char *text = malloc(length + 1);
+    worker->answer = text ? kg_answer_create(KG_FORM_ANY) : NULL;
+    if (!worker->answer) {
+        free(text);
+        kg_worker_tell_error(worker, "out of memory: the message was not drafted");
+        return;
+    }
+    memcpy(text, message_request, sizeof message_request - 1);
+    memcpy(text + sizeof message_request - 1, task->text, task->length);
+    memcpy(text + sizeof message_request - 1 + task->length, behind, sizeof behind);
+    struct kg_question question = { .text = text, .length = length, .max_tokens = MESSAGE_TOKENS, .sampling = worker->options->sampling, .text_out = kg_worker_take_text,
+                                    .ctx = worker };
+    enum kg_status status = kg_session_ask(worker->session, &question, &end, &err);
+    if (status == KG_OK)
+        kg_worker_tell_work(worker, end);
+    else
+        kg_worker_tell_error(worker, err.text);
+    if (status == KG_OK && end != KG_END_STOPPED && worker->answer)
+        tell_message(worker, worker->answer);
+    kg_answer_free(worker->answer);
+    worker->answer = NULL;
+    free(text);
+}
