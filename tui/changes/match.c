@@ -273,6 +273,35 @@ static size_t guide(const struct replacing *r, const struct kg_line *line, size_
     return best;
 }
 
+static bool is_all(const char *text, size_t length, char c)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] != c)
+            return false;
+    return length > 0;
+}
+
+/* More indentation, as the file would write it: where it has blanks for the answer's tabs, or tabs for its blanks. */
+static void put_extra(const struct replacing *r, const char *extra, size_t length, struct kg_growing *out)
+{
+    for (size_t i = 0; i < r->wanted->count; i++) {
+        const struct kg_line *want = &r->wanted->lines[i];
+        const struct kg_line *have = file_line(r, i);
+        size_t wanted = have ? kg_indent(want) : 0;
+        size_t has = have ? kg_indent(have) : 0;
+        bool to_blanks = is_all(want->text, wanted, '\t') && has > 0 && is_all(have->text, has, ' ') && has % wanted == 0 && is_all(extra, length, '\t');
+        bool to_tabs = is_all(want->text, wanted, ' ') && has > 0 && is_all(have->text, has, '\t') && wanted % has == 0 && is_all(extra, length, ' ') &&
+                       length % (wanted / has) == 0;
+        if (!to_blanks && !to_tabs)
+            continue;
+        size_t count = to_blanks ? length * (has / wanted) : length / (wanted / has);
+        for (size_t k = 0; k < count; k++)
+            kg_text_puts(out, to_blanks ? " " : "\t");
+        return;
+    }
+    kg_text_add(out, extra, length);
+}
+
 static void put_indented(const struct replacing *r, const struct kg_line *line, size_t near, struct kg_growing *out)
 {
     size_t by = r->match->kind < KG_MATCH_INDENT || kg_is_blank(line) ? SIZE_MAX : guide(r, line, near);
@@ -287,7 +316,8 @@ static void put_indented(const struct replacing *r, const struct kg_line *line, 
     size_t indent = kg_indent(line);
     if (indent >= wanted) {
         kg_text_add(out, have->text, has);
-        kg_text_add(out, line->text + wanted, line->length - wanted);
+        put_extra(r, line->text + wanted, indent - wanted, out);
+        kg_text_add(out, line->text + indent, line->length - indent);
     } else { /* further out than any that is known: as many less */
         size_t less = wanted - indent;
         kg_text_add(out, have->text, has > less ? has - less : 0);

@@ -165,8 +165,9 @@ void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key)
         leave(ui);
         return;
     }
-    if (key->code == KG_KEY_TEXT && key->length == 1 && !(key->modifiers & KG_ALT))
-        letter(ui, key->text[0]);
+    if (key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
+        for (size_t i = 0; i < key->length && !kg_review_is_done(&ui->review); i++)
+            letter(ui, key->text[i]);
     else if (key->code == KG_KEY_UP || key->code == KG_KEY_DOWN)
         kg_review_scroll(&ui->review, key->code == KG_KEY_DOWN ? 1 : -1);
     else if (key->code == KG_KEY_PAGE_UP || key->code == KG_KEY_PAGE_DOWN)

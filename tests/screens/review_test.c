@@ -1,0 +1,223 @@
+/* Changes reviewed in a real pseudo-terminal, with an engine that follows a script and files that are really there. */
+#include "tests/screens/scripted_interface.h"
+
+#include "base/paths.h"
+
+static const char area[] = "#include <stdio.h>\n\nint area(int a, int b)\n{\n    return a * b;\n}\n\nstatic void unused(void)\n{\n}\n\n/* one\n * two\n */\n"
+                           "int main(void)\n{\n    printf(\"%d\\n\", area(2, 3));\n    return 0;\n}\n";
+static const char makefile[] = "all:\n\tcc area.c\n";
+static const char both[] = "    if (a < 0 || b < 0)";
+
+static void shell(const char *format, const char *argument)
+{
+    char command[512];
+    snprintf(command, sizeof command, format, directory, argument);
+    assert_int_equal(system(command), 0);
+}
+
+static void put(const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/repo/%s", directory, name);
+    assert_int_equal(kg_write_file(path, text, strlen(text), 0644, NULL), KG_OK);
+}
+
+static bool holds(const char *name, const char *text)
+{
+    char path[128], *now;
+    size_t length;
+    snprintf(path, sizeof path, "%s/repo/%s", directory, name);
+    assert_int_equal(kg_read_file(path, 1 << 20, &now, &length, NULL), KG_OK);
+    bool there = strstr(now, text) != NULL;
+    free(now);
+    return there;
+}
+
+static int make_repository(void **state)
+{
+    int failed = make_directory(state);
+    shell("mkdir %s/repo && cd %1$s/repo && git -c init.defaultBranch=main init -q . && git config user.name T && git config user.email t@example.org%s", "");
+    put("area.c", area);
+    put("Makefile", makefile);
+    shell("cd %s/repo && git add -A && git commit -q -m first%s", "");
+    return failed;
+}
+
+static int remove_repository(void **state)
+{
+    (void)state;
+    shell("rm -rf %s%s", "");
+    return 0;
+}
+
+static int run_in_repository(const char *place)
+{
+    struct kg_error err;
+    char root[KG_PATH_MAX];
+    snprintf(root, sizeof root, "%s/repo", place);
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 } };
+    snprintf(script_directory, sizeof script_directory, "%s", place);
+    return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
+}
+
+static struct driver *start_review(int rows, int columns, const char *editor)
+{
+    char variable[160];
+    snprintf(variable, sizeof variable, "EDITOR=%s", editor);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ variable, NULL }, rows, columns);
+    driver_wait_for(d, "ready");
+    ask(d, "/edit refuse negative sides in @area.c and @Makefile");
+    driver_wait_for(d, "change 1 of 3: take it?");
+    return d;
+}
+
+static void a_change_is_shown_hunk_by_hunk(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "false");
+    driver_golden(d, "review-80x24");
+    driver_resize(d, 60, 200);
+    driver_settle(d);
+    driver_golden(d, "review-200x60");
+    driver_resize(d, 10, 40);
+    driver_settle(d);
+    driver_golden(d, "review-40x10");
+    driver_send(d, "j");
+    driver_settle(d);
+    driver_golden(d, "review-40x10-scrolled");
+    driver_resize(d, 24, 80);
+    driver_settle(d);
+    driver_send(d, "y");
+    driver_wait_for(d, "change 2 of 3");
+    driver_golden(d, "review-second");
+    driver_send(d, "n");
+    driver_wait_for(d, "change 3 of 3");
+    driver_golden(d, "review-guarded");
+    driver_send(d, "n");
+    driver_wait_for(d, "changed area.c (1 of 2); /undo takes it back");
+    assert_true(holds("area.c", both));
+    assert_false(holds("area.c", "area %d"));
+    assert_true(holds("Makefile", "\tcc area.c"));
+    quit(d);
+}
+
+static void all_leaves_out_what_runs_unasked(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "false");
+    driver_send(d, "a");
+    driver_wait_for(d, "change 3 of 3");
+    driver_wait_for(d, "this file is run by make; it is never taken with all");
+    driver_send(d, "y");
+    driver_wait_for(d, "changed area.c, Makefile; /undo takes it back");
+    assert_true(holds("area.c", both));
+    assert_true(holds("area.c", "area %d"));
+    assert_true(holds("Makefile", "-O2"));
+    driver_wait_for(d, "ready");
+    ask(d, "/undo");
+    driver_wait_for(d, "taken back:");
+    assert_true(holds("Makefile", makefile));
+    assert_false(holds("area.c", both));
+    ask(d, "/redo");
+    driver_wait_for(d, "made again:");
+    assert_true(holds("area.c", both));
+    ask(d, "/diff");
+    driver_wait_for(d, "+    printf(\"area %d");
+    quit(d);
+}
+
+static void nothing_is_written_by_escape_and_the_rest_not_by_q(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "false");
+    driver_send(d, "y\x1b");
+    driver_wait_for(d, "nothing was changed");
+    assert_true(holds("area.c", area));
+    ask(d, "/edit once more in @area.c and @Makefile");
+    driver_wait_for(d, "change 1 of 3: take it?");
+    driver_send(d, "y");
+    driver_wait_for(d, "change 2 of 3: take it?");
+    driver_send(d, "q");
+    driver_wait_for(d, "changed area.c (1 of 2)");
+    assert_true(holds("area.c", both));
+    assert_false(holds("area.c", "area %d"));
+    quit(d);
+}
+
+static void a_file_that_changed_meanwhile_is_left_alone(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "false");
+    put("Makefile", "all:\n\tby hand\n");
+    driver_send(d, "a");
+    driver_wait_for(d, "change 3 of 3");
+    driver_send(d, "y");
+    driver_wait_for(d, "Makefile has changed meanwhile");
+    assert_true(holds("area.c", area));
+    assert_true(holds("Makefile", "by hand"));
+    quit(d);
+}
+
+static void a_hunk_is_edited(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "sed -i s/return.0/return-1/");
+    driver_send(d, "e");
+    driver_wait_for(d, "change 2 of 3");
+    driver_send(d, "q");
+    driver_wait_for(d, "changed area.c (1 of 2)");
+    assert_true(holds("area.c", "return-1;"));
+    quit(d);
+}
+
+static void what_was_changed_is_committed_by_git(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "sed -i s/sides/lengths/");
+    shell("cd %s/repo && printf '#!/bin/sh\\ntouch hooked\\n' >.git/hooks/pre-commit && chmod +x .git/hooks/pre-commit && echo other >other.txt && git add other.txt%s", "");
+    driver_send(d, "ay");
+    driver_wait_for(d, "changed area.c, Makefile");
+    driver_wait_for(d, "ready");
+    ask(d, "/commit");
+    driver_wait_for(d, "committed");
+    shell("cd %s/repo && test -e hooked && git log -1 --format=%%s | grep -qx 'Refuse negative lengths' && test \"$(git diff-tree --no-commit-id --name-only -r HEAD | tr '\\n' ' ')\" = 'Makefile area.c '%s",
+          "");
+    ask(d, "/diff");
+    driver_wait_for(d, "nothing was changed here that is not committed");
+    quit(d);
+}
+
+static void a_failing_test_is_fed_back(void **state)
+{
+    (void)state;
+    struct driver *d = start_review(24, 80, "false");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "nothing was changed");
+    ask(d, "/test echo broken; false");
+    driver_wait_for(d, "it failed; /fix feeds the output back");
+    ask(d, "/fix");
+    driver_wait_for(d, "change 1 of 3: take it?");
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "take it?");
+    ask(d, "/test true");
+    driver_wait_for(d, "it passed");
+    quit(d);
+}
+
+#define REVIEW_TEST(f) cmocka_unit_test_setup_teardown(f, make_repository, remove_repository)
+
+int main(int argc, char **argv)
+{
+    if (argc > 2)
+        return run_in_repository(argv[1]);
+    const struct CMUnitTest tests[] = {
+        REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
+        REVIEW_TEST(all_leaves_out_what_runs_unasked),
+        REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),
+        REVIEW_TEST(a_file_that_changed_meanwhile_is_left_alone),
+        REVIEW_TEST(a_hunk_is_edited),
+        REVIEW_TEST(what_was_changed_is_committed_by_git),
+        REVIEW_TEST(a_failing_test_is_fed_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
