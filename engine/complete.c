@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/state.h"
+#include "engine/fill.h"
 
 struct completing {
     struct kg_session *session;
@@ -14,57 +14,6 @@ struct completing {
     uint32_t given; /* tokens of it that are not generated */
     struct kg_utf8_stream stream;
 };
-
-enum kg_status kg_engine_can_fill(const struct kg_engine *engine, struct kg_error *err)
-{
-    const struct kg_special_ids *special = kg_special_ids(engine->tokenizer);
-    if (special->fim_prefix >= 0 && special->fim_suffix >= 0 && special->fim_middle >= 0)
-        return KG_OK;
-    return kg_fail(err, KG_ERR_UNSUPPORTED, "%s has no tokens for fill-in-the-middle; choose a model that was trained for it, such as Qwen2.5-Coder",
-                   kg_model_shape(engine->model)->name);
-}
-
-static enum kg_status put_ids(const struct kg_engine *engine, const struct kg_completion *c, struct kg_ids *out, struct kg_error *err)
-{
-    const struct kg_special_ids *special = kg_special_ids(engine->tokenizer);
-    enum kg_status status = c->suffix ? kg_engine_can_fill(engine, err) : KG_OK;
-    if (status == KG_OK && c->bare && special->bos >= 0)
-        status = kg_ids_push(out, special->bos, err);
-    if (status == KG_OK && c->path)
-        status = kg_chat_heading(engine->chat, KG_ROLE_SYSTEM, c->path, out, err);
-    if (status == KG_OK && c->suffix)
-        status = kg_ids_push(out, special->fim_prefix, err);
-    if (status == KG_OK)
-        status = kg_tokenize(engine->tokenizer, c->prefix, c->prefix_length, false, out, err);
-    if (status != KG_OK || !c->suffix)
-        return status;
-    status = kg_ids_push(out, special->fim_suffix, err);
-    if (status == KG_OK)
-        status = kg_tokenize(engine->tokenizer, c->suffix, c->suffix_length, false, out, err);
-    return status == KG_OK ? kg_ids_push(out, special->fim_middle, err) : status;
-}
-
-static enum kg_status place(struct completing *c, struct kg_error *err)
-{
-    struct kg_ids ids = { 0 };
-    enum kg_status status = put_ids(c->session->engine, c->completion, &ids, err);
-    if (status == KG_OK && ids.count == 0)
-        status = kg_fail(err, KG_ERR_USAGE, "there is nothing to complete; give a prefix");
-    if (status == KG_OK)
-        status = kg_session_make_room(c->session, ids.count + 1, "the completion", err);
-    struct kg_piece *piece = status == KG_OK ? kg_piece_add(c->session, KG_BLOCK_TURN, "", "", 0) : NULL;
-    if (status == KG_OK && !piece)
-        status = kg_fail_nomem(err, "completing a text");
-    if (piece) {
-        piece->rule = KG_READ_CHAIN;
-        piece->growing = true;
-        c->piece = c->session->count - 1;
-        c->given = (uint32_t)ids.count;
-        status = kg_piece_place(c->session, c->piece, ids.ids, ids.count, -1, NULL, err);
-    }
-    kg_ids_free(&ids);
-    return status;
-}
 
 /* A token that stands for nothing in a text ends it: fill-in-the-middle marks, roles. */
 static bool ends_text(const struct kg_engine *engine, int32_t id)
@@ -125,8 +74,9 @@ static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg
     return status;
 }
 
-static void count(struct kg_session *session, struct kg_counts *counts)
+static void count(struct kg_session *session)
 {
+    struct kg_counts *counts = &session->counts;
     counts->prompt_tokens = kg_sequence_tokens(session->sequence);
     counts->computed_tokens = session->computed_since < counts->prompt_tokens ? session->computed_since : counts->prompt_tokens;
     counts->reused_tokens = counts->prompt_tokens - counts->computed_tokens;
@@ -134,18 +84,35 @@ static void count(struct kg_session *session, struct kg_counts *counts)
     counts->prefill_s = session->prefill_since;
 }
 
-static enum kg_status complete(struct completing *c, enum kg_end *end, struct kg_error *err)
+/* Reads what is not read of everything, the last piece for its logits. */
+static enum kg_status read_prompt(struct completing *c, struct kg_error *err)
 {
     struct kg_session *session = c->session;
-    enum kg_status status = kg_session_read_all(session, err);
+    enum kg_status status = KG_OK;
+    session->reading_done = session->reading_total = 0;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].block)
+            session->reading_total += kg_block_tokens(session->pieces[i].block) - kg_block_ready(session->pieces[i].block);
+    for (size_t i = 0; i < c->piece && status == KG_OK; i++)
+        if (session->pieces[i].block)
+            status = kg_session_read(session, i, NULL, err);
     if (status == KG_OK)
-        status = place(c, err);
+        status = kg_session_read(session, c->piece, c->logits, err);
+    count(session);
+    return status;
+}
+
+static enum kg_status complete(struct kg_fill *fill, struct completing *c, enum kg_end *end, struct kg_error *err)
+{
+    struct kg_session *session = c->session;
+    session->counts = (struct kg_counts){ .open_s = session->counts.open_s };
+    session->computed_since = session->restored_since = 0;
+    session->prefill_since = 0;
+    enum kg_status status = kg_fill_place(fill, c->completion, &c->given, err);
     if (status != KG_OK)
         return status;
-    session->reading_done = 0;
-    session->reading_total = c->given;
-    status = kg_session_read(session, c->piece, c->logits, err);
-    count(session, &session->counts);
+    c->piece = session->count - 1;
+    status = read_prompt(c, err);
     double start = kg_seconds();
     if (status == KG_OK)
         status = generate(c, end, err);
@@ -153,40 +120,20 @@ static enum kg_status complete(struct completing *c, enum kg_end *end, struct kg
     return status;
 }
 
-/* A session that holds nothing but what the completion sees. */
-static enum kg_status open_place(const struct kg_session *session, bool bare, struct kg_session **out, struct kg_error *err)
+enum kg_status kg_fill_complete(struct kg_fill *fill, const struct kg_completion *completion, enum kg_end *end, struct kg_counts *counts,
+                                struct kg_error *err)
 {
-    enum kg_status status = kg_session_fork(session, out, err);
-    if (status != KG_OK || !bare)
-        return status;
-    while ((*out)->count) {
-        struct kg_piece *piece = &(*out)->pieces[(*out)->count - 1];
-        kg_piece_drop(*out, piece);
-        kg_piece_clear(piece);
-        (*out)->count--;
-    }
-    (*out)->rules.look = KG_LOOK_ALL; /* without a preamble there are no first tokens that a look could keep in sight */
-    return KG_OK;
-}
-
-enum kg_status kg_session_complete(const struct kg_session *session, const struct kg_completion *completion, enum kg_end *end,
-                                   struct kg_counts *counts, struct kg_error *err)
-{
-    const struct kg_engine *engine = session->engine;
+    const struct kg_engine *engine = fill->session->engine;
     const struct kg_sampling greedy = kg_sampling_greedy();
-    struct completing c = { .completion = completion };
-    enum kg_status status = open_place(session, completion->bare, &c.session, err);
-    if (status == KG_OK)
-        status = kg_sampler_create(&greedy, kg_vocabulary(engine->tokenizer), &c.sampler, err);
+    struct completing c = { .session = fill->session, .completion = completion };
+    enum kg_status status = kg_sampler_create(&greedy, kg_vocabulary(engine->tokenizer), &c.sampler, err);
     c.logits = malloc(kg_model_shape(engine->model)->vocabulary * sizeof *c.logits);
     if (status == KG_OK && !c.logits)
         status = kg_fail_nomem(err, "completing a text");
-    if (status == KG_OK) {
-        c.session->reading = "the completion";
-        status = complete(&c, end, err);
-        if (counts)
-            kg_session_counts(c.session, counts);
-    }
+    if (status == KG_OK)
+        status = complete(fill, &c, end, err);
+    if (counts)
+        kg_session_counts(fill->session, counts);
     if (status == KG_ERR_CANCELLED) {
         *end = KG_END_STOPPED;
         status = KG_OK;
@@ -194,6 +141,5 @@ enum kg_status kg_session_complete(const struct kg_session *session, const struc
     if (c.sampler)
         kg_sampler_free(c.sampler);
     free(c.logits);
-    kg_session_close(c.session);
     return status;
 }

@@ -13,20 +13,36 @@ enum kg_status kg_session_fork(const struct kg_session *session, struct kg_sessi
 /* KG_ERR_UNSUPPORTED when the model has no tokens for fill-in-the-middle. */
 enum kg_status kg_engine_can_fill(const struct kg_engine *engine, struct kg_error *err);
 
+/* What is read first. The suffix, and then the prefix behind the mark of the middle, so that what is generated goes on with the
+ * prefix: what is written at the cursor is at the end of all that is read, and Qwen2.5-Coder fills in better so than in the order of
+ * the text (kedge eval infill --bare, 0.5B, 20 lines: 14 exact against 8). */
+enum kg_fill_order { KG_FILL_SUFFIX_FIRST, KG_FILL_PREFIX_FIRST };
+struct kg_fill_options {
+    enum kg_fill_order order;
+    bool bare;   /* behind nothing, neither preamble nor files, and looks at everything */
+    bool stored; /* what is read goes to the cache, where other processes find it; never behind a secret file */
+};
+
+/* A text that is completed again and again while it is written: a completion reads only what is not read already for the
+ * ones before it, and says what one of its own would say. It stands behind what stands before the session's first question, and
+ * leaves the session as it is, which may be closed before it. */
+struct kg_fill;
+enum kg_status kg_fill_open(const struct kg_session *session, const struct kg_fill_options *options, struct kg_fill **out, struct kg_error *err);
+void kg_fill_close(struct kg_fill *fill); /* NULL is fine */
+
 struct kg_completion {
     const char *prefix, *suffix; /* suffix NULL: what follows the prefix */
     size_t prefix_length, suffix_length;
     const char *path;            /* heading in front of the prefix, as files in context have one; NULL = none */
-    bool bare;                   /* behind nothing, neither preamble nor files; it looks at everything */
     uint32_t max_tokens;         /* 0 = as many as fit */
     /* Whole characters as they come, control characters among them; nonzero: that is enough. */
     int (*text_out)(void *ctx, const char *text, size_t length);
     void *ctx;
 };
 
-/* Completes in sight of what stands before the session's first question, and leaves the session as it is. Ends with KG_END_MODEL at
- * a token that ends the text and when text_out has enough. KG_OK also when stopped (end says so). counts may be NULL. */
-enum kg_status kg_session_complete(const struct kg_session *session, const struct kg_completion *completion, enum kg_end *end,
-                                   struct kg_counts *counts, struct kg_error *err);
+/* Ends with KG_END_MODEL at a token that ends the text and when text_out has enough. KG_OK also when stopped (end says so); what
+ * was read until then stays. counts may be NULL. */
+enum kg_status kg_fill_complete(struct kg_fill *fill, const struct kg_completion *completion, enum kg_end *end, struct kg_counts *counts,
+                                struct kg_error *err);
 
 #endif

@@ -130,6 +130,10 @@ struct kg_include {
 };
 enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err);
+/* The same for a file that is welcome, but not worth a wait: KG_ERR_NOT_FOUND, and it is not in context, when more than *left
+ * tokens of it would have to be read; else those that were are taken off. */
+enum kg_status kg_session_add_known(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,
+                                    size_t count, uint32_t *left, struct kg_error *err);
 /* Whether this very content stands in context under this path, so that adding it would change nothing. */
 bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length);
 /* Reads a file as adding it would, and what it includes, so that the cache has it; it does not join the context. For unsaved

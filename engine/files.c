@@ -179,28 +179,67 @@ enum kg_status kg_session_add_file(struct kg_session *session, const char *path,
     return kg_session_add_linked(session, path, text, length, secret, NULL, 0, 0, err);
 }
 
-enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
-                                     const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
+/* Tokens of the file that was placed last that have to be read. */
+static uint32_t unread_tokens(struct kg_session *session, const char *path)
 {
+    uint32_t tokens = 0;
+    for (const struct kg_piece *piece = find_file(session, path); piece && piece < session->pieces + session->count; piece++)
+        if (piece->block)
+            tokens += kg_block_tokens(piece->block) - kg_block_ready(piece->block);
+    return tokens;
+}
+
+/* Places a file at the end, in sight of what it includes unless more than read_now tokens of that would have to be read first. */
+static enum kg_status place_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
+                                 const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_cut *cut, struct kg_error *err)
+{
+    struct kg_linked linked = { 0 };
     if (length > KG_FILE_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
-    if (kg_session_has_file(session, path, text, length))
-        return kg_session_read_all(session, err);
     const struct kg_piece *present = find_file(session, path);
-    struct kg_cut cut = { 0 };
-    struct kg_linked linked = { 0 };
-    enum kg_status status = kg_cut_text(session, text, length, &cut, err);
+    enum kg_status status = kg_cut_text(session, text, length, cut, err);
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
-        status = kg_linked_create(session, includes, count, cut.tokens, &linked, err);
+        status = kg_linked_create(session, includes, count, cut->tokens, &linked, err);
     if (status == KG_OK && present)
         status = kg_session_drop_file(session, path, err);
     if (status == KG_OK)
-        status = add_cut(session, path, text, length, secret, &cut, linked.count ? &linked : NULL, err);
+        status = add_cut(session, path, text, length, secret, cut, linked.count ? &linked : NULL, err);
     if (status == KG_OK && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
-        status = place_alone(session, path, &cut, err);
+        status = place_alone(session, path, cut, err);
     kg_linked_free(&linked);
+    return status;
+}
+
+enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
+                                     const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
+{
+    struct kg_cut cut = { 0 };
+    enum kg_status status = KG_OK;
+    if (!kg_session_has_file(session, path, text, length))
+        status = place_file(session, path, text, length, secret, includes, count, read_now, &cut, err);
     kg_cut_free(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;
+}
+
+enum kg_status kg_session_add_known(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,
+                                    size_t count, uint32_t *left, struct kg_error *err)
+{
+    struct kg_cut cut = { 0 };
+    if (kg_session_has_file(session, path, text, length))
+        return KG_OK;
+    enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, err);
+    if (status == KG_OK && unread_tokens(session, path) > *left) /* it may be known as it is without them */
+        status = place_alone(session, path, &cut, err);
+    kg_cut_free(&cut);
+    if (status != KG_OK)
+        return status;
+    uint32_t unread = unread_tokens(session, path);
+    if (unread > *left) {
+        status = kg_session_drop_file(session, path, err);
+        return status == KG_OK ? kg_fail(err, KG_ERR_NOT_FOUND, "%u tokens of %s are not read yet", unread, path) : status;
+    }
+    *left -= unread;
+    return kg_session_read_all(session, err);
 }
 
 enum kg_status kg_session_read_ahead(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,

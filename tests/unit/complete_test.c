@@ -115,16 +115,49 @@ static struct kg_completion filling(struct text *text)
                                    .max_tokens = GENERATED, .text_out = keep, .ctx = text };
 }
 
-static enum kg_end complete(const struct kg_session *session, const struct kg_completion *completion, struct kg_counts *counts)
+static struct kg_fill *open_fill(const struct kg_session *session, const struct kg_fill_options *options)
+{
+    struct kg_fill *fill = NULL;
+    struct kg_error err;
+    if (kg_fill_open(session, options, &fill, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    return fill;
+}
+
+static enum kg_end go_on(struct kg_fill *fill, const struct kg_completion *completion, struct kg_counts *counts)
 {
     enum kg_end end = KG_END_STOPPED;
     struct kg_error err;
     struct text *text = completion->ctx;
     text->length = text->calls = 0;
     text->bytes[0] = '\0';
-    if (kg_session_complete(session, completion, &end, counts, &err) != KG_OK)
+    if (kg_fill_complete(fill, completion, &end, counts, &err) != KG_OK)
         fail_msg("%s", err.text);
     return end;
+}
+
+static enum kg_end complete_so(const struct kg_session *session, const struct kg_fill_options *options, const struct kg_completion *completion,
+                               struct kg_counts *counts)
+{
+    struct kg_fill *fill = open_fill(session, options);
+    enum kg_end end = go_on(fill, completion, counts);
+    kg_fill_close(fill);
+    return end;
+}
+
+static enum kg_end complete(const struct kg_session *session, const struct kg_completion *completion, struct kg_counts *counts)
+{
+    return complete_so(session, &(struct kg_fill_options){ 0 }, completion, counts);
+}
+
+static enum kg_status failure(const struct kg_session *session, bool bare, const struct kg_completion *completion)
+{
+    struct kg_fill *fill = open_fill(session, &(struct kg_fill_options){ .bare = bare });
+    struct kg_error err;
+    enum kg_end end;
+    enum kg_status status = kg_fill_complete(fill, completion, &end, NULL, &err);
+    kg_fill_close(fill);
+    return status;
 }
 
 static void put_text(struct world *w, struct kg_ids *ids, const char *text)
@@ -132,13 +165,14 @@ static void put_text(struct world *w, struct kg_ids *ids, const char *text)
     assert_int_equal(kg_tokenize(w->tokenizer, text, strlen(text), false, ids, NULL), KG_OK);
 }
 
-static void put_filling(struct world *w, struct kg_ids *ids)
+static void put_filling(struct world *w, struct kg_ids *ids, enum kg_fill_order order)
 {
     kg_ids_push(ids, FIM_PREFIX, NULL);
-    put_text(w, ids, prefix);
+    put_text(w, ids, order == KG_FILL_PREFIX_FIRST ? prefix : "");
     kg_ids_push(ids, FIM_SUFFIX, NULL);
     put_text(w, ids, suffix);
     kg_ids_push(ids, FIM_MIDDLE, NULL);
+    put_text(w, ids, order == KG_FILL_PREFIX_FIRST ? "" : prefix);
 }
 
 /* The likeliest tokens behind the ids, each found by reading everything anew, until one that is no text. */
@@ -178,11 +212,12 @@ static void expect_same(const struct text *got, const struct text *expected)
     assert_memory_equal(got->bytes, expected->bytes, expected->length);
 }
 
-static void expect_dense(struct world *w, const struct kg_session *session, const struct kg_completion *completion, struct kg_ids *ids, unsigned ends[KG_END_FULL + 1])
+static void expect_dense(struct world *w, const struct kg_session *session, const struct kg_fill_options *options, const struct kg_completion *completion,
+                         struct kg_ids *ids, unsigned ends[KG_END_FULL + 1])
 {
     struct text expected = { .length = 0 };
     enum kg_end end = continue_densely(w, ids, &expected);
-    assert_int_equal(complete(session, completion, NULL), end);
+    assert_int_equal(complete_so(session, options, completion, NULL), end);
     expect_same(completion->ctx, &expected);
     ends[end]++;
 }
@@ -198,12 +233,15 @@ static void test_bare(void **state)
         struct text text;
         struct kg_ids ids = { 0 };
         struct kg_completion completion = filling(&text);
-        completion.bare = true;
-        put_filling(world, &ids);
-        expect_dense(world, session, &completion, &ids, ends);
+        struct kg_fill_options options = { .bare = true };
+        put_filling(world, &ids, options.order);
+        expect_dense(world, session, &options, &completion, &ids, ends);
+        options.order = KG_FILL_PREFIX_FIRST;
+        put_filling(world, &ids, options.order);
+        expect_dense(world, session, &options, &completion, &ids, ends);
         completion.suffix = NULL; /* plainly on from the prefix */
         put_text(world, &ids, prefix);
-        expect_dense(world, session, &completion, &ids, ends);
+        expect_dense(world, session, &options, &completion, &ids, ends);
         kg_session_close(session);
         assert_int_equal(close_world(&world), 0);
     }
@@ -226,7 +264,7 @@ static void test_behind_files(void **state)
     put_text(w, &ids, file_text);
     size_t in_front = ids.count;
     kg_chat_heading(w->chat, KG_ROLE_SYSTEM, "b.py", &ids, NULL);
-    put_filling(w, &ids);
+    put_filling(w, &ids, KG_FILL_SUFFIX_FIRST);
     assert_int_equal(counts.reused_tokens, in_front);
     assert_int_equal(counts.computed_tokens, ids.count - in_front);
     assert_int_equal(counts.decode_tokens, GENERATED);
@@ -311,6 +349,8 @@ static void test_forks(void **state)
 }
 
 /* The answer, or what is filled in, in a session that looks so at a text that is longer than its window. */
+static const struct kg_fill_options in_order = { .order = KG_FILL_PREFIX_FIRST };
+
 static struct text looking(struct world *w, enum kg_policy policy, uint32_t k, bool forked, bool filled)
 {
     struct kg_session *session = NULL, *fork = NULL;
@@ -326,7 +366,7 @@ static struct text looking(struct world *w, enum kg_policy policy, uint32_t k, b
     assert_int_equal(kg_session_add_file(session, "a.py", text, sizeof text, false, NULL), KG_OK);
     assert_int_equal(kg_session_fork(session, &fork, NULL), KG_OK);
     if (filled) {
-        complete(session, &completion, NULL);
+        complete_so(session, &in_order, &completion, NULL);
     } else {
         assert_int_equal(kg_session_ask(forked ? fork : session, &question, &end, NULL), KG_OK);
         struct kg_part answer = kg_session_part(forked ? fork : session, 2);
@@ -353,6 +393,112 @@ static void test_looks(void **state)
     assert_string_not_equal(recalled.bytes, all.bytes);
 }
 
+/* A text of so many bytes in which little repeats; 0 ends it. */
+static void make_text(char *out, size_t length, unsigned seed)
+{
+    for (size_t i = 0; i < length; i++)
+        out[i] = (char)('a' + (i * i + seed * i + i / 7) % 25);
+    out[length] = '\0';
+}
+
+/* Steps of writing, each the text that is completed and how many bytes of what is read are new in it. */
+struct step {
+    size_t prefix, suffix_from, suffix_to;
+};
+
+/* Completed again and again while it is written, a text gets what it gets when it is completed once, and only what is new is read. */
+static void test_goes_on(void **state)
+{
+    static const struct step steps[] = { { 300, 0, 150 }, { 301, 0, 150 }, { 310, 0, 150 }, { 310, 0, 150 }, { 260, 0, 150 }, { 384, 0, 150 },
+                                         { 385, 0, 150 }, { 500, 0, 150 }, { 500, 3, 150 }, { 500, 3, 140 }, { 20, 0, 150 },  { 300, 0, 150 } };
+    static const enum kg_policy policies[] = { KG_POLICY_ALONE, KG_POLICY_RECALL, KG_POLICY_FULL };
+    struct world *w = *state;
+    char before[600], behind[200];
+    make_text(before, 500, 3);
+    make_text(behind, 150, 11);
+    for (size_t p = 0; p < 3; p++) {
+        struct kg_session *session = open_session(w, policies[p], true);
+        struct kg_fill *fill = open_fill(session, &(struct kg_fill_options){ 0 });
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            struct text one = { .length = 0 }, again = { .length = 0 };
+            struct kg_counts once, counts;
+            struct kg_completion completion = filling(&one);
+            completion.prefix = before;
+            completion.prefix_length = steps[i].prefix;
+            completion.suffix = behind + steps[i].suffix_from;
+            completion.suffix_length = steps[i].suffix_to - steps[i].suffix_from;
+            enum kg_end end = complete(session, &completion, &once);
+            completion.ctx = &again;
+            assert_int_equal(go_on(fill, &completion, &counts), end);
+            expect_same(&again, &one);
+            assert_int_equal(counts.prompt_tokens, once.prompt_tokens);
+            bool same_suffix = i > 0 && steps[i].suffix_from == steps[i - 1].suffix_from && steps[i].suffix_to == steps[i - 1].suffix_to;
+            size_t written = i > 0 && steps[i].prefix > steps[i - 1].prefix ? steps[i].prefix - steps[i - 1].prefix : 0;
+            bool widened = policies[p] == KG_POLICY_RECALL && i > 0 && (steps[i].prefix < 200) != (steps[i - 1].prefix < 200);
+            if (same_suffix && !widened) /* the last token may become another one, and is read for its logits in any case */
+                assert_true(counts.computed_tokens >= 1 && counts.computed_tokens <= written + 4);
+            else
+                assert_true(counts.computed_tokens <= once.computed_tokens);
+        }
+        kg_fill_close(fill);
+        kg_session_close(session);
+    }
+}
+
+/* Stopped while it reads or writes, a completion leaves what is right. */
+static void test_stops(void **state)
+{
+    struct world *w = *state;
+    char before[600];
+    struct kg_session *session = open_session(w, KG_POLICY_RECALL, true);
+    struct kg_fill *fill = open_fill(session, &(struct kg_fill_options){ 0 });
+    make_text(before, 500, 3);
+    for (size_t length = 100; length < 500; length += 57) {
+        struct text one = { .length = 0 }, again = { .length = 0 };
+        struct kg_completion completion = filling(&one);
+        completion.prefix = before;
+        completion.prefix_length = length;
+        kg_engine_stop(w->engine);
+        assert_int_equal(go_on(fill, &completion, NULL), KG_END_STOPPED);
+        kg_engine_go(w->engine);
+        enum kg_end end = complete(session, &completion, NULL);
+        completion.ctx = &again;
+        assert_int_equal(go_on(fill, &completion, NULL), end);
+        expect_same(&again, &one);
+    }
+    kg_fill_close(fill);
+    kg_session_close(session);
+}
+
+/* What was read of whole pieces is found again by whoever comes next, when it is to be stored, and says the same. */
+static void test_is_stored(void **state)
+{
+    struct world *w = *state;
+    char before[600];
+    struct kg_counts counts;
+    struct text first = { .length = 0 }, second = { .length = 0 };
+    struct kg_completion completion = filling(&first);
+    make_text(before, 500, 3);
+    completion.prefix = before;
+    completion.prefix_length = 500;
+    for (unsigned stored = 0; stored < 2; stored++) {
+        const struct kg_fill_options options = { .stored = stored };
+        struct kg_session *session = open_session(w, KG_POLICY_RECALL, true);
+        completion.ctx = &first;
+        complete_so(session, &options, &completion, &counts);
+        uint64_t computed = counts.computed_tokens;
+        completion.ctx = &second;
+        complete_so(session, &options, &completion, &counts);
+        expect_same(&second, &first);
+        assert_int_equal(counts.prompt_tokens, counts.computed_tokens + counts.reused_tokens);
+        if (stored)
+            assert_true(counts.computed_tokens < 200 && counts.restored_bytes > 0);
+        else
+            assert_int_equal(counts.computed_tokens, computed);
+        kg_session_close(session);
+    }
+}
+
 static void test_ends(void **state)
 {
     struct world *w = *state;
@@ -360,29 +506,27 @@ static void test_ends(void **state)
     struct text text = { .enough = 3 };
     struct kg_completion completion = filling(&text);
     struct kg_counts counts;
-    struct kg_error err;
-    enum kg_end end;
-    assert_int_equal(complete(session, &completion, &counts), KG_END_MODEL);
+    assert_int_equal(complete_so(session, &in_order, &completion, &counts), KG_END_MODEL);
     assert_true(text.length >= 3 && text.length < 8);
     assert_true(counts.decode_tokens < GENERATED);
     text.enough = 0;
     completion.max_tokens = 1;
-    assert_int_equal(complete(session, &completion, &counts), KG_END_LENGTH);
+    assert_int_equal(complete_so(session, &in_order, &completion, &counts), KG_END_LENGTH);
     assert_int_equal(counts.decode_tokens, 1);
     completion.max_tokens = 0;
-    assert_int_equal(complete(session, &completion, &counts), KG_END_FULL);
+    assert_int_equal(complete_so(session, &in_order, &completion, &counts), KG_END_FULL);
     assert_int_equal(counts.context_tokens, POSITIONS);
     kg_engine_stop(w->engine);
-    assert_int_equal(complete(session, &completion, NULL), KG_END_STOPPED);
+    assert_int_equal(complete_so(session, &in_order, &completion, NULL), KG_END_STOPPED);
     assert_int_equal(text.length, 0);
     kg_engine_go(w->engine);
     char *much = malloc(POSITIONS);
     memset(much, 'x', POSITIONS);
     completion.prefix = much;
     completion.prefix_length = POSITIONS;
-    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_FULL);
-    completion = (struct kg_completion){ .prefix = "", .bare = true };
-    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_USAGE);
+    assert_int_equal(failure(session, false, &completion), KG_ERR_FULL);
+    completion = (struct kg_completion){ .prefix = "" };
+    assert_int_equal(failure(session, true, &completion), KG_ERR_USAGE);
     free(much);
     kg_session_close(session);
 }
@@ -395,13 +539,12 @@ static void test_model_that_cannot_fill(void **state)
     struct kg_error err;
     struct text text = { .length = 0 };
     struct kg_completion completion = filling(&text);
-    enum kg_end end;
     (void)state;
     write_model(path, false, going_on);
     assert_int_equal(kg_engine_open(&(struct kg_engine_options){ .model_path = path, .cache_off = true }, &engine, &err), KG_OK);
     assert_int_equal(kg_session_open(engine, &(struct kg_session_options){ .unsaved = true }, &session, &err), KG_OK);
     assert_int_equal(kg_engine_can_fill(engine, &err), KG_ERR_UNSUPPORTED);
-    assert_int_equal(kg_session_complete(session, &completion, &end, NULL, &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(failure(session, false, &completion), KG_ERR_UNSUPPORTED);
     completion.suffix = NULL;
     complete(session, &completion, NULL);
     kg_session_close(session);
@@ -417,6 +560,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leaves_no_trace, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_forks, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_looks, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_goes_on, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_stops, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_is_stored, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_ends, open_world, close_world),
         cmocka_unit_test(test_model_that_cannot_fill),
     };

@@ -18,6 +18,7 @@ struct kg_eval_question {
     uint32_t max_tokens;
     bool with_files;         /* there are files in front */
     bool bare;               /* --bare */
+    enum kg_fill_order order; /* --order */
     const atomic_bool *stop; /* set when the person interrupts; the engine is stopped then, too */
 };
 
@@ -36,7 +37,7 @@ struct kg_eval_kind {
     const char *share;         /* what the share that passed is called */
     const char *strict_share;  /* NULL: there is none */
     uint32_t max_tokens;
-    bool can_be_bare;
+    bool fills;                /* it has --bare and --order */
     enum kg_status (*check)(struct kg_error *err);                                        /* before a model is loaded; may be NULL */
     enum kg_status (*check_engine)(const struct kg_engine *engine, struct kg_error *err); /* may be NULL */
     enum kg_status (*judge)(const struct kg_eval_question *question, struct kg_eval_result *out, struct kg_error *err);

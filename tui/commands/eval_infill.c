@@ -15,6 +15,7 @@ static const char help[] =
     "      --policy NAME     how files in front are read and looked at; see kedge --help\n"
     "      --context FILE    a file that stands in front of every item; may be repeated\n"
     "      --bare            nothing stands in front, the preamble neither\n"
+    "      --order NAME      what is read first: suffix (the default) or prefix\n"
     "      --seed N          of the interval's bootstrap (1)\n"
     "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
     "      --json            a JSON object an item, and one for all\n";
@@ -55,11 +56,16 @@ static enum kg_status judge(const struct kg_eval_question *q, struct kg_eval_res
     const struct kg_eval_item *item = q->item;
     /* As Qwen2.5-Coder reads repositories: each file behind its path, and a path in front of the one to be filled in. */
     struct kg_completion completion = { .prefix = item->prompt, .prefix_length = strlen(item->prompt), .suffix = item->suffix,
-                                        .suffix_length = strlen(item->suffix), .path = q->with_files ? "solution.py" : NULL, .bare = q->bare,
+                                        .suffix_length = strlen(item->suffix), .path = q->with_files ? "solution.py" : NULL,
                                         .max_tokens = q->max_tokens, .text_out = keep, .ctx = &line };
     struct kg_eval_span filled, wanted = kg_eval_trimmed(item->canonical_solution, strlen(item->canonical_solution));
     enum kg_end end = KG_END_MODEL;
-    enum kg_status status = kg_session_complete(q->base, &completion, &end, &out->counts, err);
+    const struct kg_fill_options options = { .order = q->order, .bare = q->bare };
+    struct kg_fill *fill = NULL;
+    enum kg_status status = kg_fill_open(q->base, &options, &fill, err);
+    if (status == KG_OK)
+        status = kg_fill_complete(fill, &completion, &end, &out->counts, err);
+    kg_fill_close(fill);
     if (status != KG_OK)
         return status;
     if (end == KG_END_STOPPED)
@@ -76,7 +82,7 @@ int kg_command_eval_infill(int argc, char **argv)
 {
     static const char *const needed[] = { "task_id", "prompt", "suffix", "canonical_solution", NULL };
     static const struct kg_eval_kind kind = {
-        .name = "infill", .help = help, .needed = needed, .share = "exact_match", .strict_share = "with_indentation", .max_tokens = 64, .can_be_bare = true,
+        .name = "infill", .help = help, .needed = needed, .share = "exact_match", .strict_share = "with_indentation", .max_tokens = 64, .fills = true,
         .check_engine = kg_engine_can_fill, .judge = judge,
     };
     return kg_eval_run(&kind, argc, argv);

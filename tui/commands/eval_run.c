@@ -20,6 +20,7 @@ struct arguments {
     uint64_t threads, limit, max_tokens, seed;
     enum kg_policy policy;
     bool json, bare;
+    enum kg_fill_order order;
 };
 
 struct run {
@@ -59,6 +60,18 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static int parse_order(const struct kg_eval_kind *kind, struct arguments *a)
+{
+    static const char *const names[] = { [KG_FILL_PREFIX_FIRST] = "prefix", [KG_FILL_SUFFIX_FIRST] = "suffix" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (kind->fills && strcmp(optarg, names[i]) == 0) {
+            a->order = (enum kg_fill_order)i;
+            return -1;
+        }
+    return kind->fills ? kg_command_misused("eval", "'%s' is no order; it is suffix or prefix", optarg)
+                       : kg_command_misused("eval", "%s has no --order", kind->name);
+}
+
 /* -1 to go on, else the exit status. */
 static int parse_option(const struct kg_eval_kind *kind, int c, struct arguments *a)
 {
@@ -69,6 +82,7 @@ static int parse_option(const struct kg_eval_kind *kind, int c, struct arguments
     case 'D': a->device = optarg; break;
     case 'j': a->json = true; break;
     case 'b': a->bare = true; break;
+    case 'o': return parse_order(kind, a);
     case 'c':
         if (a->context_count == CONTEXT_MAX)
             return kg_command_misused("eval", "at most %d files can stand in front", CONTEXT_MAX);
@@ -97,7 +111,8 @@ static int parse(const struct kg_eval_kind *kind, int argc, char **argv, struct 
         { "model", required_argument, NULL, 'm' },  { "threads", required_argument, NULL, 't' },    { "limit", required_argument, NULL, 'l' },
         { "policy", required_argument, NULL, 'P' }, { "max-tokens", required_argument, NULL, 'n' }, { "context", required_argument, NULL, 'c' },
         { "device", required_argument, NULL, 'D' }, { "seed", required_argument, NULL, 's' },       { "json", no_argument, NULL, 'j' },
-        { "bare", no_argument, NULL, 'b' },         { "help", no_argument, NULL, 'h' },             { 0 }
+        { "bare", no_argument, NULL, 'b' },         { "order", required_argument, NULL, 'o' },      { "help", no_argument, NULL, 'h' },
+        { 0 }
     };
     a->max_tokens = kind->max_tokens;
     a->seed = 1;
@@ -107,7 +122,7 @@ static int parse(const struct kg_eval_kind *kind, int argc, char **argv, struct 
         if (result >= 0)
             return result;
     }
-    if (a->bare && !kind->can_be_bare)
+    if (a->bare && !kind->fills)
         return kg_command_misused("eval", "%s has no --bare", kind->name);
     if (a->bare && a->context_count)
         return kg_command_misused("eval", "--bare means that nothing stands in front; leave out --context");
@@ -190,7 +205,7 @@ static void count_reason(struct run *run, const char *reason)
 static enum kg_status judge_item(struct run *run, const struct kg_eval_item *item, struct kg_error *err)
 {
     struct kg_eval_question question = { .base = run->base, .item = item, .max_tokens = (uint32_t)run->a->max_tokens,
-                                         .with_files = run->a->context_count > 0, .bare = run->a->bare, .stop = &stopped };
+                                         .with_files = run->a->context_count > 0, .bare = run->a->bare, .order = run->a->order, .stop = &stopped };
     struct kg_eval_result result = { 0 };
     double start = now_s();
     enum kg_status status = run->kind->judge(&question, &result, err);

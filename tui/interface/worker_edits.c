@@ -114,7 +114,6 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
         status = propose(worker, answer, &shown, &err);
     if (status != KG_OK)
         kg_worker_tell_error(worker, err.text);
-    worker->opening_s = 0;
     kg_answer_free(answer);
     free_shown(&shown);
 }
