@@ -15,6 +15,7 @@ const struct kg_command kg_commands[] = {
     { "bench", "measure speed and memory, JSON lines", kg_command_bench },
     { "model", "list, fetch and locate models", kg_command_model },
     { "cache", "show, check and empty what has been read", kg_command_cache },
+    { "complete", "complete at the cursor of a file", kg_command_complete },
     { "completion", "complete words in bash, zsh and fish", kg_command_completion },
     { "config", "show what is configured, and where", kg_command_config },
     { "index", "bring the repository's index up to date", kg_command_index },

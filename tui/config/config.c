@@ -91,7 +91,12 @@ const char *kg_config_origin(const struct kg_config *config, enum kg_option opti
 
 const char *kg_config_model(const struct kg_config *config, char out[KG_PATH_MAX])
 {
-    const char *model = config->values[KG_OPTION_MODEL].text, *home = getenv("HOME");
+    return kg_config_path(config, KG_OPTION_MODEL, out);
+}
+
+const char *kg_config_path(const struct kg_config *config, enum kg_option option, char out[KG_PATH_MAX])
+{
+    const char *model = config->values[option].text, *home = getenv("HOME");
     bool below_home = model[0] == '~' && model[1] == '/' && home;
     if (!*model)
         return NULL;

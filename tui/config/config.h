@@ -41,6 +41,9 @@ enum kg_option {
     KG_OPTION_PENALTY_LAST,
     KG_OPTION_SEED,
     KG_OPTION_DRAFTS,
+    KG_OPTION_COMPLETE_MODEL,
+    KG_OPTION_COMPLETE_TOKENS,
+    KG_OPTION_COMPLETE_PAUSE,
     KG_OPTION_THEME,
     KG_OPTION_COLOUR,
     KG_OPTION_COUNT
@@ -97,8 +100,10 @@ const char *kg_config_text(const struct kg_config *config, enum kg_option option
 /* Where that was said: "default", "/home/me/.config/kedge/kedge.conf, line 3", "--threads". */
 const char *kg_config_origin(const struct kg_config *config, enum kg_option option);
 
-/* A model's name or path; NULL = none was chosen. "~/" stands for $HOME; out holds what is returned. */
+/* A model's name or path; NULL = none was chosen. "~/" stands for $HOME; out holds what is returned. The same of another option
+ * that names a file. */
 const char *kg_config_model(const struct kg_config *config, char out[KG_PATH_MAX]);
+const char *kg_config_path(const struct kg_config *config, enum kg_option option, char out[KG_PATH_MAX]);
 
 /* The one place where what was chosen reaches the engine: fields that no option is about stay as they are. The options
  * point into config. */

@@ -102,3 +102,14 @@ enum kg_status kg_read_ahead_with_includes(struct kg_session *session, struct kg
     clear(&includes);
     return status;
 }
+
+enum kg_status kg_add_known_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                          uint32_t *left, struct kg_error *err)
+{
+    struct includes includes = { 0 };
+    enum kg_status status = index ? gather(index, path, &includes, err) : KG_OK;
+    if (status == KG_OK)
+        status = kg_session_add_known(session, path, text, length, includes.files, includes.count, left, err);
+    clear(&includes);
+    return status;
+}

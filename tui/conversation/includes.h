@@ -18,5 +18,8 @@ enum kg_status kg_known_with_includes(struct kg_session *session, struct kg_inde
  * for this alone. *computed (may be NULL) gets the tokens that were really read, also when it is stopped. */
 enum kg_status kg_read_ahead_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
                                            uint64_t *computed, struct kg_error *err);
+/* The same for a file that is welcome, but not worth a wait: kg_session_add_known. */
+enum kg_status kg_add_known_with_includes(struct kg_session *session, struct kg_index *index, const char *path, const char *text, size_t length,
+                                          uint32_t *left, struct kg_error *err);
 
 #endif
