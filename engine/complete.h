@@ -15,7 +15,7 @@ enum kg_status kg_engine_can_fill(const struct kg_engine *engine, struct kg_erro
 
 /* What is read first. The suffix, and then the prefix behind the mark of the middle, so that what is generated goes on with the
  * prefix: what is written at the cursor is at the end of all that is read, and Qwen2.5-Coder fills in better so than in the order of
- * the text (kedge eval infill --bare, 0.5B, 20 lines: 14 exact against 8). */
+ * the text (kedge eval infill --bare, 0.5B, 40 lines: 27 exact against 16). */
 enum kg_fill_order { KG_FILL_SUFFIX_FIRST, KG_FILL_PREFIX_FIRST };
 struct kg_fill_options {
     enum kg_fill_order order;

@@ -1,4 +1,4 @@
-/* kedge complete: the text to insert at a cursor, for editors. */
+/* kedge complete: the text to insert at a cursor, for editors, or the file itself, to write in. */
 #include <cjson/cJSON.h>
 #include <getopt.h>
 #include <signal.h>
@@ -12,9 +12,11 @@
 #include "tui/complete/completer.h"
 #include "tui/complete/place.h"
 #include "tui/config/config.h"
+#include "tui/file/view.h"
 
 static const char help[] =
     "usage: kedge complete --print FILE:LINE:COL [options]   print the text to insert there\n"
+    "       kedge complete FILE[:LINE[:COL]] [options]       write in the file, with completions at the cursor\n"
     "\n"
     "LINE and COL begin at 1; COL counts bytes, as vim and compilers do.\n"
     "\n"
@@ -98,8 +100,8 @@ static int parse(int argc, char **argv, struct arguments *a)
     if (optind + 1 != argc)
         return kg_command_misused("complete", "name one file");
     a->file = argv[optind];
-    if (!a->print)
-        return kg_command_misused("complete", "ask for the text with --print");
+    if (!a->print && (a->from_stdin || a->stats || a->lines))
+        return kg_command_misused("complete", "--stdin, --lines and --stats go with --print");
     return -1;
 }
 
@@ -191,7 +193,9 @@ static enum kg_status print_completion(const struct arguments *a, const struct k
     size_t cursor = kg_place_in(text, length, place->line, place->column);
     if (output.crlf)
         length = without_returns(text, length, &cursor);
-    struct kg_cursor_request request = { .text = text, .length = length, .cursor = cursor, .lines = (unsigned)a->lines, .give = put, .ctx = &output,
+    struct kg_around around = kg_around_cursor(text, length, cursor);
+    struct kg_cursor_request request = { .prefix = text + around.from, .prefix_length = cursor - around.from, .suffix = text + cursor,
+                                         .suffix_length = around.to - cursor, .lines = (unsigned)a->lines, .give = put, .ctx = &output,
                                          .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_TOKENS) };
     enum kg_status status = kg_completer_open(options, &completer, err);
     if (status == KG_OK) {
@@ -209,33 +213,58 @@ static enum kg_status print_completion(const struct arguments *a, const struct k
     return status;
 }
 
+static enum kg_status print(const struct arguments *a, const struct kg_file_place *place, struct kg_completer_options *options, enum kg_end *end,
+                            struct kg_error *err)
+{
+    char *text = NULL;
+    size_t length = 0;
+    if (place->line == 0 || place->column == 0)
+        return kg_fail(err, KG_ERR_USAGE, "%s names no line and column; write FILE:LINE:COL", a->file);
+    enum kg_status status = kg_read_input(a->from_stdin ? "-" : place->file, TEXT_MAX, &text, &length, err);
+    if (status == KG_OK) {
+        options->secret = kg_completer_is_secret(place->label, text, length);
+        status = print_completion(a, place, options, text, length, end, err);
+    }
+    free(text);
+    return status;
+}
+
+/* The file is there to be written in, whatever becomes of completion. */
+static enum kg_status view(const struct arguments *a, const struct kg_file_place *place, const struct kg_completer_options *options, const char *no_model,
+                           struct kg_error *err)
+{
+    const struct kg_file_view_options shown = { .place = place,
+                                                .completer = *options,
+                                                .no_model = no_model,
+                                                .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_TOKENS),
+                                                .pause_ms = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_PAUSE),
+                                                .theme = kg_config_text(a->config, KG_OPTION_THEME),
+                                                .colours = kg_config_colours(a->config) };
+    return kg_file_view_run(&shown, err);
+}
+
 static enum kg_status run(const struct arguments *a, enum kg_end *end, struct kg_error *err)
 {
     struct kg_file_place place;
     struct kg_completer_options options = { .context = !a->no_context };
     struct kg_session_options session = { 0 };
-    char model[KG_PATH_MAX], *text = NULL;
-    size_t length = 0;
+    char model[KG_PATH_MAX];
     enum kg_status status = kg_file_place_parse(a->file, &place, err);
-    if (status == KG_OK && a->print && (place.line == 0 || place.column == 0))
-        status = kg_fail(err, KG_ERR_USAGE, "%s names no line and column; write FILE:LINE:COL", a->file);
     if (status == KG_OK)
         status = kg_config_load(a->config, place.root[0] ? place.root : NULL, err);
     if (status == KG_OK)
         status = kg_config_fill(a->config, &options.engine, &session, err);
-    if (status == KG_OK)
-        status = find_model(a->config, model, err);
-    if (status == KG_OK)
-        status = kg_read_input(a->from_stdin ? "-" : place.file, TEXT_MAX, &text, &length, err);
+    if (status != KG_OK)
+        return status;
     options.engine.model_path = model;
     options.policy = session.policy;
     options.recall = session.recall;
     options.repository = place.root[0] ? place.root : NULL;
     options.path = place.label;
-    if (status == KG_OK)
-        status = print_completion(a, &place, &options, text, length, end, err);
-    free(text);
-    return status;
+    status = find_model(a->config, model, err);
+    if (!a->print)
+        return view(a, &place, &options, status == KG_OK ? NULL : err->text, err);
+    return status == KG_OK ? print(a, &place, &options, end, err) : status;
 }
 
 int kg_command_complete(int argc, char **argv)

@@ -5,7 +5,6 @@
 
 #include "repo-index/kind.h"
 #include "repo-index/repo_index.h"
-#include "tui/complete/around.h"
 #include "tui/complete/ending.h"
 #include "tui/conversation/includes.h"
 
@@ -20,9 +19,13 @@ struct kg_completer {
     struct kg_session *session;
     struct kg_index *index;
     struct kg_fill *fill;
-    bool secret;
     size_t files;
 };
+
+bool kg_completer_is_secret(const char *path, const char *text, size_t length)
+{
+    return kg_kind_by_name(path) == KG_KIND_SECRET || kg_kind_by_content(path, text, length < KG_KIND_HEAD ? length : KG_KIND_HEAD) == KG_KIND_SECRET;
+}
 
 enum kg_status kg_completer_open(const struct kg_completer_options *options, struct kg_completer **out, struct kg_error *err)
 {
@@ -31,7 +34,6 @@ enum kg_status kg_completer_open(const struct kg_completer_options *options, str
     if (!c)
         return kg_fail_nomem(err, "completing a text");
     c->options = *options;
-    c->secret = kg_kind_by_name(options->path) == KG_KIND_SECRET;
     enum kg_status status = kg_engine_open(&options->engine, &c->engine, err);
     if (status == KG_OK)
         status = kg_engine_can_fill(c->engine, err);
@@ -100,9 +102,9 @@ static int want_choice(void *ctx, const struct kg_choice *choice)
 static void gather(struct kg_completer *c, const struct kg_cursor_request *request, struct wanted *wanted)
 {
     struct kg_error unknown;
-    size_t begin = request->cursor > ABOUT_BYTES ? request->cursor - ABOUT_BYTES : 0;
+    size_t begin = request->prefix_length > ABOUT_BYTES ? request->prefix_length - ABOUT_BYTES : 0;
     kg_index_imports(c->index, c->options.path, want_import, wanted, &unknown); /* a file that is not indexed has none */
-    char *about = strndup(request->text + begin, request->cursor - begin);
+    char *about = strndup(request->prefix + begin, request->prefix_length - begin);
     if (about && wanted->count < FILES_MAX)
         kg_index_choose(c->index, about, CONTEXT_TOKENS, want_choice, wanted, &unknown);
     free(about);
@@ -173,27 +175,24 @@ static int take(void *ctx, const char *text, size_t length)
     return ended;
 }
 
-static enum kg_status open_fill(struct kg_completer *c, const struct kg_cursor_request *request, struct kg_error *err)
+static enum kg_status open_fill(struct kg_completer *c, struct kg_error *err)
 {
     if (c->fill)
         return KG_OK;
-    size_t head = request->length < KG_KIND_HEAD ? request->length : KG_KIND_HEAD;
-    c->secret = c->secret || kg_kind_by_content(c->options.path, request->text, head) == KG_KIND_SECRET;
-    const struct kg_fill_options options = { .bare = c->files == 0, .stored = !c->secret };
+    const struct kg_fill_options options = { .bare = c->files == 0, .stored = !c->options.secret };
     return kg_fill_open(c->session, &options, &c->fill, err);
 }
 
 enum kg_status kg_completer_complete(struct kg_completer *c, const struct kg_cursor_request *request, enum kg_end *end, struct kg_counts *counts,
                                      struct kg_error *err)
 {
-    struct kg_around around = kg_around_cursor(request->text, request->length, request->cursor);
     struct giving giving = { .request = request,
-                             .ending = { .suffix = request->text + request->cursor, .suffix_length = around.to - request->cursor, .lines = request->lines } };
-    struct kg_completion completion = { .prefix = request->text + around.from, .prefix_length = request->cursor - around.from,
-                                        .suffix = request->text + request->cursor, .suffix_length = around.to - request->cursor,
+                             .ending = { .suffix = request->suffix, .suffix_length = request->suffix_length, .lines = request->lines } };
+    struct kg_completion completion = { .prefix = request->prefix, .prefix_length = request->prefix_length,
+                                        .suffix = request->suffix, .suffix_length = request->suffix_length,
                                         .path = c->files ? c->options.path : NULL, .max_tokens = request->max_tokens,
                                         .text_out = take, .ctx = &giving };
-    enum kg_status status = open_fill(c, request, err);
+    enum kg_status status = open_fill(c, err);
     if (status == KG_OK)
         status = kg_fill_complete(c->fill, &completion, end, counts, err);
     size_t given = giving.ending.given;

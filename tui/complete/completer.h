@@ -17,7 +17,11 @@ struct kg_completer_options {
     const char *repository; /* its root as an absolute path; NULL = none */
     const char *path;       /* of the file, as messages and the model name it: beneath the root where there is one */
     bool context;           /* files of the repository stand in front */
+    bool secret;            /* what is read of the file is not stored: kg_completer_is_secret */
 };
+
+/* Whether a file looks as if it held keys or passwords. */
+bool kg_completer_is_secret(const char *path, const char *text, size_t length);
 
 /* KG_ERR_UNSUPPORTED when the model has no tokens for fill-in-the-middle. *out is set as soon as it can be stopped, to be closed
  * also after a failure. */
@@ -30,8 +34,8 @@ void kg_completer_go(struct kg_completer *completer);
 const struct kg_engine *kg_completer_engine(const struct kg_completer *completer);
 
 struct kg_cursor_request {
-    const char *text; /* of the whole file, line ends as "\n" */
-    size_t length, cursor;
+    const char *prefix, *suffix; /* as kg_around_cursor cuts them, line ends as "\n" */
+    size_t prefix_length, suffix_length;
     uint32_t max_tokens;
     unsigned lines; /* that are not empty, at most; 0 = as many as come */
     /* What is to be inserted, as it comes: visible characters, tabs and newlines. May be NULL. */

@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +14,7 @@
 #include "tui/interface/leaving.h"
 #include "tui/interface/output_log.h"
 #include "tui/screen/restore.h"
+#include "tui/screen/signals.h"
 
 #define FRAME_S (1.0 / 60)
 #define ECHO_S 0.004 /* what a key changes is shown sooner */
@@ -26,55 +25,6 @@ double kg_interface_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* Signals become bytes of an eventfd that the loop waits for. */
-static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT };
-#define HEARD (sizeof heard / sizeof heard[0])
-static struct sigaction heard_before[HEARD];
-static int signal_fd = -1;
-static volatile sig_atomic_t resized, suspended, continued, ended_by;
-
-static void on_signal(int number)
-{
-    int saved = errno;
-    uint64_t one = 1;
-    if (number == SIGWINCH)
-        resized = 1;
-    else if (number == SIGTSTP)
-        suspended = 1;
-    else if (number == SIGCONT)
-        continued = 1;
-    else if (ended_by) { /* again, and the loop has not come to it: it hangs */
-        kg_restore_now();
-        _exit(128 + number);
-    } else
-        ended_by = number;
-    if (write(signal_fd, &one, sizeof one) < 0) {
-        /* the counter is full, so the loop will wake anyway */
-    }
-    errno = saved;
-}
-
-static enum kg_status hear_signals(struct kg_error *err)
-{
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    sigemptyset(&action.sa_mask);
-    resized = suspended = continued = ended_by = 0;
-    signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (signal_fd < 0)
-        return kg_fail(err, KG_ERR_IO, "cannot open the interface: %s", strerror(errno));
-    for (size_t i = 0; i < HEARD; i++)
-        sigaction(heard[i], &action, &heard_before[i]);
-    return KG_OK;
-}
-
-static void unhear_signals(void)
-{
-    for (size_t i = 0; i < HEARD; i++)
-        sigaction(heard[i], &heard_before[i], NULL);
-    close(signal_fd);
-    signal_fd = -1;
 }
 
 static void measure(struct kg_interface *ui)
@@ -88,24 +38,14 @@ static void measure(struct kg_interface *ui)
 
 static void take_signals(struct kg_interface *ui)
 {
-    eventfd_t count;
-    eventfd_read(signal_fd, &count);
-    if (ended_by)
-        ui->quit = true;
-    if (suspended) {
-        suspended = 0;
+    struct kg_heard heard = kg_signals_take();
+    ui->quit = ui->quit || heard.ended_by;
+    if (heard.suspended)
         kg_terminal_suspend(ui->terminal);
-        resized = 1;
-    }
-    if (continued) {
-        continued = 0;
+    if (heard.continued)
         kg_terminal_retake(ui->terminal);
-        resized = 1;
-    }
-    if (resized) {
-        resized = 0;
+    if (heard.resized || heard.suspended || heard.continued)
         measure(ui);
-    }
 }
 
 static void draw(struct kg_interface *ui)
@@ -158,7 +98,7 @@ static void loop(struct kg_interface *ui)
     double last_frame = kg_interface_seconds(), typed = 0;
     struct pollfd watched[4] = { { .fd = kg_terminal_input(ui->terminal), .events = POLLIN },
                                 { .fd = kg_channel_fd(ui->events), .events = POLLIN },
-                                { .fd = signal_fd, .events = POLLIN },
+                                { .fd = kg_signals_fd(), .events = POLLIN },
                                 { .events = POLLIN } };
     while (!ui->quit) {
         watched[3].fd = ui->shell.fd;
@@ -332,10 +272,12 @@ enum kg_status kg_interface_run(const struct kg_interface_options *options, stru
     ui->options = options;
     ui->shell.fd = -1;
     void *stack = kg_restore_stack();
-    enum kg_status status = hear_signals(err);
+    enum kg_status status = kg_signals_hear(err);
+    int ended_by = 0;
     if (status == KG_OK) {
         status = run(ui, err);
-        unhear_signals();
+        ended_by = kg_signals_take().ended_by;
+        kg_signals_unhear();
     }
     kg_restore_stack_free(stack);
     close_all(ui);

@@ -1,0 +1,77 @@
+#include "tui/screen/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "tui/screen/restore.h"
+
+static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT };
+#define HEARD (sizeof heard / sizeof heard[0])
+static struct sigaction heard_before[HEARD];
+static int signal_fd = -1;
+static volatile sig_atomic_t resized, suspended, continued, ended_by;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    if (number == SIGWINCH)
+        resized = 1;
+    else if (number == SIGTSTP)
+        suspended = 1;
+    else if (number == SIGCONT)
+        continued = 1;
+    else if (ended_by) { /* again, and the loop has not come to it: it hangs */
+        kg_restore_now();
+        _exit(128 + number);
+    } else
+        ended_by = number;
+    if (write(signal_fd, &one, sizeof one) < 0) {
+        /* the counter is full, so the loop will wake anyway */
+    }
+    errno = saved;
+}
+
+enum kg_status kg_signals_hear(struct kg_error *err)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigemptyset(&action.sa_mask);
+    resized = suspended = continued = ended_by = 0;
+    signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (signal_fd < 0)
+        return kg_fail(err, KG_ERR_IO, "cannot open the interface: %s", strerror(errno));
+    for (size_t i = 0; i < HEARD; i++)
+        sigaction(heard[i], &action, &heard_before[i]);
+    return KG_OK;
+}
+
+void kg_signals_unhear(void)
+{
+    for (size_t i = 0; i < HEARD; i++)
+        sigaction(heard[i], &heard_before[i], NULL);
+    close(signal_fd);
+    signal_fd = -1;
+}
+
+int kg_signals_fd(void)
+{
+    return signal_fd;
+}
+
+struct kg_heard kg_signals_take(void)
+{
+    eventfd_t count;
+    eventfd_read(signal_fd, &count);
+    struct kg_heard taken = { .resized = resized, .suspended = suspended, .continued = continued, .ended_by = ended_by };
+    if (taken.resized)
+        resized = 0;
+    if (taken.suspended)
+        suspended = 0;
+    if (taken.continued)
+        continued = 0;
+    return taken;
+}
