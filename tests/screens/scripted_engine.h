@@ -7,6 +7,8 @@
  *   question "gate"     the answer stands still until "gate" is there
  *   question "endless"  an answer without an end
  *   a change            edits of area.c and Makefile
+ *   prefix "...NAME"    is completed as script_fillings says; behind "wait" not before "gate" is there, behind "never" never, and
+ *                       "cancelled" is there when that was stopped
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/complete.h"
 #include "engine/engine.h"
 #include "repo-index/repo_index.h"
 
@@ -343,6 +346,96 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     session->counts.decode_tokens = 0;
     *end = script_answer(session, question) ? KG_END_MODEL : KG_END_STOPPED;
     session->counts.decode_s = (double)session->counts.decode_tokens / 25;
+    return KG_OK;
+}
+
+struct kg_fill {
+    struct kg_engine *engine;
+};
+
+enum kg_status kg_engine_can_fill(const struct kg_engine *engine, struct kg_error *err)
+{
+    if (strcmp(engine->options.model_path, "unable") == 0)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "scripted 1B has no tokens for fill-in-the-middle");
+    return KG_OK;
+}
+
+enum kg_status kg_session_add_known(struct kg_session *session, const char *path, const char *text, size_t length, const struct kg_include *includes,
+                                    size_t count, uint32_t *left, struct kg_error *err)
+{
+    (void)session, (void)path, (void)text, (void)length, (void)includes, (void)count, (void)left;
+    return kg_fail(err, KG_ERR_NOT_FOUND, "nothing is known");
+}
+
+enum kg_status kg_fill_open(const struct kg_session *session, const struct kg_fill_options *options, struct kg_fill **out, struct kg_error *err)
+{
+    (void)options;
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return kg_fail_nomem(err, "filling");
+    (*out)->engine = session->engine;
+    return KG_OK;
+}
+
+void kg_fill_close(struct kg_fill *fill)
+{
+    free(fill);
+}
+
+static const struct {
+    const char *behind, *text;
+} script_fillings[] = {
+    { "ret", "urn value;" },
+    { "loop", " {\n        one();\n        two();\n    }" },
+    { "wait", "ed for" },
+    { "evil", "x\x1b]0;owned\x07\x1b[31337m" },
+    { "hidden", "ab\xe2\x80\xae" "cd" },
+    { "same", "1;\n    return 0;\n}" },
+};
+
+static bool script_waits(const struct kg_fill *fill, const char *for_what)
+{
+    while (!script_has(for_what)) {
+        if (atomic_load(&fill->engine->stop))
+            return false;
+        script_pause();
+    }
+    return true;
+}
+
+static void script_leave(const char *name)
+{
+    char path[KG_PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", script_directory, name);
+    FILE *file = fopen(path, "w");
+    if (file)
+        fclose(file);
+}
+
+static bool script_ends(const struct kg_completion *completion, const char *word)
+{
+    size_t length = strlen(word);
+    return completion->prefix_length >= length && memcmp(completion->prefix + completion->prefix_length - length, word, length) == 0;
+}
+
+enum kg_status kg_fill_complete(struct kg_fill *fill, const struct kg_completion *completion, enum kg_end *end, struct kg_counts *counts,
+                                struct kg_error *err)
+{
+    (void)err, (void)counts;
+    *end = KG_END_STOPPED;
+    if (completion->max_tokens == 1) /* only to read */
+        return KG_OK;
+    if (script_ends(completion, "never") && !script_waits(fill, "never")) {
+        script_leave("cancelled");
+        return KG_OK;
+    }
+    if (script_ends(completion, "wait") && !script_waits(fill, "gate"))
+        return KG_OK;
+    *end = KG_END_MODEL;
+    for (size_t i = 0; i < sizeof script_fillings / sizeof script_fillings[0]; i++)
+        for (const char *at = script_fillings[i].text; script_ends(completion, script_fillings[i].behind) && *at; at++)
+            if (completion->text_out(completion->ctx, at, 1))
+                return KG_OK;
     return KG_OK;
 }
 

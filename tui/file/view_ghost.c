@@ -51,6 +51,7 @@ void kg_file_ask(struct kg_file_view *view, bool text)
     view->ticket = kg_suggest_ask(view->suggest, bytes + around.from, cursor - around.from, bytes + cursor, around.to - cursor,
                                   text ? view->options->max_tokens : 0);
     view->writing = view->ticket && text;
+    view->dirty = view->dirty || view->writing;
 }
 
 void kg_file_suggestion(struct kg_file_view *view, const struct kg_suggestion *s)

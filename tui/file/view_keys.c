@@ -176,6 +176,7 @@ static void clip(struct kg_file_view *view, bool cut)
 static void control(struct kg_file_view *view, int letter)
 {
     switch (letter) {
+    case 'j': newline(view); break;
     case 's': save(view, false); break;
     case 'q': leave(view); break;
     case 'z':
