@@ -182,6 +182,8 @@ static bool offer_values(const char *option, const char *prefix)
         offer_settings(prefix);
     else if (strcmp(option, "--policy") == 0)
         offer_choices("", kg_option_row(KG_OPTION_POLICY)->choices, prefix);
+    else if (strcmp(option, "--form") == 0)
+        offer_choices("", "search definition file region", prefix);
     else if (strcmp(option, "--device") == 0)
         offer_choices("", kg_option_row(KG_OPTION_DEVICE)->choices, prefix);
     else if (strcmp(option, "--form") == 0)

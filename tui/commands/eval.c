@@ -1,6 +1,7 @@
 #include "tui/commands/eval.h"
 
 #include "tui/commands/eval_cbr.h"
+#include "tui/commands/eval_edit.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -10,6 +11,7 @@ static const struct subcommand {
     int (*run)(int argc, char **argv);
 } subcommands[] = {
     { "cbr", "what of its context a way of reading and looking keeps", kg_command_eval_cbr },
+    { "edit", "changes to small projects, in each form of edits, checked in a sandbox", kg_command_eval_edit },
     { "humaneval", "functions written after their description, tested in a sandbox", kg_command_eval_humaneval },
     { "infill", "single lines filled in between what stands before and behind", kg_command_eval_infill },
 };
@@ -33,7 +35,7 @@ static int help(void)
 int kg_command_eval(int argc, char **argv)
 {
     if (argc < 2)
-        return kg_command_misused("eval", "say what: cbr, humaneval or infill");
+        return kg_command_misused("eval", "say what: cbr, edit, humaneval or infill");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return help();
     for (const struct subcommand *s = subcommands; s < subcommands + SUBCOMMANDS; s++)
