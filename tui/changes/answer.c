@@ -166,6 +166,18 @@ static bool begins_block(const struct kg_line *line, char path[KG_HEADING_MOST])
     return t.length > 0 && t.text[t.length - 1] != '<' && is_marker(line, '<', search_words, path);
 }
 
+/* The same for models that leave out the signs, where blocks were asked for. */
+static bool begins_bare_block(const struct kg_answer *answer, const struct kg_line *line)
+{
+    struct kg_line t = kg_trimmed(line);
+    while (t.length && *t.text == '<') {
+        t.text++;
+        t.length--;
+    }
+    t = kg_trimmed(&t);
+    return answer->form == KG_FORM_SEARCH && t.length == 6 && memcmp(t.text, "SEARCH", 6) == 0;
+}
+
 /* Length of the run of fence signs that a line begins with, at least 3, or 0. */
 static unsigned fence_marks(const struct kg_line *line, char *mark, struct kg_line *info)
 {
@@ -226,7 +238,7 @@ static void outside(struct kg_answer *answer, const struct kg_line *line)
     struct kg_line info;
     char mark;
     unsigned marks;
-    if (begins_block(line, path)) {
+    if (begins_block(line, path) || begins_bare_block(answer, line)) {
         begin_block(answer, path);
     } else if ((marks = fence_marks(line, &mark, &info)) > 0) {
         answer->mark = mark;
@@ -272,7 +284,7 @@ static void in_fence(struct kg_answer *answer, const struct kg_line *line)
     char path[KG_HEADING_MOST] = "";
     struct kg_line info;
     char mark;
-    if (begins_block(line, path)) {
+    if (begins_block(line, path) || begins_bare_block(answer, line)) {
         if (!path[0] && answer->open)
             for (const char *at = answer->open->after.bytes; at && *at;) { /* a path may stand above the block, nothing else */
                 struct kg_line above = { .text = at, .length = strcspn(at, "\n") };

@@ -2,7 +2,7 @@
  *
  * Understood: blocks of SEARCH and REPLACE with a path before the block, before its fence, in the fence's first line or inside
  * it; fences of whole definitions or whole files under a path; one fence of lines. A path may wear quotes, stars, "File:" and
- * the like. Nothing here touches a file, and a path is only what the model wrote: worktree.h judges it.
+ * the like; where blocks were asked for, SEARCH may lack its signs. Nothing here touches a file, and a path is only what the model wrote: worktree.h judges it.
  */
 #ifndef KG_CHANGES_ANSWER_H
 #define KG_CHANGES_ANSWER_H

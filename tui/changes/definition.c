@@ -68,7 +68,7 @@ static bool is_container(const struct def *def)
 /* Parts of a definition that are no definitions of their own: fields, enumerators. */
 static bool is_field(const struct source *source, const struct kg_index_symbol *symbol)
 {
-    static const char *const kinds[] = { "enumerator", "field", "property", "prototype", NULL };
+    static const char *const kinds[] = { "enumerator", "field", "property", NULL };
     static const char *const values[] = { "variable", "constant", "member", NULL };
     size_t line = symbol->line - 1;
     if (is_in(symbol->kind, kinds))
@@ -271,6 +271,12 @@ static void replace(struct work *w, size_t first, size_t behind, struct kg_growi
     w->count++;
 }
 
+/* A definition and a declaration never stand for each other. */
+static bool names_same(const struct def *a, const struct def *b)
+{
+    return strcmp(a->name, b->name) == 0 && (strcmp(a->kind, "prototype") == 0) == (strcmp(b->kind, "prototype") == 0);
+}
+
 /* The file's definition of the same name: of the same kind and in the same scope where there are several. */
 static enum kg_status find_in_file(const struct work *w, const struct def *def, const struct def *parent, const struct def **out, struct kg_error *err)
 {
@@ -279,7 +285,7 @@ static enum kg_status find_in_file(const struct work *w, const struct def *def, 
     *out = NULL;
     for (size_t i = 0; i < w->file.count; i++) {
         const struct def *other = &w->file.defs[i];
-        if (strcmp(other->name, def->name) != 0 || (parent && !(other->line > parent->line && other->line <= parent->end)))
+        if (!names_same(other, def) || (parent && !(other->line > parent->line && other->line <= parent->end)))
             continue;
         size_t score = 1 + (strcmp(other->kind, def->kind) == 0) + 2U * (strcmp(other->scope, def->scope) == 0) + 4U * other->complete;
         if (score > best) {
@@ -543,6 +549,18 @@ static enum kg_status compose(struct work *w, struct kg_growing *out, struct kg_
     return out->failed || w->no_memory || w->said->failed ? kg_fail_nomem(err, "replacing definitions") : KG_OK;
 }
 
+/* Whether the block has nothing but lines of the file. */
+static bool quotes(const struct work *w)
+{
+    bool all = w->block.lines.count > 0;
+    for (size_t i = 0; i < w->block.lines.count && all; i++) {
+        all = kg_is_blank(&w->block.lines.lines[i]);
+        for (size_t j = 0; j < w->file.lines.count && !all; j++)
+            all = kg_same_trimmed(&w->block.lines.lines[i], &w->file.lines.lines[j]);
+    }
+    return all;
+}
+
 enum kg_status kg_replace_definitions(const char *path, const char *text, size_t length, const char *block, size_t block_length, struct kg_growing *out,
                                       struct kg_growing *said, struct kg_error *err)
 {
@@ -550,7 +568,7 @@ enum kg_status kg_replace_definitions(const char *path, const char *text, size_t
     enum kg_status status = read_source(&w.file, path, text, length, false, err);
     if (status == KG_OK)
         status = read_source(&w.block, path, block, block_length, true, err);
-    if (status == KG_OK && w.block.count == 0)
+    if (status == KG_OK && w.block.count == 0 && !quotes(&w))
         status = kg_fail(err, KG_ERR_NOT_FOUND, "the answer defines nothing that could be put into %s: ask again, or for blocks (search)", path);
     if (status == KG_OK && !kg_is_balanced(&w.block.lines, 0, w.block.lines.count, w.block.indented) && kg_is_balanced(&w.file.lines, 0, w.file.lines.count, w.file.indented))
         status = kg_fail(err, KG_ERR_FORMAT, "the answer's code for %s leaves a bracket open: ask again", path);
@@ -563,5 +581,24 @@ enum kg_status kg_replace_definitions(const char *path, const char *text, size_t
     free(w.list);
     free_source(&w.file);
     free_source(&w.block);
+    return status;
+}
+
+enum kg_status kg_known_definitions(const char *path, const char *text, size_t length, const char *block, size_t block_length, size_t *known, struct kg_error *err)
+{
+    struct source file = { 0 };
+    struct source part = { 0 };
+    enum kg_status status = read_source(&file, path, text, length, false, err);
+    if (status == KG_OK)
+        status = read_source(&part, path, block, block_length, true, err);
+    *known = 0;
+    for (size_t i = 0; i < part.count && status == KG_OK; i++) {
+        bool there = false;
+        for (size_t j = 0; j < file.count && !there; j++)
+            there = names_same(&file.defs[j], &part.defs[i]);
+        *known += there;
+    }
+    free_source(&file);
+    free_source(&part);
     return status;
 }

@@ -14,4 +14,7 @@
 enum kg_status kg_replace_definitions(const char *path, const char *text, size_t length, const char *block, size_t block_length, struct kg_growing *out,
                                       struct kg_growing *said, struct kg_error *err);
 
+/* How many of the block's definitions the file has, by their names. */
+enum kg_status kg_known_definitions(const char *path, const char *text, size_t length, const char *block, size_t block_length, size_t *known, struct kg_error *err);
+
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "tui/changes/definition.h"
 #include "tui/changes/extent.h"
@@ -135,18 +134,62 @@ static bool whole_lines_hold(const struct kg_shown_file *file, const struct kg_e
     return holds;
 }
 
+/* The one shown file that has definitions of the edit's, or NULL; never `but`. */
+static enum kg_status definer(const struct work *w, const struct kg_edit *edit, const struct kg_shown_file *but, const struct kg_shown_file **out, struct kg_error *err)
+{
+    size_t files = 0;
+    *out = NULL;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct kg_shown_file *file = &w->files[i];
+        size_t known = 0;
+        enum kg_status status = file == but ? KG_OK : kg_known_definitions(file->path, file->text, file->length, edit->after, edit->after_length, &known, err);
+        if (status != KG_OK)
+            return status;
+        files += known > 0;
+        *out = known == 0 ? *out : files == 1 ? file : NULL;
+    }
+    return KG_OK;
+}
+
+/* Where definitions are put that name no file, or one that has none of them. */
+static enum kg_status find_definer(struct work *w, const struct kg_edit *edit, const struct kg_shown_file *named, bool *found, struct target **out, struct kg_error *err)
+{
+    const struct kg_shown_file *file = NULL;
+    size_t known = 0;
+    enum kg_status status = KG_OK;
+    *found = false;
+    if (edit->form != KG_FORM_DEFINITION)
+        return KG_OK;
+    if (named)
+        status = kg_known_definitions(named->path, named->text, named->length, edit->after, edit->after_length, &known, err);
+    if (status == KG_OK && known == 0)
+        status = definer(w, edit, named, &file, err);
+    if (status != KG_OK || !file)
+        return status;
+    *found = true;
+    status = add_target(w, file->path, file, out, err);
+    if (status == KG_OK)
+        say(*out, "the definitions in line %u of the answer are those of %s", edit->line, file->path);
+    return status;
+}
+
 /* The file of an edit that names none. */
 static enum kg_status unnamed(struct work *w, const struct kg_edit *edit, struct target **out, struct kg_error *err)
 {
     const struct kg_shown_file *found = NULL;
     size_t holders = 0;
-    if (w->count == 1)
-        return add_target(w, w->files[0].path, &w->files[0], out, err);
+    for (size_t i = 0; i < w->count; i++)
+        if (w->count == 1 || (edit->form == KG_FORM_REGION && w->files[i].first > 0))
+            return add_target(w, w->files[i].path, &w->files[i], out, err);
     for (size_t i = 0; i < w->count && edit->form == KG_FORM_SEARCH; i++)
         if (whole_lines_hold(&w->files[i], edit)) {
             found = &w->files[i];
             holders++;
         }
+    bool defined;
+    enum kg_status status_of = find_definer(w, edit, NULL, &defined, out, err);
+    if (status_of != KG_OK || defined)
+        return status_of;
     if (holders == 1) {
         enum kg_status status = add_target(w, found->path, found, out, err);
         if (status == KG_OK)
@@ -156,7 +199,20 @@ static enum kg_status unnamed(struct work *w, const struct kg_edit *edit, struct
     return kg_fail(err, KG_ERR_FORMAT, "the edit in line %u of the answer does not say of which file: ask again", edit->line);
 }
 
-/* How many of the lines with text that the file has are in the text, of 1. */
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80;
+}
+
+static bool has_word(const struct kg_line *line)
+{
+    for (size_t i = 0; i < line->length; i++)
+        if (is_word(line->text[i]))
+            return true;
+    return false;
+}
+
+/* How many of the lines with words that the file has are in the text, of 1. */
 static double kept_part(const char *before, size_t before_length, const char *text, size_t length)
 {
     struct kg_lines old = { 0 };
@@ -166,7 +222,7 @@ static double kept_part(const char *before, size_t before_length, const char *te
     if (kg_lines_of(before, before_length, &old) && kg_lines_of(text, length, &new))
         for (size_t i = 0; i < old.count; i++) {
             bool there = false;
-            if (kg_is_blank(&old.lines[i]))
+            if (!has_word(&old.lines[i]))
                 continue;
             for (size_t j = 0; j < new.count && !there && all < 5000; j++)
                 there = kg_same_trimmed(&old.lines[i], &new.lines[j]);
@@ -209,6 +265,10 @@ static enum kg_status find_target(struct work *w, const struct kg_edit *edit, co
         return unnamed(w, edit, out, err);
     const struct kg_shown_file *shown = shown_as(w, path);
     const struct kg_shown_file *meant = shown ? NULL : shown_short(w, path);
+    bool elsewhere = false;
+    enum kg_status status_of = shown ? find_definer(w, edit, shown, &elsewhere, out, err) : KG_OK;
+    if (status_of != KG_OK || elsewhere)
+        return status_of;
     bool alike = meant && (edit->form != KG_FORM_FILE || kept_part(meant->text, meant->length, edit->after, edit->after_length) >= 0.3);
     if (shown || !alike) {
         enum kg_status status = add_target(w, path, shown, out, err);
@@ -282,11 +342,6 @@ static size_t only_place(const char *text, size_t length, const struct kg_line *
     const char *first = wanted->length ? memmem(text, length, wanted->text, wanted->length) : NULL;
     size_t behind = first ? (size_t)(first - text) + 1 : 0;
     return first && !memmem(text + behind, length - behind, wanted->text, wanted->length) ? behind - 1 : SIZE_MAX;
-}
-
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80;
 }
 
 /* One line, wanted and given, that is a part of one line of the file. */
@@ -442,11 +497,22 @@ static enum kg_status check_whole(struct target *target, const struct kg_edit *e
     return check_left_out(target, file, after, err);
 }
 
-/* A text that may well hold fences of its own. */
-static bool is_prose(const char *path)
+/* Whether a whole file was asked for and some of its definitions came: the file's first line is not there, and not most others. */
+static enum kg_status is_part(const struct target *target, const struct kg_edit *edit, const struct kg_lines *file, const struct kg_lines *after, bool *part, struct kg_error *err)
 {
-    const char *dot = strrchr(path, '.');
-    return dot && (strcasecmp(dot, ".md") == 0 || strcasecmp(dot, ".markdown") == 0 || strcasecmp(dot, ".mdx") == 0 || strcasecmp(dot, ".rmd") == 0);
+    size_t first = 0;
+    size_t known = 0;
+    bool begins = false;
+    *part = false;
+    while (first < file->count && kg_is_blank(&file->lines[first]))
+        first++;
+    for (size_t i = 0; i < after->count && first < file->count && !begins; i++)
+        begins = kg_same_trimmed(&after->lines[i], &file->lines[first]);
+    if (begins || !target->before_length || kept_part(target->before, target->before_length, edit->after, edit->after_length) >= 0.8)
+        return KG_OK;
+    enum kg_status status = kg_known_definitions(target->path, target->after, target->after_length, edit->after, edit->after_length, &known, err);
+    *part = known > 0;
+    return status;
 }
 
 static enum kg_status apply_file(struct target *target, const struct kg_edit *edit, struct kg_error *err)
@@ -458,12 +524,17 @@ static enum kg_status apply_file(struct target *target, const struct kg_edit *ed
         status = kg_fail_nomem(err, "applying an edit");
     else
         status = check_whole(target, edit, &file, &after, err);
-    if (status == KG_OK && target->before && target->before_length && kept_part(target->before, target->before_length, edit->after, edit->after_length) < 0.5)
-        say(target, "less than half of its lines are left");
-    if (status == KG_OK && edit->fence == 3 && is_prose(target->path))
-        say(target, "its text was taken to end at the first fence");
+    bool part = false;
     if (status == KG_OK)
+        status = is_part(target, edit, &file, &after, &part, err);
+    if (status == KG_OK && part) {
+        say(target, "the answer is a part of the file only: what it defines was replaced, the rest is kept");
+        status = apply_definition(target, edit, err);
+    } else if (status == KG_OK) {
+        if (target->before_length && kept_part(target->before, target->before_length, edit->after, edit->after_length) < 0.5)
+            say(target, "less than half of its lines are left");
         status = put_lines(target, &file, 0, file.count, &after, 0, err);
+    }
     target->replaced = true;
     kg_lines_free(&file);
     kg_lines_free(&after);

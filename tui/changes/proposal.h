@@ -36,7 +36,9 @@ struct kg_more_files {
     void *ctx;
 };
 
-/* All edits of an ended answer or none. more may be NULL: then only files that were shown are changed or made.
+/* All edits of an ended answer or none. Definitions under no path, or under that of a file that has none of them, are those of the
+ * one file shown that has them; a whole file that is some of its definitions replaces those: both are said. more may be NULL:
+ * then only files that were shown are changed or made.
  * KG_ERR_NOT_FOUND: there is no edit in the answer, or what one looks for is not in its file; KG_ERR_RANGE: it stands there more
  * than once; KG_ERR_UNSUPPORTED: the path may not be written (worktree.h), or the text leaves something out ("... rest of code");
  * KG_ERR_FORMAT: the answer is cut off within the only edit, or cannot be understood. *out is to be freed whatever is returned. */

@@ -6,40 +6,44 @@
 
 #include "tui/changes/text.h"
 
-/* What each form asks for: said last, so that it stands next to the answer. */
+/* What each form asks for: said last, so that it stands next to the answer. Small models copy what they are shown, so that what
+ * stands for a path is a path: an example has one of its own, a pattern those of the files. */
 static const char *const rules[] = {
     [KG_FORM_SEARCH] =
-        "Make this change by search/replace blocks and nothing else. Each block is like this:\n"
+        "Answer with SEARCH/REPLACE blocks and nothing else, one for each place that changes. As an example, this one renames a\n"
+        "variable in a file src/words.py:\n"
         "\n"
-        "path/of/the/file\n"
+        "src/words.py\n"
+        "```\n"
         "<<<<<<< SEARCH\n"
-        "lines of the file as they are now, copied exactly\n"
+        "    n = len(words)\n"
+        "    return n\n"
         "=======\n"
-        "the lines that take their place\n"
+        "    count = len(words)\n"
+        "    return count\n"
         ">>>>>>> REPLACE\n"
+        "```\n"
         "\n"
-        "Keep each block short: the lines that change, and one or two around them so that they can be found. Write one block for\n"
-        "each place that changes. For a new file the SEARCH part is empty.\n",
+        "The lines behind SEARCH are copied exactly from the file as it is now, a few of them; those behind ======= take their\n"
+        "place. For a new file there are none behind SEARCH.\n",
     [KG_FORM_DEFINITION] =
-        "Write each function, method, class or other definition that changes, whole, from its first line to its last, and nothing\n"
-        "that stays as it is. Put those of one file into one fenced block, headed by the path:\n"
-        "\n"
-        "path/of/the/file\n"
-        "```\n"
-        "the whole new definitions\n"
-        "```\n"
-        "\n"
-        "Leave nothing out inside of a definition.\n",
-    [KG_FORM_FILE] =
-        "Write each file that changes, whole, from its first line to its last, with nothing left out, in a fenced block headed by\n"
-        "its path:\n"
-        "\n"
-        "path/of/the/file\n"
-        "```\n"
-        "the whole new content\n"
-        "```\n",
-    [KG_FORM_REGION] = "Write these lines anew, all of them and nothing else, in one fenced block. Copy what stays as it is.\n",
+        "Answer with the functions, methods, classes or other definitions that change, each one whole, and with nothing that stays\n"
+        "as it is. Write the path of their file and then one code block, like this:\n",
+    [KG_FORM_FILE] = "Answer with each file that changes, whole, with nothing left out. Write its path and then one code block, like this:\n",
+    [KG_FORM_REGION] = "Answer with these lines written anew in one code block: all of them, those that stay as they are too, and nothing else.\n",
 };
+
+static void put_pattern(struct kg_growing *out, const struct kg_edit_request *request, const char *what)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        kg_text_puts(out, "\n");
+        kg_text_puts(out, request->files[i].path);
+        kg_text_puts(out, "\n```\n");
+        kg_text_puts(out, what);
+        kg_text_puts(out, request->files[i].path);
+        kg_text_puts(out, "\n```\n");
+    }
+}
 
 static const struct kg_shown_file *region_of(const struct kg_edit_request *request)
 {
@@ -85,6 +89,12 @@ char *kg_edit_question(const struct kg_edit_request *request, size_t *length)
     }
     kg_text_puts(&out, "\n\n");
     kg_text_puts(&out, rules[request->form]);
+    if (request->form == KG_FORM_DEFINITION)
+        put_pattern(&out, request, "the changed definitions of ");
+    else if (request->form == KG_FORM_FILE)
+        put_pattern(&out, request, "the whole new content of ");
+    if ((request->form == KG_FORM_DEFINITION || request->form == KG_FORM_FILE) && request->count > 1)
+        kg_text_puts(&out, "\nLeave out files in which nothing changes.\n");
     return kg_text_take(&out, length);
 }
 
