@@ -115,6 +115,9 @@ struct kg_part {
 size_t kg_session_parts(const struct kg_session *session);
 struct kg_part kg_session_part(const struct kg_session *session, size_t index);
 
+/* Path of a file that a turn or an answer saw and that is no longer in context as it was; NULL if there is none. */
+const char *kg_session_outdated(const struct kg_session *session, size_t index);
+
 /* A file's content joins the context under its path (valid UTF-8 or not; at most KG_FILE_MAX bytes). The same content
  * under the same path is nothing new; another content replaces the one before. Reading happens here (or comes from the
  * cache). secret: read but never stored in kv.db or sessions.db. */

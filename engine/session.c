@@ -309,11 +309,34 @@ size_t kg_session_parts(const struct kg_session *session)
     return n;
 }
 
-struct kg_part kg_session_part(const struct kg_session *session, size_t index)
+/* The piece that people know by this number. */
+static size_t visible_piece(const struct kg_session *session, size_t index)
 {
     size_t i = 0;
     while (!is_visible(&session->pieces[i]) || index-- > 0)
         i++;
+    return i;
+}
+
+/* The name of a chain holds all that it saw: it is another one where something of that is gone. */
+const char *kg_session_outdated(const struct kg_session *session, size_t index)
+{
+    const size_t at = visible_piece(session, index);
+    const struct kg_piece *piece = &session->pieces[at];
+    if (!piece->block || piece->rule != KG_READ_CHAIN || piece->growing)
+        return NULL;
+    struct kg_digest now = kg_piece_identity(session, at, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
+    if (memcmp(&now, &piece->identity, sizeof now) == 0)
+        return NULL;
+    for (size_t i = at; i-- > 0;) /* the last one is the likeliest */
+        if (session->pieces[i].kind == KG_BLOCK_FILE && session->pieces[i].dropped)
+            return session->pieces[i].label;
+    return NULL;
+}
+
+struct kg_part kg_session_part(const struct kg_session *session, size_t index)
+{
+    size_t i = visible_piece(session, index);
     const struct kg_piece *piece = &session->pieces[i];
     bool file = piece->kind == KG_BLOCK_FILE;
     struct kg_part part = {

@@ -45,3 +45,16 @@ $(RECALL_BENCH): $(call objects,tests/bench/recall_bench.c tests/unit/seeded.c) 
 bench-open: all
 	@TOKENS="$(TOKENS)" MODEL="$(MODEL)" ROUNDS="$(ROUNDS)" THREADS="$(THREADS)" \
 	    mk/bench-open $(O)/kedge "$(or $(REPO),.)" "$(O)/open-$(or $(MODEL),q05)-$(or $(TOKENS),30000)"
+
+# What SQLite's settings cost the cache: writes tests/bench/SQLITE.md; MEGABYTES=256, and a DIRECTORY on the disk in question.
+SQLITE_BENCH := $(O)/tests/bench/sqlite_bench
+.PHONY: bench-sqlite
+bench-sqlite: $(SQLITE_BENCH)
+	@mkdir -p $(or $(DIRECTORY),$(O)/sqlite)
+	@$(SQLITE_BENCH) $(or $(DIRECTORY),$(O)/sqlite) $(or $(MEGABYTES),256) >$(O)/sqlite.md
+	@{ cat tests/bench/SQLITE.head.md; cat $(O)/sqlite.md; } >tests/bench/SQLITE.md
+	@cat $(O)/sqlite.md
+
+$(SQLITE_BENCH): $(call objects,tests/bench/sqlite_bench.c tests/unit/seeded.c)
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(LIBS)

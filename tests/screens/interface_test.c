@@ -192,6 +192,27 @@ static void files_are_read_ahead_until_a_key_comes(void **state)
     quit(d);
 }
 
+static void what_answers_saw_is_told_and_asked_again(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/retry");
+    driver_wait_for(d, "nothing was asked yet");
+    ask(d, "/add run.c");
+    driver_wait_for(d, "read run.c");
+    ask(d, "first");
+    driver_wait_for(d, "You asked: first");
+    driver_wait_for(d, "ready");
+    ask(d, "/drop run.c");
+    driver_wait_for(d, "1 answer above saw run.c as it was; /retry asks");
+    driver_wait_for(d, "ready");
+    ask(d, "/retry");
+    driver_settle(d);
+    const char *screen = driver_screen(d), *once = strstr(screen, "You asked: first");
+    assert_true(once && strstr(once + 1, "You asked: first"));
+    quit(d);
+}
+
 static void it_works_outside_of_repositories(void **state)
 {
     (void)state;
@@ -629,6 +650,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(what_is_typed_meanwhile_waits),
         SCREEN_TEST(reading_shows_its_progress_and_stops),
         SCREEN_TEST(files_are_read_ahead_until_a_key_comes),
+        SCREEN_TEST(what_answers_saw_is_told_and_asked_again),
         SCREEN_TEST(it_works_outside_of_repositories),
         SCREEN_TEST(commands_work),
         SCREEN_TEST(input_is_edited),

@@ -157,6 +157,14 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index)
     return part;
 }
 
+const char *kg_session_outdated(const struct kg_session *session, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (session->parts[i].part.kind == KG_PART_FILE && session->parts[i].part.dropped)
+            return session->parts[i].label;
+    return NULL;
+}
+
 enum kg_status kg_session_add_linked(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
 {
@@ -344,7 +352,9 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     session->counts.restored_bytes = 312000000;
     session->counts.prefill_s = 0.041;
     session->counts.decode_tokens = 0;
+    script_add(session, KG_PART_TURN, "", question->text, question->length, 0);
     *end = script_answer(session, question) ? KG_END_MODEL : KG_END_STOPPED;
+    script_add(session, KG_PART_ANSWER, "", "An answer.", 10, 0);
     session->counts.decode_s = (double)session->counts.decode_tokens / 25;
     return KG_OK;
 }

@@ -221,6 +221,34 @@ static void a_stopped_reading_of_includes_goes_on(void **state)
 }
 
 /* A question that was stopped before it was read saw nothing yet: what it is kept under follows from what it sees in the end. */
+/* An answer is outdated once what it saw is gone, and only then. */
+static void answers_know_what_they_saw(void **state)
+{
+    struct world *w = *state;
+    struct text answer;
+    struct kg_error err = { .text = "" };
+    open_session(w, "known", KG_POLICY_RECALL);
+    add(w, "one.c", "int one;\n", NULL);
+    add(w, "two.c", "int two;\n", NULL);
+    assert_int_equal(kg_session_drop_file(w->session, "two.c", &err), KG_OK);
+    ask(w, "What is here?", &answer);
+    const size_t last = kg_session_parts(w->session) - 1;
+    assert_int_equal(kg_session_part(w->session, last).kind, KG_PART_ANSWER);
+    assert_null(kg_session_outdated(w->session, last)); /* it came after */
+    add(w, "three.c", "int three;\n", NULL);
+    assert_null(kg_session_outdated(w->session, last));
+    open_session(w, "known", KG_POLICY_RECALL);
+    assert_null(kg_session_outdated(w->session, last));
+    add(w, "one.c", "int one, more;\n", NULL); /* replaces it */
+    assert_non_null(kg_session_outdated(w->session, last));
+    ask(w, "And now?", &answer);
+    assert_non_null(kg_session_outdated(w->session, last));
+    assert_null(kg_session_outdated(w->session, kg_session_parts(w->session) - 1));
+    open_session(w, "known", KG_POLICY_RECALL);
+    assert_non_null(kg_session_outdated(w->session, last));
+    assert_null(kg_session_outdated(w->session, kg_session_parts(w->session) - 1));
+}
+
 static void what_was_dropped_meanwhile_is_not_seen(void **state)
 {
     struct world *w = *state;
@@ -343,6 +371,7 @@ int main(void)
         TEST(a_linked_file_is_known_by_what_it_saw),
         TEST(a_linked_file_does_not_wait_for_much),
         TEST(a_stopped_reading_of_includes_goes_on),
+        TEST(answers_know_what_they_saw),
         TEST(what_was_dropped_meanwhile_is_not_seen),
         TEST(a_resumed_session_goes_on_as_it_was),
         TEST(a_cleared_session_keeps_what_was_read),

@@ -22,6 +22,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/reading", "[on|off]", "files likely to be asked about, read meanwhile", KG_WANTED_NOTHING },
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
+    { "/retry", "", "ask the last question again, over what is current", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
     { "/sessions", "", "conversations about this repository", KG_WANTED_NOTHING },
     { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
@@ -115,8 +116,9 @@ void kg_interface_next(struct kg_interface *ui)
     struct kg_pending next = ui->pending[0];
     memmove(ui->pending, ui->pending + 1, --ui->pending_count * sizeof ui->pending[0]);
     kg_transcript_drop_queued(ui->transcript, false);
-    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_EDIT) {
+    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_EDIT)
         kg_transcript_add(ui->transcript, KG_ENTRY_QUESTION, next.text, next.length);
+    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_RETRY || next.kind == KG_TASK_EDIT) {
         ui->asked = true;
         ui->pieces = 0;
     }
@@ -135,6 +137,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
     } tasks[] = { { "/add", KG_TASK_ADD },
                   { "/drop", KG_TASK_DROP },
                   { "/edit", KG_TASK_EDIT },
+                  { "/retry", KG_TASK_RETRY },
                   { "/clear", KG_TASK_CLEAR },
                   { "/resume", KG_TASK_RESUME },
                   { "/save", KG_TASK_SAVE } };

@@ -67,6 +67,16 @@ static void tell_counts(struct kg_worker *worker)
     kg_channel_send(worker->events, &event->message);
 }
 
+static void tell_what_it_saw(struct kg_worker *worker, size_t part, enum kg_part_kind kind)
+{
+    char text[KG_PATH_MAX + 64];
+    const char *outdated = kind == KG_PART_ANSWER ? kg_session_outdated(worker->session, part) : NULL;
+    if (!outdated)
+        return;
+    snprintf(text, sizeof text, "saw %s as it was before", outdated);
+    kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
+}
+
 static void tell_conversation(struct kg_worker *worker)
 {
     char text[128], count[KG_FIGURE];
@@ -86,6 +96,7 @@ static void tell_conversation(struct kg_worker *worker)
             kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
         if (part.partial)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
+        tell_what_it_saw(worker, i, part.kind);
     }
     if (files) {
         snprintf(text, sizeof text, "%u file%s in context, %s tokens; /files lists them", files, files == 1 ? "" : "s",
@@ -261,6 +272,28 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
     kg_answer_free(answer);
 }
 
+/* Over what is current: files that changed are read again first. */
+static void retry(struct kg_worker *worker)
+{
+    struct kg_task again = { .text = NULL };
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        if (part.kind != KG_PART_TURN || !part.text)
+            continue;
+        free(again.text);
+        again.text = strndup(part.text, part.length);
+        again.length = part.length;
+    }
+    if (!again.text) {
+        kg_worker_tell_error(worker, "nothing was asked yet");
+        return;
+    }
+    kg_tell_entry(worker->events, KG_ENTRY_QUESTION, again.text, again.length, NULL);
+    ask(worker, &again);
+    free(again.text);
+}
+
 static void add(struct kg_worker *worker, const char *path)
 {
     struct kg_error err;
@@ -308,6 +341,7 @@ static void drop(struct kg_worker *worker, const char *path)
     }
     int n = snprintf(text, sizeof text, "dropped %s", path);
     kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL);
+    kg_worker_tell_outdated(worker, path);
     kg_worker_tell_files(worker);
 }
 
@@ -363,6 +397,8 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         kg_worker_edit(worker, task);
     else if (task->kind == KG_TASK_MESSAGE)
         kg_worker_message(worker, task);
+    else if (task->kind == KG_TASK_RETRY)
+        retry(worker);
     else if (task->kind == KG_TASK_ADD)
         add(worker, task->text);
     else if (task->kind == KG_TASK_TEXT)

@@ -17,6 +17,7 @@ enum kg_task_kind {
     KG_TASK_CLEAR,
     KG_TASK_RESUME, /* text: a session's name */
     KG_TASK_SAVE,   /* text: its new name */
+    KG_TASK_RETRY,  /* the last question once more */
     KG_TASK_NOTHING,
 };
 

@@ -152,6 +152,21 @@ static enum kg_status add_mentions(struct kg_worker *worker, const char *questio
     return status;
 }
 
+void kg_worker_tell_outdated(struct kg_worker *worker, const char *path)
+{
+    char line[KG_PATH_MAX + 128];
+    unsigned answers = 0;
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++) {
+        const char *outdated = kg_session_part(worker->session, i).kind == KG_PART_ANSWER ? kg_session_outdated(worker->session, i) : NULL;
+        answers += outdated && strcmp(outdated, path) == 0;
+    }
+    if (!answers)
+        return;
+    snprintf(line, sizeof line, "%u answer%s above saw %s as it was; /retry asks the last question again", answers, answers == 1 ? "" : "s", path);
+    tell(worker, KG_ENTRY_NOTICE, line);
+}
+
 /* Files in context that changed on disk since are read again. */
 static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct kg_error *err)
 {
@@ -171,6 +186,7 @@ static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct 
             char line[KG_PATH_MAX + 64];
             snprintf(line, sizeof line, "%s has changed and was read again", path);
             tell(worker, KG_ENTRY_READING, line);
+            kg_worker_tell_outdated(worker, path);
         } else if (status == KG_ERR_FULL) {
             tell(worker, KG_ENTRY_ERROR, err->text);
         }

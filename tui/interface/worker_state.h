@@ -74,6 +74,8 @@ void kg_worker_tell_error(struct kg_worker *worker, const char *text);
 void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task);
 void kg_worker_message(struct kg_worker *worker, const struct kg_task *task);
 void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool whole);
+/* Tells which answers saw this file as it is no longer, if there are any. */
+void kg_worker_tell_outdated(struct kg_worker *worker, const char *path);
 
 /* Reading ahead (worker_ahead.c): begin with the worker, close before its engine. */
 bool kg_worker_begin_ahead(struct kg_worker *worker);
