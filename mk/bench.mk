@@ -52,8 +52,8 @@ SQLITE_BENCH := $(O)/tests/bench/sqlite_bench
 bench-sqlite: $(SQLITE_BENCH)
 	@mkdir -p $(or $(DIRECTORY),$(O)/sqlite)
 	@$(SQLITE_BENCH) $(or $(DIRECTORY),$(O)/sqlite) $(or $(MEGABYTES),256) >$(O)/sqlite.md
-	@{ cat tests/bench/SQLITE.head.md; cat $(O)/sqlite.md; } >tests/bench/SQLITE.md
-	@cat $(O)/sqlite.md
+	@mv $(O)/sqlite.md tests/bench/SQLITE.md
+	@cat tests/bench/SQLITE.md
 
 $(SQLITE_BENCH): $(call objects,tests/bench/sqlite_bench.c tests/unit/seeded.c)
 	@echo "  link  $@"
