@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "engine/engine.h"
 #include "tests/unit/kv_blocks.h"
@@ -221,6 +222,39 @@ static void a_stopped_reading_of_includes_goes_on(void **state)
 }
 
 /* A question that was stopped before it was read saw nothing yet: what it is kept under follows from what it sees in the end. */
+/* Bytes of all that is kept are wrong from now on; nobody sees it before they are needed. */
+static void spoil(const struct world *w)
+{
+    char path[300];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/kv.db", w->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE page SET kv = zeroblob(length(kv))", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* What a resumed conversation was promised and does not get is read again: the linked file alone, as nobody has its header. */
+static void a_broken_promise_costs_time_only(void **state)
+{
+    struct world *w = *state;
+    struct text first, second, third;
+    open_session(w, "spoilt", KG_POLICY_RECALL);
+    add(w, "area.c", source, header);
+    ask(w, "What does area return for a width of 5000?", &first);
+    kg_session_close(w->session);
+    kg_engine_close(w->engine);
+    w->session = NULL;
+    w->engine = NULL;
+    spoil(w);
+    open_session(w, "spoilt", KG_POLICY_RECALL);
+    const uint64_t computed = ask(w, "Why?", &second);
+    struct kg_counts counts;
+    kg_session_counts(w->session, &counts);
+    assert_true(second.length > 0 && computed == counts.prompt_tokens && counts.restored_bytes == 0);
+    open_session(w, "spoilt", KG_POLICY_RECALL);
+    assert_true(ask(w, "Really?", &third) < 40 && third.length > 0); /* kept anew */
+}
+
 /* An answer is outdated once what it saw is gone, and only then. */
 static void answers_know_what_they_saw(void **state)
 {
@@ -371,6 +405,7 @@ int main(void)
         TEST(a_linked_file_is_known_by_what_it_saw),
         TEST(a_linked_file_does_not_wait_for_much),
         TEST(a_stopped_reading_of_includes_goes_on),
+        TEST(a_broken_promise_costs_time_only),
         TEST(answers_know_what_they_saw),
         TEST(what_was_dropped_meanwhile_is_not_seen),
         TEST(a_resumed_session_goes_on_as_it_was),
