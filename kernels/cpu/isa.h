@@ -14,10 +14,15 @@
 #include "kernels/cpu/key_index.h"
 #include "kernels/cpu/packed.h"
 
+/* An integer below 2^22 (or its negative) plus KG_LIFT is as bits the f32 number KG_LIFTED plus that integer. */
+#define KG_LIFT   0x4b400000
+#define KG_LIFTED 12582912.0F
+
 /* Rows of activations rounded to 8 bits per step: x = scale * q, scale = max |x| / 127.
  *
- * Rows are in groups that one pass of a kernel takes: of `group` rows as long as there are so many, then of 8, 4,
- * 2, 1. Numbers of step s of row r in the group of n rows from row f on stand at index f * steps + s * n + (r - f);
+ * Rows are in groups that one pass of a kernel takes: of `group` rows as long as there are so many, then 8 if more are
+ * left, then what is left. Numbers of step s of row r in the group of n rows from row f on stand at index
+ * f * steps + s * n + (r - f);
  * in q these are 32 bytes each, in half_sums and offsets 2 numbers each. */
 struct kg_activations {
     uint32_t rows, cols, group;
@@ -26,20 +31,17 @@ struct kg_activations {
     float *scales;
     float *sums;         /* of x */
     int32_t *half_sums;  /* of q over the columns 0..15 and 16..31 */
-    int32_t *offsets;    /* what integer sums start from: -zero times the sum of q; for Q6_K of each half, else of the step */
+    /* What integer sums start from: KG_LIFT - zero times the sum of q. For Q6_K of the first half, then, without KG_LIFT, of
+     * the second; else of the step. */
+    int32_t *offsets;
 };
 
 /* The group that holds a row: its first row and its number of rows. */
 static inline void kg_activations_group(uint32_t rows, uint32_t group, uint32_t row, uint32_t *first, uint32_t *n)
 {
-    *first = 0;
-    *n = group;
-    while (row >= *first + *n || *first + *n > rows) {
-        if (*first + *n <= rows)
-            *first += *n;
-        else
-            *n /= 2;
-    }
+    const uint32_t whole = rows / group * group, eight = rows - whole > 8 ? whole + 8 : whole;
+    *first = row < whole ? row / group * group : row < eight ? whole : eight;
+    *n = row < whole ? group : row < eight ? 8 : rows - eight;
 }
 
 /* out (rows of x, w_rows) = x * w^T + bias for a range of tiles and of rows. */

@@ -251,6 +251,7 @@ INLINE wide w_bf16(const void *p) { return _mm256_castsi256_ps(_mm256_slli_epi32
 INLINE wide w_u8(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p))); }
 INLINE wide w_s8(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p))); }
 INLINE wide w_of_sum(wide_sum x) { return _mm256_cvtepi32_ps(x); }
+INLINE wide w_of_lifted(wide_sum x) { return _mm256_castsi256_ps(x); } /* KG_LIFTED + the sum that started from KG_LIFT */
 
 INLINE wide_codes codes_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 INLINE wide_codes codes_low(wide_codes x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
@@ -267,11 +268,11 @@ INLINE wide_codes codes_of_q8(wide_codes x) { return _mm256_xor_si256(x, _mm256_
 /* Sum over groups first .. last-1 of the products of codes (bits each) and 4 activations per group.
  * Pairs of products are added to 16 bits: up to 30 * 127 for codes of 4 bits, so all 8 groups fit; 62 * 127 for
  * 5 bits, 4 groups; 126 * 127 for 6 bits, 2 groups. Codes of 8 bits would not fit; there the sign of the
- * (signed) code is moved to the activation, and the offset, which takes back what was added to them, is left out. */
+ * (signed) code is moved to the activation, and the offset, which takes back what was added to them, is KG_LIFT alone. */
 INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first, int last, int32_t offset, int bits)
 {
     const int fit = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
-    wide_sum sum = _mm256_set1_epi32(bits == 8 ? 0 : offset);
+    wide_sum sum = _mm256_set1_epi32(bits == 8 ? KG_LIFT : offset);
     __m256i pairs = _mm256_setzero_si256();
     for (int g = first; g < last; g++) {
         int32_t four;

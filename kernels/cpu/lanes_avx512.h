@@ -186,6 +186,7 @@ INLINE wide w_bf16(const void *p)
 INLINE wide w_u8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p))); }
 INLINE wide w_s8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 INLINE wide w_of_sum(wide_sum x) { return _mm512_cvtepi32_ps(x); }
+INLINE wide w_of_lifted(wide_sum x) { return _mm512_castsi512_ps(x); } /* KG_LIFTED + the sum that started from KG_LIFT */
 
 INLINE wide_codes codes_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 INLINE wide_codes codes_low(wide_codes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }

@@ -147,7 +147,7 @@ static void round_row(void *context, uint32_t piece, uint32_t thread)
     rounding->device->isa->quantise(out, rounding->x + (size_t)piece * out->cols, piece);
 }
 
-/* What integer sums start from: -zero times the sum of q, over whole steps or over their halves. */
+/* What integer sums start from, for whole steps or for their halves. */
 static void set_offsets(struct kg_device *device, enum kg_type type)
 {
     struct kg_activations *x = &device->activations;
@@ -157,7 +157,7 @@ static void set_offsets(struct kg_device *device, enum kg_type type)
         return;
     device->offsets_zero = zero; /* halves need no note of their own: only Q6_K has 32 */
     for (size_t i = 0; i < (size_t)x->rows * x->steps; i++) {
-        x->offsets[2 * i] = -zero * (halves ? x->half_sums[2 * i] : x->half_sums[2 * i] + x->half_sums[2 * i + 1]);
+        x->offsets[2 * i] = KG_LIFT - zero * (halves ? x->half_sums[2 * i] : x->half_sums[2 * i] + x->half_sums[2 * i + 1]);
         x->offsets[2 * i + 1] = -zero * x->half_sums[2 * i + 1];
     }
 }

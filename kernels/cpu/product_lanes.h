@@ -6,12 +6,16 @@
  * The integer sum starts from -zero * (sum of q), so that codes stay unsigned. Types with a minimum have a zero as
  * well, the middle of their codes: then the error of rounding x meets numbers around 0, and what they have in
  * common is multiplied by the exact sum of x. Q6_K has t = (float)(first 16) * scale 0, then
- * t = fma((float)(last 16), scale 1, t). */
+ * t = fma((float)(last 16), scale 1, t).
+ *
+ * An integer sum that starts KG_LIFT higher is, as bits, the number KG_LIFTED + sum; so the first product is computed as
+ * fma(KG_LIFTED + sum, scale, -KG_LIFTED * scale), which saves the conversion. It is the same number: the last term is
+ * exact, since no scale has more than 19 bits, and what is rounded is the exact product. */
 
 /* Weights of one step for W lanes. */
 struct step {
     wide_codes codes[8];
-    wide scale[2], middle;
+    wide scale[2], lift, middle; /* lift = -KG_LIFTED times scale[0] */
 };
 
 /* What is constant over a record of the K types. */
@@ -67,6 +71,7 @@ INLINE void load_step(enum kg_type type, const uint8_t *record, uint32_t s, uint
     } else {
         out->scale[0] = w_f16(record + 32 * s + 2 * lane);
     }
+    out->lift = w_mul(out->scale[0], w_set(-KG_LIFTED));
 }
 
 /* Adds one step of one row to its sum. */
@@ -76,10 +81,10 @@ INLINE wide add_step(enum kg_type type, const struct step *w, const int8_t *q, c
     const int bits = type == KG_Q8_0 ? 8 : type == KG_Q6_K ? 6 : type == KG_Q5_0 || type == KG_Q5_1 || type == KG_Q5_K ? 5 : 4;
     wide t;
     if (type == KG_Q6_K) {
-        t = w_mul(w_of_sum(codes_dot(w->codes, q, 0, 4, offset[0], bits)), w->scale[0]);
+        t = w_fma(w_of_lifted(codes_dot(w->codes, q, 0, 4, offset[0], bits)), w->scale[0], w->lift);
         t = w_fma(w_of_sum(codes_dot(w->codes, q, 4, 8, offset[1], bits)), w->scale[1], t);
     } else {
-        t = w_mul(w_of_sum(codes_dot(w->codes, q, 0, 8, offset[0], bits)), w->scale[0]);
+        t = w_fma(w_of_lifted(codes_dot(w->codes, q, 0, 8, offset[0], bits)), w->scale[0], w->lift);
     }
     sum = w_fma(t, w_set(*scale), sum);
     return has_minimum(type) ? w_fma(w->middle, w_set(*x_sum), sum) : sum;
@@ -98,17 +103,18 @@ INLINE void store_results(const struct kg_product *p, uint32_t tile, uint32_t la
 }
 
 /* Bytes ahead of the one being read: far enough to cover memory latency when weights are streamed. */
-#define AHEAD 2048
+#define AHEAD 4096
 
 INLINE void prefetch_step(const uint8_t *record, uint32_t s, const struct kg_packed_layout *layout, uint32_t steps)
 {
     const uint32_t bytes = layout->bytes / steps;
     for (uint32_t b = 0; b < bytes; b += 64)
-        _mm_prefetch((const char *)record + (size_t)s * bytes + b + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)record + (size_t)s * bytes + b + AHEAD, _MM_HINT_T1);
 }
 
 /* n rows from `row` on (a group of the activations), lanes lane .. lane+W-1 of a tile. */
-INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32_t tile, uint32_t row, const uint32_t n, uint32_t lane)
+INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32_t tile, uint32_t row, const uint32_t n, uint32_t lane,
+                           bool fetches)
 {
     const struct kg_packed_layout layout = kg_packed_layout(type);
     const uint32_t steps = layout.columns / KG_STEP;
@@ -131,7 +137,7 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
         for (uint32_t s = 0; s < steps; s++, at += n) {
             struct step w;
             load_step(type, record, s, lane, &k, &w);
-            if (n <= 4)
+            if (fetches)
                 prefetch_step(record, s, &layout, steps);
 #pragma GCC unroll 16
             for (uint32_t r = 0; r < n; r++)
@@ -144,33 +150,34 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
         store_results(p, tile, lane, row + r, sums[r]);
 }
 
-/* All rows of the range with one tile after the other for each group, so that the group stays in the cache. */
+/* All rows of the range with one tile after the other for each group, so that the group stays in the cache. The first group
+ * fetches the weights, those behind it find them. */
 INLINE void quantised(enum kg_type type, const struct kg_product *p, uint32_t tile_begin, uint32_t tile_end, uint32_t row_begin,
                       uint32_t row_end)
 {
     for (uint32_t row = row_begin; row < row_end;) {
         uint32_t first, n;
+        const bool fetches = row == row_begin;
         kg_activations_group(p->x->rows, p->x->group, row, &first, &n);
         for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
             for (uint32_t lane = 0; lane < KG_LANES; lane += W) {
                 switch (n) {
+#define ROWS(few)                                                \
+    case few:                                                    \
+        quantised_rows(type, p, tile, row, few, lane, fetches); \
+        break;
 #if W_GROUP >= 16
-                case 16:
-                    quantised_rows(type, p, tile, row, 16, lane);
-                    break;
-                case 8:
-                    quantised_rows(type, p, tile, row, 8, lane);
-                    break;
+                    ROWS(16)
+                    ROWS(8)
+                    ROWS(7)
+                    ROWS(6)
+                    ROWS(5)
 #endif
-                case 4:
-                    quantised_rows(type, p, tile, row, 4, lane);
-                    break;
-                case 2:
-                    quantised_rows(type, p, tile, row, 2, lane);
-                    break;
-                default:
-                    quantised_rows(type, p, tile, row, 1, lane);
-                    break;
+                    ROWS(4)
+                    ROWS(3)
+                    ROWS(2)
+                    ROWS(1)
+#undef ROWS
                 }
             }
         }

@@ -2,19 +2,25 @@
  *
  *   matmul_bench [threads [cols [TYPE]]]
  *
- * GB/s counts packed weight bytes as decoding reads them (a matrix larger than the caches), Gop/s two operations
- * for each weight and row. Best of several runs. */
+ * GB/s counts packed weight bytes as decoding reads them, from a matrix larger than the caches; few rows are given by
+ * their time compared with one row. Gop/s are two operations for each weight and row. Medians: the number of rows
+ * changes from run to run, so that a disturbance meets all of them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kernels/backend.h"
 #include "tests/unit/quantise.h"
 
-#define WEIGHT_BYTES ((size_t)160 << 20) /* for few rows */
+#define WEIGHT_BYTES ((size_t)160 << 20) /* for few rows, at least */
 #define MANY_W_ROWS  2048                /* for many */
-#define SECONDS      0.4
+#define RUNS         9
+
+static const uint32_t few[] = { 1, 2, 3, 4, 5, 6, 7, 8, 12, 16 }, many[] = { 16, 64, 512 };
+#define FEW  (sizeof few / sizeof *few)
+#define MANY (sizeof many / sizeof *many)
 
 static double now(void)
 {
@@ -55,47 +61,64 @@ static struct kg_matrix *make_matrix(struct kg_device *device, enum kg_type type
     return matrix;
 }
 
-/* Seconds of one product. */
-static double time_product(struct kg_device *device, const struct kg_matrix *w, uint32_t w_rows, uint32_t cols, uint32_t rows)
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Seconds of one product for each number of rows. */
+static void time_products(struct kg_device *device, const struct kg_matrix *w, uint32_t w_rows, uint32_t cols, const uint32_t *rows,
+                          size_t n, double *seconds)
 {
     struct kg_buffer *x = NULL, *out = NULL;
     struct kg_error err;
-    float *host = checked(malloc((size_t)rows * cols * sizeof *host));
-    for (size_t i = 0; i < (size_t)rows * cols; i++)
+    const size_t most = rows[n - 1];
+    double (*runs)[RUNS] = checked(malloc(n * sizeof *runs));
+    float *host = checked(malloc(most * cols * sizeof *host));
+    for (size_t i = 0; i < most * cols; i++)
         host[i] = (float)(i * 2654435761U % 1000) / 500 - 1;
-    must(kg_backend_cpu.buffer_create(device, (size_t)rows * cols * sizeof(float), &x, &err), &err);
-    must(kg_backend_cpu.buffer_create(device, (size_t)rows * w_rows * sizeof(float), &out, &err), &err);
-    double best = 1e9;
-    const double start = now();
-    for (int run = 0; run < 3 || now() - start < SECONDS; run++) {
-        kg_backend_cpu.write(device, x, 0, host, (size_t)rows * cols * sizeof(float));
-        const double begin = now();
-        kg_backend_cpu.matmul(device, out, w, x, NULL, rows);
-        const double seconds = now() - begin;
-        best = seconds < best ? seconds : best;
+    must(kg_backend_cpu.buffer_create(device, most * cols * sizeof(float), &x, &err), &err);
+    must(kg_backend_cpu.buffer_create(device, most * w_rows * sizeof(float), &out, &err), &err);
+    kg_backend_cpu.write(device, x, 0, host, most * cols * sizeof(float));
+    kg_backend_cpu.matmul(device, out, w, x, NULL, rows[n - 1]); /* first touches */
+    for (int run = 0; run < RUNS; run++) {
+        for (size_t i = 0; i < n; i++) {
+            kg_backend_cpu.write(device, x, 0, host, rows[i] * (size_t)cols * sizeof(float));
+            const double begin = now();
+            kg_backend_cpu.matmul(device, out, w, x, NULL, rows[i]);
+            runs[i][run] = now() - begin;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        qsort(runs[i], RUNS, sizeof(double), by_value);
+        seconds[i] = runs[i][RUNS / 2];
     }
     kg_backend_cpu.buffer_free(device, x);
     kg_backend_cpu.buffer_free(device, out);
     free(host);
-    return best;
+    free(runs);
 }
 
 static void bench_type(struct kg_device *device, enum kg_type type, uint32_t cols)
 {
-    static const uint32_t few[] = { 1, 2, 4 }, many[] = { 8, 16, 64, 512 };
+    const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    const size_t least = cache > 0 && 2 * (size_t)cache > WEIGHT_BYTES ? 2 * (size_t)cache : WEIGHT_BYTES;
     const size_t row_bytes = quantise_bytes(type, cols), held = kg_backend_cpu.memory(device);
-    const uint32_t w_rows = (uint32_t)(WEIGHT_BYTES / row_bytes / 16 * 16);
+    const uint32_t w_rows = (uint32_t)(least / row_bytes / 16 * 16);
+    double seconds[FEW > MANY ? FEW : MANY];
     struct kg_matrix *w = make_matrix(device, type, w_rows, cols);
     const double bytes = (double)(kg_backend_cpu.memory(device) - held);
-    printf("%-5s %+5.1f %%", kg_type_name(type), 100 * (bytes / ((double)row_bytes * w_rows) - 1));
-    for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
-        const double seconds = time_product(device, w, w_rows, cols, few[i]);
-        printf("  %u: %5.1f GB/s %4.0f Gop/s", few[i], bytes / seconds * 1e-9, 2e-9 * few[i] * w_rows * cols / seconds);
-    }
+    time_products(device, w, w_rows, cols, few, FEW, seconds);
+    printf("%-5s %+5.1f %%  1: %5.1f GB/s ", kg_type_name(type), 100 * (bytes / ((double)row_bytes * w_rows) - 1), bytes / seconds[0] * 1e-9);
+    for (size_t i = 1; i < FEW; i++)
+        printf("  %u: %.2f", few[i], seconds[i] / seconds[0]);
     kg_backend_cpu.matrix_free(device, w);
     w = make_matrix(device, type, MANY_W_ROWS, cols);
-    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
-        printf("  %u: %4.0f", many[i], 2e-9 * many[i] * MANY_W_ROWS * cols / time_product(device, w, MANY_W_ROWS, cols, many[i]));
+    time_products(device, w, MANY_W_ROWS, cols, many, MANY, seconds);
+    printf(" ");
+    for (size_t i = 0; i < MANY; i++)
+        printf("  %u: %4.0f", many[i], 2e-9 * many[i] * MANY_W_ROWS * cols / seconds[i]);
     printf(" Gop/s\n");
     fflush(stdout);
     kg_backend_cpu.matrix_free(device, w);
