@@ -452,9 +452,10 @@ static void choose_one(void *context, uint32_t piece, uint32_t thread)
 static void cut(struct task *task, uint32_t threads)
 {
     const size_t row_scores = (size_t)task->group * task->slots, kv_heads = task->attention->kv_heads;
-    size_t rows = BLOCK_SCORES / row_scores < BLOCK_QUERIES / task->group ? BLOCK_SCORES / row_scores : BLOCK_QUERIES / task->group;
-    rows = rows < task->rows ? rows : task->rows;
-    task->block_rows = rows ? (uint32_t)rows : 1;
+    task->block_rows = 1;
+    while (task->block_rows < task->rows && (task->block_rows + 1) * task->group <= BLOCK_QUERIES &&
+           (task->block_rows + 1) * row_scores <= BLOCK_SCORES)
+        task->block_rows++;
     task->blocks = (task->rows + task->block_rows - 1) / task->block_rows;
     task->split = threads > 1 && task->view->n_segments > 1 && task->blocks * kv_heads < (size_t)TASKS_A_THREAD * threads &&
                   task->rows * kv_heads * row_scores <= SHARED_SCORES;

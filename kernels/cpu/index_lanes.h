@@ -194,20 +194,6 @@ MEET(1)
 MEET(2)
 #undef MEET
 
-/* 8 words of W tokens, unpacked, those behind the last one 0. */
-INLINE void load_words(const uint8_t *codes, uint32_t first, uint32_t words, const uint32_t bits, wide_codes out[8])
-{
-    const uint32_t in_byte = 8 / bits;
-#pragma GCC unroll 8
-    for (uint32_t quad = 0; quad < bits; quad++) {
-        const uint32_t at = first + quad * in_byte;
-        wide_codes packed = at < words ? codes_load(codes + (size_t)(at / in_byte) * 128) : codes_zero();
-#pragma GCC unroll 8
-        for (uint32_t i = 0; i < in_byte; i++)
-            out[quad * in_byte + i] = codes_field(packed, (int)(i * bits), (char)((1U << bits) - 1));
-    }
-}
-
 /* Adds up 2^score of a page's slots for one query. */
 INLINE void add_weights(const struct met *met, const float *scores, uint32_t query)
 {
@@ -246,19 +232,34 @@ static void cap_and_add_weights(const struct met *met, float *scores, uint32_t q
 INLINE void score_words(const struct met *met, uint32_t i, const uint8_t *codes, uint32_t page, float *scores, const uint32_t bits, const uint32_t n)
 {
     const struct kg_index_form *form = met->scan->form;
+    const uint32_t in_byte = 8 / bits;
     const size_t set = (size_t)64 * met->fours; /* bytes of 4 words of all queries */
     const int8_t *r = met->r + (size_t)page * 4 * met->fours * form->positions + (size_t)16 * i;
-    wide_sum sums[ATTEND_BLOCK];
+    wide_sum sums[SCORE_BLOCK];
 #pragma GCC unroll 8
     for (uint32_t k = 0; k < n; k++)
         sums[k] = sum_zero();
 #pragma GCC unroll 1
     for (uint32_t first = 0; first < form->words; first += 8, r += 2 * set) {
-        wide_codes c[8];
-        load_words(codes, first, form->words, bits, c);
+        words_sum of_8[SCORE_BLOCK];
 #pragma GCC unroll 8
         for (uint32_t k = 0; k < n; k++)
-            sums[k] = words_dot(sums[k], c, r + (size_t)16 * k, r + set + (size_t)16 * k);
+            of_8[k] = words_begin(sums[k]);
+#pragma GCC unroll 8
+        for (uint32_t quad = 0; quad < bits; quad++) { /* those behind the last word are not there, but r is 0 */
+            const uint32_t at = first + quad * in_byte;
+            wide_codes packed = at < form->words ? codes_load(codes + (size_t)(at / in_byte) * 128) : codes_zero();
+#pragma GCC unroll 8
+            for (uint32_t w = quad * in_byte; w < (quad + 1) * in_byte; w++) {
+                wide_codes code = codes_field(packed, (int)(w % in_byte * bits), (char)((1U << bits) - 1));
+#pragma GCC unroll 8
+                for (uint32_t k = 0; k < n; k++)
+                    of_8[k] = words_add(of_8[k], code, r + w / 4 * set + (size_t)16 * k + (size_t)4 * (w % 4));
+            }
+        }
+#pragma GCC unroll 8
+        for (uint32_t k = 0; k < n; k++)
+            sums[k] = words_end(sums[k], of_8[k]);
     }
 #pragma GCC unroll 8
     for (uint32_t k = 0; k < n; k++)
@@ -283,18 +284,18 @@ INLINE void score_words(const struct met *met, uint32_t i, const uint8_t *codes,
 #define SCORES(n) SCORE(1, n) SCORE(2, n) SCORE(4, n)
 SCORES(1)
 SCORES(2)
-#if ATTEND_BLOCK == 8
 SCORES(3)
 SCORES(4)
+#if SCORE_BLOCK == 8
 SCORES(5)
 SCORES(6)
 SCORES(7)
 SCORES(8)
 #define BY_NUMBER(name) { NULL, name##1, name##2, name##3, name##4, name##5, name##6, name##7, name##8 }
 #else
-#define BY_NUMBER(name) { NULL, name##1, name##2 }
+#define BY_NUMBER(name) { NULL, name##1, name##2, name##3, name##4 }
 #endif
-static void (*const score[5][ATTEND_BLOCK + 1])(const struct met *, uint32_t i, uint32_t page) = {
+static void (*const score[5][SCORE_BLOCK + 1])(const struct met *, uint32_t i, uint32_t page) = {
     [1] = BY_NUMBER(score_1_), [2] = BY_NUMBER(score_2_), [4] = BY_NUMBER(score_4_)
 };
 #undef SCORE
@@ -306,8 +307,8 @@ static void scan_page(const struct met *met, uint32_t page, uint32_t n)
     const struct kg_index_scan *s = met->scan;
     for (uint32_t line = 0; met->first == 0 && page < s->ahead_pages && line < s->form->bytes / 64; line++)
         _mm_prefetch((const char *)s->ahead[page] + (size_t)64 * line, _MM_HINT_T0);
-    for (uint32_t i = 0; i < n; i += ATTEND_BLOCK)
-        score[s->form->bits][n - i < ATTEND_BLOCK ? n - i : ATTEND_BLOCK](met, i, page);
+    for (uint32_t i = 0; i < n; i += SCORE_BLOCK)
+        score[s->form->bits][n - i < SCORE_BLOCK ? n - i : SCORE_BLOCK](met, i, page);
 }
 
 static void index_scan(const struct kg_index_scan *s)

@@ -99,7 +99,9 @@ struct kg_index_scan {
 };
 
 /* 2^(i / 8), i = 0 .. 7 */
-#define KG_EIGHTHS 1, 1.0905077326652577F, 1.189207115002721F, 1.2968395546510096F, 1.4142135623730951F, 1.5422108254079408F, 1.681792830507429F, 1.8340080864093424F
+#define KG_EIGHTHS                                                                                             \
+    1, 1.0905077326652577F, 1.189207115002721F, 1.2968395546510096F, 1.4142135623730951F, 1.5422108254079408F, \
+        1.681792830507429F, 1.8340080864093424F
 
 /* Queries that look at n keys, which may stand anywhere. Keys are fetched KG_KEYS_AHEAD before they are needed. */
 #define KG_KEYS_AHEAD 8

@@ -294,18 +294,24 @@ INLINE wide_codes codes_field(wide_codes x, int right, char mask)
 }
 INLINE wide_codes codes_zero(void) { return _mm256_setzero_si256(); }
 INLINE wide_sum sum_zero(void) { return _mm256_setzero_si256(); }
-/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each, the last 4 words with those of `last`; pairs
- * of products fit as in codes_dot */
-INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q, const int8_t *last)
+/* Sums of products of words of codes of at most 4 bits with 4 numbers each, for up to 8 words between begin and end; pairs
+ * of products fit into 16 bits as in codes_dot. */
+#define SCORE_BLOCK 4 /* queries at a time */
+typedef __m256i words_sum;
+INLINE words_sum words_begin(wide_sum sum)
 {
-    __m256i pairs = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (uint32_t w = 0; w < 8; w++) {
-        int32_t four;
-        memcpy(&four, w < 4 ? q + 4 * (size_t)w : last + 4 * (size_t)(w - 4), 4);
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[w], _mm256_set1_epi32(four)));
-    }
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    (void)sum;
+    return _mm256_setzero_si256();
+}
+INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q)
+{
+    int32_t four;
+    memcpy(&four, q, 4);
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(code, _mm256_set1_epi32(four)));
+}
+INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(of_8, _mm256_set1_epi16(1)));
 }
 INLINE __m256i lowest_4(__m256 a, __m256 b, __m256 c, __m256 d)
 {

@@ -221,16 +221,20 @@ INLINE wide_codes codes_field(wide_codes x, int right, char mask)
 }
 INLINE wide_codes codes_zero(void) { return _mm512_setzero_si512(); }
 INLINE wide_sum sum_zero(void) { return _mm512_setzero_si512(); }
-/* sum + the products of 8 words of codes of at most 4 bits with 4 numbers each, the last 4 words with those of `last` */
-INLINE wide_sum words_dot(wide_sum sum, const wide_codes codes[8], const int8_t *q, const int8_t *last)
+/* Sums of products of words of codes of at most 4 bits with 4 numbers each, for up to 8 words between begin and end. */
+#define SCORE_BLOCK 8 /* queries at a time */
+typedef __m512i words_sum;
+INLINE words_sum words_begin(wide_sum sum) { return sum; }
+INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q)
 {
-#pragma GCC unroll 8
-    for (uint32_t w = 0; w < 8; w++) {
-        int32_t four;
-        memcpy(&four, w < 4 ? q + 4 * (size_t)w : last + 4 * (size_t)(w - 4), 4);
-        sum = _mm512_dpbusd_epi32(sum, codes[w], _mm512_set1_epi32(four));
-    }
-    return sum;
+    int32_t four;
+    memcpy(&four, q, 4);
+    return _mm512_dpbusd_epi32(sum, code, _mm512_set1_epi32(four));
+}
+INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
+{
+    (void)sum;
+    return of_8;
 }
 /* The lowest bytes of 64 lanes: word l is those of lane l of x[0], x[1], x[2], x[3]. */
 INLINE void v_store_words(int8_t *p, const vec x[4])

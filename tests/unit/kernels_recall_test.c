@@ -220,6 +220,22 @@ static void an_index_moves_and_is_forgotten(void **state)
     free(s);
 }
 
+/* A view that could not be set is empty: nothing is chosen, and nothing is read that is not there. */
+static void an_empty_view_has_nothing_to_choose(void **state)
+{
+    struct scene *s = test_alloc(1, sizeof *s);
+    set_up(s, *state, 2, 5);
+    const struct kg_look look = { .sinks = 4, .window = 64, .k = 16 };
+    int32_t chosen[KV * 16], untouched;
+    memset(&untouched, 0xd7, sizeof untouched);
+    assert_int_equal(s->rig.b->view_set(s->rig.d, s->view, s->spans, 0, NULL), KG_OK);
+    choose(s, &look, chosen);
+    for (size_t i = 0; i < KV * 16; i++)
+        assert_true(chosen[i] == -1 || chosen[i] == untouched);
+    tear_down(s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +243,7 @@ int main(void)
         cmocka_unit_test(choosing_all_is_looking_at_all),
         cmocka_unit_test(the_key_that_matters_is_chosen),
         cmocka_unit_test(an_index_moves_and_is_forgotten),
+        cmocka_unit_test(an_empty_view_has_nothing_to_choose),
     };
     return conformance_main(tests, sizeof tests / sizeof *tests);
 }
