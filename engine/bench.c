@@ -5,7 +5,7 @@
 
 #include "engine/state.h"
 
-#define DECODE_REPEATS 5
+#define REPEATS 5 /* the median counts */
 
 struct run {
     struct kg_engine *engine;
@@ -56,38 +56,48 @@ static enum kg_status read_upto(struct run *run, uint32_t upto, uint32_t step, s
     return status;
 }
 
-static enum kg_status time_prefill(struct run *run, uint32_t tokens, double *rate, struct kg_error *err)
-{
-    enum kg_status status = begin(run, err);
-    if (status == KG_OK) /* once for first touches */
-        status = read_upto(run, tokens < 32 ? tokens : 32, tokens, err);
-    end(run);
-    if (status == KG_OK)
-        status = begin(run, err);
-    double start = kg_seconds();
-    if (status == KG_OK)
-        status = read_upto(run, tokens, tokens, err);
-    *rate = tokens / (kg_seconds() - start);
-    end(run);
-    return status;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* The depth is filled once, looked at in full; each repeat decodes `tokens` from there; the median counts. */
+static double median(double rates[REPEATS])
+{
+    qsort(rates, REPEATS, sizeof *rates, by_value);
+    return rates[REPEATS / 2];
+}
+
+static enum kg_status time_prefill(struct run *run, uint32_t tokens, double *rate, struct kg_error *err)
+{
+    double rates[REPEATS];
+    enum kg_status status = begin(run, err);
+    if (status == KG_OK) /* once for first touches */
+        status = read_upto(run, tokens < 32 ? tokens : 32, tokens, err);
+    end(run);
+    for (unsigned i = 0; i < REPEATS && status == KG_OK; i++) {
+        status = begin(run, err);
+        double start = kg_seconds();
+        if (status == KG_OK)
+            status = read_upto(run, tokens, tokens, err);
+        rates[i] = tokens / (kg_seconds() - start);
+        end(run);
+    }
+    if (status == KG_OK)
+        *rate = median(rates);
+    return status;
+}
+
+/* The depth is filled once, looked at in full; each repeat decodes `tokens` from there. */
 static enum kg_status time_decode(struct run *run, const struct kg_look *look, uint32_t depth, uint32_t tokens, double *rate, struct kg_error *err)
 {
-    double rates[DECODE_REPEATS];
+    double rates[REPEATS];
     depth = depth ? depth : 1;
     enum kg_status status = begin(run, err);
     if (status == KG_OK)
         status = read_upto(run, depth, KG_ROWS_MAX, err);
     run->look = look;
-    for (unsigned i = 0; i < DECODE_REPEATS && status == KG_OK; i++) {
+    for (unsigned i = 0; i < REPEATS && status == KG_OK; i++) {
         kg_block_set_ready(run->block, depth);
         double start = kg_seconds();
         status = read_upto(run, depth + tokens, 1, err);
@@ -95,11 +105,9 @@ static enum kg_status time_decode(struct run *run, const struct kg_look *look, u
     }
     run->look = NULL;
     end(run);
-    if (status != KG_OK)
-        return status;
-    qsort(rates, DECODE_REPEATS, sizeof *rates, by_value);
-    *rate = rates[DECODE_REPEATS / 2];
-    return KG_OK;
+    if (status == KG_OK)
+        *rate = median(rates);
+    return status;
 }
 
 /* Of keys, values and index that a token at this depth reads. */

@@ -1,8 +1,11 @@
-# Measures every model that is here, or MODELS="smol q05"; each figure is printed as it comes.
+# Measures every model that is here, or MODELS="smol q05"; each figure is printed as it comes. Fewer threads than CPUs are
+# pinned to the last ones, and so is the peer. REALTIME=1 (root) keeps others off them, where the machine is shared;
+# REPEATS is what a peer's measurement in a round is the median of.
 .PHONY: bench
 bench: packages
 	@$(MAKE) -s --no-print-directory all
-	@MODELS="$(MODELS)" THREADS="$(THREADS)" DEPTHS="$(or $(DEPTHS),0)" ROUNDS="$(or $(ROUNDS),1)" PEER="$(PEER)" mk/bench $(O)/kedge
+	@MODELS="$(MODELS)" THREADS="$(THREADS)" DEPTHS="$(or $(DEPTHS),0)" ROUNDS="$(or $(ROUNDS),1)" PEER="$(PEER)" \
+		REPEATS="$(or $(REPEATS),5)" REALTIME="$(REALTIME)" PREFILL="$(or $(PREFILL),512)" DECODE="$(or $(DECODE),64)" mk/bench $(O)/kedge
 
 # Products of weights by type and number of rows, for those who change kernels/cpu; COLS=896 chooses their length.
 MATMUL_BENCH := $(O)/tests/bench/matmul_bench

@@ -12,7 +12,7 @@ static const char help[] =
     "\n"
     "  -m, --model MODEL   a catalogue name or a .gguf file\n"
     "  -t, --threads N     0 = all that the process may use\n"
-    "  -p, --prefill N     tokens to read at once (512; 0 = leave out)\n"
+    "  -p, --prefill N     tokens to read at once (512; 0 = leave out), median of five\n"
     "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
     "  -d, --depth N       tokens in context before the first generated one (0)\n"
     "      --copy          instead, answers without and with n-gram drafts: a function of 60 lines rewritten with one change, and\n"
