@@ -59,8 +59,8 @@ struct kg_answer *kg_answer_create(enum kg_form form)
 
 static void free_edit(struct edit *edit)
 {
-    kg_text_free(&edit->before);
-    kg_text_free(&edit->after);
+    kg_growing_free(&edit->before);
+    kg_growing_free(&edit->after);
 }
 
 void kg_answer_free(struct kg_answer *answer)
@@ -72,7 +72,7 @@ void kg_answer_free(struct kg_answer *answer)
     for (size_t i = 0; i < answer->count; i++)
         free_edit(&answer->edits[i]);
     free(answer->edits);
-    kg_text_free(&answer->text);
+    kg_growing_free(&answer->text);
     free(answer);
 }
 
@@ -111,8 +111,8 @@ static void close_edit(struct kg_answer *answer, bool closed)
         return;
     edit->closed = closed;
     answer->no_memory |= edit->before.failed || edit->after.failed;
-    kg_text_add(&edit->before, "", 0);
-    kg_text_add(&edit->after, "", 0);
+    kg_growing_add(&edit->before, "", 0);
+    kg_growing_add(&edit->after, "", 0);
     answer->count++;
     answer->open = NULL;
 }
@@ -275,8 +275,8 @@ static void leave_fence(struct kg_answer *answer, bool closed)
 
 static void add_line(struct kg_growing *text, const struct kg_line *line)
 {
-    kg_text_add(text, line->text, line->length);
-    kg_text_add(text, "\n", 1);
+    kg_growing_add(text, line->text, line->length);
+    kg_growing_add(text, "\n", 1);
 }
 
 static void in_fence(struct kg_answer *answer, const struct kg_line *line)
@@ -353,7 +353,7 @@ enum kg_status kg_answer_add(struct kg_answer *answer, const char *text, size_t 
         return kg_fail(err, KG_ERR_USAGE, "an answer that has ended takes no more text");
     if (length > KG_ANSWER_MOST - answer->text.length)
         return kg_fail(err, KG_ERR_RANGE, "the answer is longer than %zu bytes", KG_ANSWER_MOST);
-    kg_text_add(&answer->text, text, length);
+    kg_growing_add(&answer->text, text, length);
     if (answer->text.failed)
         return kg_fail_nomem(err, "reading an answer");
     for (;;) {

@@ -247,8 +247,8 @@ __attribute__((format(printf, 2, 3))) static void say(struct work *w, const char
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
     kg_printable(line, sizeof line, raw, strlen(raw));
-    kg_text_puts(w->said, line);
-    kg_text_puts(w->said, "\n");
+    kg_growing_puts(w->said, line);
+    kg_growing_puts(w->said, "\n");
 }
 
 static void replace(struct work *w, size_t first, size_t behind, struct kg_growing *text)
@@ -258,7 +258,7 @@ static void replace(struct work *w, size_t first, size_t behind, struct kg_growi
         struct replacement *grown = realloc(w->list, capacity * sizeof *grown);
         if (!grown) {
             w->no_memory = true;
-            kg_text_free(text);
+            kg_growing_free(text);
             return;
         }
         w->list = grown;
@@ -266,7 +266,7 @@ static void replace(struct work *w, size_t first, size_t behind, struct kg_growi
     }
     struct replacement *r = &w->list[w->count];
     *r = (struct replacement){ .first = first, .behind = behind, .order = w->count };
-    r->text = kg_text_take(text, &r->length);
+    r->text = kg_growing_take(text, &r->length);
     w->no_memory |= !r->text;
     w->count++;
 }
@@ -308,12 +308,12 @@ static void put_shifted(struct kg_growing *out, const struct kg_line *line, cons
     size_t had = kg_indent(from);
     size_t has = kg_indent(to);
     if (!kg_is_blank(line) && kg_indent(line) >= had && memcmp(line->text, from->text, had) == 0) {
-        kg_text_add(out, to->text, has);
-        kg_text_add(out, line->text + had, line->length - had);
+        kg_growing_add(out, to->text, has);
+        kg_growing_add(out, line->text + had, line->length - had);
     } else {
-        kg_text_add(out, line->text, line->length);
+        kg_growing_add(out, line->text, line->length);
     }
-    kg_text_puts(out, feed);
+    kg_growing_puts(out, feed);
 }
 
 static const char *feed_of(const struct work *w)
@@ -355,7 +355,7 @@ static size_t put_lead(const struct work *w, const struct def *old, const struct
     for (size_t i = old->lead; i < old->line; i++) {
         const struct kg_line *line = &w->file.lines.lines[i];
         if (is_comment(line) ? !comments : !others && is_attribute(line))
-            kg_text_add_line(out, line);
+            kg_growing_add_line(out, line);
     }
     put_lines(w, out, new->lead, new->line, new->line, to);
     return new->line + 1;
@@ -424,12 +424,12 @@ static enum kg_status insert(struct work *w, const struct def *new, const struct
     size_t gap = w->file.indented && !parent && !(to && kg_indent(to)) ? 2 : 1;
     bool above = at > 0 && !(behind && !before);
     if (above && lines->lines[at - 1].end == 0)
-        kg_text_puts(&text, feed);
+        kg_growing_puts(&text, feed);
     for (size_t i = 0; i < gap && above && !(at == lines->count && kg_is_blank(&lines->lines[at - 1])); i++)
-        kg_text_puts(&text, feed);
+        kg_growing_puts(&text, feed);
     put_lines(w, &text, new->lead, new->end, new->line, to ? to : parent ? &w->block.lines.lines[new->line] : &none);
     for (size_t i = 0; i < gap && !above; i++)
-        kg_text_puts(&text, feed);
+        kg_growing_puts(&text, feed);
     say(w, "%s is new in %s", new->name, w->file.path);
     replace(w, at, at, &text);
     return KG_OK;
@@ -454,8 +454,8 @@ static void add_import(struct work *w, const struct kg_line *line)
             at = i + 1;
     if (at == SIZE_MAX)
         at = w->file.count ? w->file.defs[0].lead : 0;
-    kg_text_add(&text, line->text, line->length);
-    kg_text_puts(&text, feed_of(w));
+    kg_growing_add(&text, line->text, line->length);
+    kg_growing_puts(&text, feed_of(w));
     say(w, "an import is new in %s", w->file.path);
     replace(w, at, at, &text);
 }
@@ -540,12 +540,12 @@ static enum kg_status compose(struct work *w, struct kg_growing *out, struct kg_
         if (r->first < at)
             return kg_fail(err, KG_ERR_RANGE, "definitions of the answer overlap in %s: ask again, or for blocks (search)", w->file.path);
         for (; at < r->first; at++)
-            kg_text_add_line(out, &w->file.lines.lines[at]);
-        kg_text_add(out, r->text, r->length);
+            kg_growing_add_line(out, &w->file.lines.lines[at]);
+        kg_growing_add(out, r->text, r->length);
         at = r->behind;
     }
     for (; at < w->file.lines.count; at++)
-        kg_text_add_line(out, &w->file.lines.lines[at]);
+        kg_growing_add_line(out, &w->file.lines.lines[at]);
     return out->failed || w->no_memory || w->said->failed ? kg_fail_nomem(err, "replacing definitions") : KG_OK;
 }
 

@@ -70,7 +70,7 @@ static bool read_line(git_patch *patch, size_t index, size_t line, struct hunk *
     bool feed = length > 0 && of->content[length - 1] == '\n';
     hunk->lines[hunk->count++] = (struct kg_hunk_line){ .origin = of->origin, .text = of->content, .length = length - feed, .last_without_feed = !feed };
     if (of->origin != GIT_DIFF_LINE_DELETION)
-        kg_text_add(after, of->content, length);
+        kg_growing_add(after, of->content, length);
     return true;
 }
 
@@ -93,7 +93,7 @@ static bool read_hunk(git_patch *patch, size_t index, struct hunk *out)
     bool done = out->header && out->lines;
     for (size_t i = 0; i < lines && done; i++)
         done = read_line(patch, index, i, out, &after);
-    out->after = kg_text_take(&after, &out->after_length);
+    out->after = kg_growing_take(&after, &out->after_length);
     return done && out->after;
 }
 
@@ -186,13 +186,13 @@ char *kg_hunks_apply(const struct kg_hunks *hunks, const bool *taken, size_t *le
         if (!taken[i])
             continue;
         for (; at < hunk->first; at++)
-            kg_text_add_line(&out, &hunks->lines.lines[at]);
-        kg_text_add(&out, hunk->after, hunk->after_length);
+            kg_growing_add_line(&out, &hunks->lines.lines[at]);
+        kg_growing_add(&out, hunk->after, hunk->after_length);
         at = hunk->behind;
     }
     for (; at < hunks->lines.count; at++)
-        kg_text_add_line(&out, &hunks->lines.lines[at]);
-    return kg_text_take(&out, length);
+        kg_growing_add_line(&out, &hunks->lines.lines[at]);
+    return kg_growing_take(&out, length);
 }
 
 char *kg_unified_diff(const char *path, const char *before, size_t before_length, const char *after, size_t after_length, size_t *length)

@@ -296,17 +296,17 @@ static void put_extra(const struct replacing *r, const char *extra, size_t lengt
             continue;
         size_t count = to_blanks ? length * (has / wanted) : length / (wanted / has);
         for (size_t k = 0; k < count; k++)
-            kg_text_puts(out, to_blanks ? " " : "\t");
+            kg_growing_puts(out, to_blanks ? " " : "\t");
         return;
     }
-    kg_text_add(out, extra, length);
+    kg_growing_add(out, extra, length);
 }
 
 static void put_indented(const struct replacing *r, const struct kg_line *line, size_t near, struct kg_growing *out)
 {
     size_t by = r->match->kind < KG_MATCH_INDENT || kg_is_blank(line) ? SIZE_MAX : guide(r, line, near);
     if (by == SIZE_MAX) {
-        kg_text_add(out, line->text, line->length);
+        kg_growing_add(out, line->text, line->length);
         return;
     }
     const struct kg_line *want = &r->wanted->lines[by];
@@ -315,13 +315,13 @@ static void put_indented(const struct replacing *r, const struct kg_line *line, 
     size_t has = kg_indent(have);
     size_t indent = kg_indent(line);
     if (indent >= wanted) {
-        kg_text_add(out, have->text, has);
+        kg_growing_add(out, have->text, has);
         put_extra(r, line->text + wanted, indent - wanted, out);
-        kg_text_add(out, line->text + indent, line->length - indent);
+        kg_growing_add(out, line->text + indent, line->length - indent);
     } else { /* further out than any that is known: as many less */
         size_t less = wanted - indent;
-        kg_text_add(out, have->text, has > less ? has - less : 0);
-        kg_text_add(out, line->text + indent, line->length - indent);
+        kg_growing_add(out, have->text, has > less ? has - less : 0);
+        kg_growing_add(out, line->text + indent, line->length - indent);
     }
 }
 
@@ -356,7 +356,7 @@ enum kg_status kg_match_replace(const struct kg_lines *file, const struct kg_lin
     bool last_has_feed = file->count == 0 || behind < file->count || file->lines[file->count - 1].end > 0;
     size_t near = 0;
     for (size_t i = 0; i < match->first; i++)
-        kg_text_add_line(out, &file->lines[i]);
+        kg_growing_add_line(out, &file->lines[i]);
     for (size_t j = 0; j < after->count && status == KG_OK; j++) {
         const struct kg_line *same = of[j] == SIZE_MAX ? NULL : file_line(&r, of[j]);
         bool kept = of[j] != SIZE_MAX;
@@ -364,16 +364,16 @@ enum kg_status kg_match_replace(const struct kg_lines *file, const struct kg_lin
         if (kept && !same)
             continue; /* a blank line around what was wanted, which the file does not have there */
         if (same)
-            kg_text_add(out, same->text, same->length);
+            kg_growing_add(out, same->text, same->length);
         else
             put_indented(&r, &after->lines[j], near, out);
         if (same && same->end)
-            kg_text_add(out, same->text + same->length, same->end);
+            kg_growing_add(out, same->text + same->length, same->end);
         else if (behind < file->count || j + 1 < after->count || last_has_feed)
-            kg_text_puts(out, feed);
+            kg_growing_puts(out, feed);
     }
     for (size_t i = behind; i < file->count; i++)
-        kg_text_add_line(out, &file->lines[i]);
+        kg_growing_add_line(out, &file->lines[i]);
     free(of);
     if (status == KG_OK && out->failed)
         status = kg_fail_nomem(err, "applying an edit");

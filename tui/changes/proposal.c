@@ -58,8 +58,8 @@ __attribute__((format(printf, 2, 3))) static void say(struct target *target, con
     kg_printable(line, sizeof line, raw, strlen(raw));
     if (target->said.length > SAID_MOST)
         return;
-    kg_text_puts(&target->said, line);
-    kg_text_puts(&target->said, "\n");
+    kg_growing_puts(&target->said, line);
+    kg_growing_puts(&target->said, "\n");
 }
 
 static const struct kg_shown_file *shown_as(const struct work *w, const char *path)
@@ -285,7 +285,7 @@ static enum kg_status find_target(struct work *w, const struct kg_edit *edit, co
 static enum kg_status set_after(struct target *target, struct kg_growing *text, struct kg_error *err)
 {
     size_t length;
-    char *bytes = kg_text_take(text, &length);
+    char *bytes = kg_growing_take(text, &length);
     if (!bytes)
         return kg_fail_nomem(err, "applying an edit");
     free(target->after);
@@ -323,10 +323,10 @@ static enum kg_status fresh_content(struct target *target, const struct kg_edit 
         return kg_fail_nomem(err, "applying an edit");
     enum kg_status status = check_left_out(target, &none, &after, err);
     kg_lines_free(&after);
-    kg_text_add(&text, edit->after, edit->after_length);
+    kg_growing_add(&text, edit->after, edit->after_length);
     if (status == KG_OK)
         return set_after(target, &text, err);
-    kg_text_free(&text);
+    kg_growing_free(&text);
     return status;
 }
 
@@ -358,9 +358,9 @@ static bool replace_within(struct target *target, const struct kg_lines *wanted,
     if ((at > 0 && is_word(target->after[at - 1]) && is_word(want.text[0])) ||
         (behind < target->after_length && is_word(target->after[behind]) && is_word(want.text[want.length - 1])))
         return false;
-    kg_text_add(out, target->after, at);
-    kg_text_add(out, put.text, put.length);
-    kg_text_add(out, target->after + behind, target->after_length - behind);
+    kg_growing_add(out, target->after, at);
+    kg_growing_add(out, put.text, put.length);
+    kg_growing_add(out, target->after + behind, target->after_length - behind);
     say(target, "what is replaced is a part of a line");
     return true;
 }
@@ -385,7 +385,7 @@ static enum kg_status search(struct target *target, const struct kg_edit *edit, 
         say(target, "the edit in line %u of the answer matches lines %zu to %zu %s", edit->line, match.first + 1, match.first + match.count, how(&match));
     if (status == KG_OK)
         return set_after(target, &text, err);
-    kg_text_free(&text);
+    kg_growing_free(&text);
     return status;
 }
 
@@ -424,7 +424,7 @@ static enum kg_status apply_definition(struct target *target, const struct kg_ed
         kg_replace_definitions(target->path, target->after, target->after_length, edit->after, edit->after_length, &text, &target->said, err);
     if (status == KG_OK)
         return set_after(target, &text, err);
-    kg_text_free(&text);
+    kg_growing_free(&text);
     return status;
 }
 
@@ -436,18 +436,18 @@ static enum kg_status put_lines(struct target *target, const struct kg_lines *fi
     const char *feed = kg_ends_in_crlf(file) ? "\r\n" : "\n";
     bool last_has_feed = file->count == 0 || behind < file->count || file->lines[file->count - 1].end > 0;
     for (size_t i = 0; i < first; i++)
-        kg_text_add_line(&text, &file->lines[i]);
+        kg_growing_add_line(&text, &file->lines[i]);
     for (size_t i = 0; i < new->count; i++) {
         if (shift && !kg_is_blank(&new->lines[i]))
-            kg_text_add(&text, file->lines[first].text, shift);
-        kg_text_add(&text, new->lines[i].text, new->lines[i].length);
+            kg_growing_add(&text, file->lines[first].text, shift);
+        kg_growing_add(&text, new->lines[i].text, new->lines[i].length);
         if (i + 1 < new->count || last_has_feed)
-            kg_text_puts(&text, feed);
+            kg_growing_puts(&text, feed);
     }
     for (size_t i = behind; i < file->count; i++)
-        kg_text_add_line(&text, &file->lines[i]);
+        kg_growing_add_line(&text, &file->lines[i]);
     if (text.failed) {
-        kg_text_free(&text);
+        kg_growing_free(&text);
         return kg_fail_nomem(err, "applying an edit");
     }
     return set_after(target, &text, err);
@@ -615,9 +615,9 @@ static enum kg_status bare_lines(struct work *w, bool *taken, struct kg_error *e
     if ((form != KG_FORM_REGION && form != KG_FORM_FILE) || w->count != 1 || length == 0)
         return KG_OK;
     struct kg_growing whole = { 0 };
-    kg_text_add(&whole, text, length);
+    kg_growing_add(&whole, text, length);
     if (text[length - 1] != '\n')
-        kg_text_puts(&whole, "\n");
+        kg_growing_puts(&whole, "\n");
     struct kg_edit edit = { .form = form, .path = w->files[0].path, .before = "", .after = whole.bytes, .after_length = whole.length, .line = 1, .closed = true };
     enum kg_status status = KG_OK;
     if (!whole.failed && kept_part(whole.bytes, whole.length, w->files[0].text, w->files[0].length) >= 0.5) {
@@ -629,7 +629,7 @@ static enum kg_status bare_lines(struct work *w, bool *taken, struct kg_error *e
         if (status == KG_OK)
             status = apply(w, edit, err);
     }
-    kg_text_free(&whole);
+    kg_growing_free(&whole);
     return status;
 }
 
@@ -646,7 +646,7 @@ static enum kg_status take_results(struct work *w, struct kg_proposal *out, stru
         struct kg_change *change = &out->changes[out->count++];
         *change = (struct kg_change){ .path = t->path, .before = t->before, .before_length = t->before_length, .after = t->after, .after_length = t->after_length };
         if (t->said.length)
-            change->said = kg_text_take(&t->said, &said);
+            change->said = kg_growing_take(&t->said, &said);
         t->path = t->before = t->after = NULL;
     }
     if (out->count == 0)
@@ -685,7 +685,7 @@ enum kg_status kg_proposal_of(const struct kg_answer *answer, const struct kg_sh
         free(w.targets[i].path);
         free(w.targets[i].before);
         free(w.targets[i].after);
-        kg_text_free(&w.targets[i].said);
+        kg_growing_free(&w.targets[i].said);
     }
     free(w.targets);
     return status;

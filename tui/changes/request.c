@@ -36,12 +36,12 @@ static const char *const rules[] = {
 static void put_pattern(struct kg_growing *out, const struct kg_edit_request *request, const char *what)
 {
     for (size_t i = 0; i < request->count; i++) {
-        kg_text_puts(out, "\n");
-        kg_text_puts(out, request->files[i].path);
-        kg_text_puts(out, "\n```\n");
-        kg_text_puts(out, what);
-        kg_text_puts(out, request->files[i].path);
-        kg_text_puts(out, "\n```\n");
+        kg_growing_puts(out, "\n");
+        kg_growing_puts(out, request->files[i].path);
+        kg_growing_puts(out, "\n```\n");
+        kg_growing_puts(out, what);
+        kg_growing_puts(out, request->files[i].path);
+        kg_growing_puts(out, "\n```\n");
     }
 }
 
@@ -62,14 +62,14 @@ static void put_region(struct kg_growing *out, const struct kg_shown_file *file)
         return;
     }
     snprintf(line, sizeof line, "\n\nLines %u to %u of ", file->first, file->last);
-    kg_text_puts(out, line);
-    kg_text_puts(out, file->path);
-    kg_text_puts(out, ":\n\n```\n");
+    kg_growing_puts(out, line);
+    kg_growing_puts(out, file->path);
+    kg_growing_puts(out, ":\n\n```\n");
     for (size_t i = file->first - 1; i < file->last && i < lines.count; i++) {
-        kg_text_add(out, lines.lines[i].text, lines.lines[i].length);
-        kg_text_puts(out, "\n");
+        kg_growing_add(out, lines.lines[i].text, lines.lines[i].length);
+        kg_growing_puts(out, "\n");
     }
-    kg_text_puts(out, "```");
+    kg_growing_puts(out, "```");
     kg_lines_free(&lines);
 }
 
@@ -77,25 +77,25 @@ char *kg_edit_question(const struct kg_edit_request *request, size_t *length)
 {
     struct kg_growing out = { 0 };
     const struct kg_shown_file *region = request->form == KG_FORM_REGION ? region_of(request) : NULL;
-    kg_text_puts(&out, request->text);
+    kg_growing_puts(&out, request->text);
     if (region) {
         put_region(&out, region);
     } else if (request->count) {
-        kg_text_puts(&out, request->count == 1 ? "\n\nThe file: " : "\n\nThe files: ");
+        kg_growing_puts(&out, request->count == 1 ? "\n\nThe file: " : "\n\nThe files: ");
         for (size_t i = 0; i < request->count; i++) {
-            kg_text_puts(&out, i ? ", " : "");
-            kg_text_puts(&out, request->files[i].path);
+            kg_growing_puts(&out, i ? ", " : "");
+            kg_growing_puts(&out, request->files[i].path);
         }
     }
-    kg_text_puts(&out, "\n\n");
-    kg_text_puts(&out, rules[request->form]);
+    kg_growing_puts(&out, "\n\n");
+    kg_growing_puts(&out, rules[request->form]);
     if (request->form == KG_FORM_DEFINITION)
         put_pattern(&out, request, "the changed definitions of ");
     else if (request->form == KG_FORM_FILE)
         put_pattern(&out, request, "the whole new content of ");
     if ((request->form == KG_FORM_DEFINITION || request->form == KG_FORM_FILE) && request->count > 1)
-        kg_text_puts(&out, "\nLeave out files in which nothing changes.\n");
-    return kg_text_take(&out, length);
+        kg_growing_puts(&out, "\nLeave out files in which nothing changes.\n");
+    return kg_growing_take(&out, length);
 }
 
 struct asking {

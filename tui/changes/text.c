@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void kg_text_add(struct kg_growing *text, const char *bytes, size_t length)
+void kg_growing_add(struct kg_growing *text, const char *bytes, size_t length)
 {
     if (text->failed)
         return;
@@ -24,20 +24,20 @@ void kg_text_add(struct kg_growing *text, const char *bytes, size_t length)
     text->bytes[text->length] = '\0';
 }
 
-void kg_text_puts(struct kg_growing *text, const char *string)
+void kg_growing_puts(struct kg_growing *text, const char *string)
 {
-    kg_text_add(text, string, strlen(string));
+    kg_growing_add(text, string, strlen(string));
 }
 
-void kg_text_free(struct kg_growing *text)
+void kg_growing_free(struct kg_growing *text)
 {
     free(text->bytes);
     *text = (struct kg_growing){ 0 };
 }
 
-char *kg_text_take(struct kg_growing *text, size_t *length)
+char *kg_growing_take(struct kg_growing *text, size_t *length)
 {
-    kg_text_add(text, "", 0);
+    kg_growing_add(text, "", 0);
     char *bytes = text->failed ? NULL : text->bytes;
     if (!bytes)
         free(text->bytes);
@@ -73,9 +73,9 @@ void kg_lines_free(struct kg_lines *lines)
     *lines = (struct kg_lines){ 0 };
 }
 
-void kg_text_add_line(struct kg_growing *text, const struct kg_line *line)
+void kg_growing_add_line(struct kg_growing *text, const struct kg_line *line)
 {
-    kg_text_add(text, line->text, line->length + line->end);
+    kg_growing_add(text, line->text, line->length + line->end);
 }
 
 static bool is_space(char c)

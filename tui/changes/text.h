@@ -11,11 +11,11 @@ struct kg_growing {
     size_t length, capacity;
     bool failed;
 };
-void kg_text_add(struct kg_growing *text, const char *bytes, size_t length);
-void kg_text_puts(struct kg_growing *text, const char *string);
-void kg_text_free(struct kg_growing *text);
+void kg_growing_add(struct kg_growing *text, const char *bytes, size_t length);
+void kg_growing_puts(struct kg_growing *text, const char *string);
+void kg_growing_free(struct kg_growing *text);
 /* The bytes, which the caller frees: never NULL unless failed. Leaves the text empty. */
-char *kg_text_take(struct kg_growing *text, size_t *length);
+char *kg_growing_take(struct kg_growing *text, size_t *length);
 
 struct kg_line {
     const char *text; /* without its end */
@@ -30,7 +30,7 @@ struct kg_lines {
 bool kg_lines_of(const char *text, size_t length, struct kg_lines *out);
 void kg_lines_free(struct kg_lines *lines);
 /* Some of them, with their ends, as one text: lines may be cut out of the array. */
-void kg_text_add_line(struct kg_growing *text, const struct kg_line *line);
+void kg_growing_add_line(struct kg_growing *text, const struct kg_line *line);
 
 /* Bytes of blanks and tabs that it begins with; all of them for a blank line. */
 size_t kg_indent(const struct kg_line *line);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tui/commands/worktree.h"
+#include "tui/commands/repo_reader.h"
 #include "tui/conversation/includes.h"
 
 enum { DIGEST = 32 }; /* hexadecimal digits that the index knows of a text */
@@ -79,7 +79,7 @@ static void free_cached(struct cached *cached)
 }
 
 /* This very text, in whatever reading. */
-static bool has_text(const struct cached *cached, const struct kg_worktree_file *file)
+static bool has_text(const struct cached *cached, const struct kg_repo_file *file)
 {
     char hex[DIGEST + 1];
     if (!file->has_digest || !cached->text_count)
@@ -103,7 +103,7 @@ struct state {
     bool estimated;                /* tokens, of a file that was not looked at */
 };
 
-static enum kg_status examine(struct kg_worktree *worktree, const struct cached *cached, const struct kg_worktree_file *file, struct state *out,
+static enum kg_status examine(struct kg_repo_reader *reader, const struct cached *cached, const struct kg_repo_file *file, struct state *out,
                               struct kg_error *err)
 {
     struct kg_known known;
@@ -115,9 +115,9 @@ static enum kg_status examine(struct kg_worktree *worktree, const struct cached 
     if (!same && !has_title(cached, file->path))
         return KG_OK;
     struct kg_error unread;
-    if (kg_index_read(worktree->index, file->path, KG_FILE_MAX, &text, &length, &secret, &unread) != KG_OK)
+    if (kg_index_read(reader->index, file->path, KG_FILE_MAX, &text, &length, &secret, &unread) != KG_OK)
         return KG_OK; /* gone since it was indexed */
-    enum kg_status status = kg_known_with_includes(worktree->session, worktree->index, file->path, text, length, &known, err);
+    enum kg_status status = kg_known_with_includes(reader->session, reader->index, file->path, text, length, &known, err);
     free(text);
     if (status == KG_OK)
         *out = (struct state){ .tokens = known.tokens, .known = known.known, .older = same && known.known == 0 ? known.tokens : 0 };
@@ -126,7 +126,7 @@ static enum kg_status examine(struct kg_worktree *worktree, const struct cached 
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(((const struct kg_worktree_file *)a)->path, ((const struct kg_worktree_file *)b)->path);
+    return strcmp(((const struct kg_repo_file *)a)->path, ((const struct kg_repo_file *)b)->path);
 }
 
 struct totals {
@@ -160,11 +160,11 @@ static void put_row(const char *path, const struct state *s, cJSON *rows)
     cJSON_AddItemToArray(rows, row);
 }
 
-static void put_totals(const struct kg_worktree *worktree, const char *model, const struct totals *t, cJSON *rows)
+static void put_totals(const struct kg_repo_reader *reader, const char *model, const struct totals *t, cJSON *rows)
 {
     if (!rows) {
         printf("%9" PRIu64 " %9" PRIu64 " ~%8" PRIu64 "  in %zu files for %s: %zu known, %zu in part\n", t->known, t->older, t->tokens - t->known - t->older,
-               worktree->count, model, t->whole, t->touched - t->whole);
+               reader->count, model, t->whole, t->touched - t->whole);
         return;
     }
     cJSON *root = cJSON_CreateObject();
@@ -176,26 +176,26 @@ static void put_totals(const struct kg_worktree *worktree, const char *model, co
     kg_put_json(root);
 }
 
-static enum kg_status show(struct kg_worktree *worktree, bool every, bool json, struct kg_error *err)
+static enum kg_status show(struct kg_repo_reader *reader, bool every, bool json, struct kg_error *err)
 {
     struct kg_engine_facts facts;
-    kg_engine_facts(worktree->engine, &facts);
+    kg_engine_facts(reader->engine, &facts);
     struct cached cached = { .model = facts.model };
     struct totals totals = { 0 };
     enum kg_status status = load_cached(&cached, err);
     cJSON *rows = json ? cJSON_CreateArray() : NULL;
-    qsort(worktree->files, worktree->count, sizeof *worktree->files, by_path);
+    qsort(reader->files, reader->count, sizeof *reader->files, by_path);
     if (!json && status == KG_OK)
         printf("%9s %9s %9s  %s\n", "known", "older", "unknown", "tokens of");
-    for (size_t i = 0; i < worktree->count && status == KG_OK; i++) {
+    for (size_t i = 0; i < reader->count && status == KG_OK; i++) {
         struct state state;
-        status = examine(worktree, &cached, &worktree->files[i], &state, err);
+        status = examine(reader, &cached, &reader->files[i], &state, err);
         add(&totals, &state);
         if (status == KG_OK && (every || json || state.known || state.older))
-            put_row(worktree->files[i].path, &state, rows);
+            put_row(reader->files[i].path, &state, rows);
     }
     if (status == KG_OK)
-        put_totals(worktree, facts.model, &totals, rows);
+        put_totals(reader, facts.model, &totals, rows);
     else
         cJSON_Delete(rows);
     free_cached(&cached);
@@ -204,12 +204,12 @@ static enum kg_status show(struct kg_worktree *worktree, bool every, bool json, 
 
 int kg_cache_show_worktree(const char *directory, const char *model, bool every, bool json)
 {
-    struct kg_worktree worktree;
+    struct kg_repo_reader reader;
     struct kg_error err;
     const struct kg_engine_options options = { .weightless = true };
-    enum kg_status status = kg_worktree_open(directory, model, &options, &worktree, &err);
+    enum kg_status status = kg_repo_reader_open(directory, model, &options, &reader, &err);
     if (status == KG_OK)
-        status = show(&worktree, every, json, &err);
-    kg_worktree_close(&worktree);
+        status = show(&reader, every, json, &err);
+    kg_repo_reader_close(&reader);
     return status == KG_OK ? KG_EXIT_OK : kg_command_failed("cache", &err);
 }

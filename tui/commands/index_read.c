@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "tui/commands/progress.h"
-#include "tui/commands/worktree.h"
+#include "tui/commands/repo_reader.h"
 #include "tui/conversation/includes.h"
 
 /* Whoever else wants the processor has it. */
@@ -29,32 +29,32 @@ static double seconds(void)
 }
 
 /* The file's content, unless it is not to be kept: NULL. */
-static char *take_text(struct kg_worktree *worktree, const char *path, size_t *length)
+static char *take_text(struct kg_repo_reader *reader, const char *path, size_t *length)
 {
     char *text = NULL;
     bool secret = false;
     struct kg_error unread;
-    if (kg_index_read(worktree->index, path, KG_FILE_MAX, &text, length, &secret, &unread) == KG_OK && !secret)
+    if (kg_index_read(reader->index, path, KG_FILE_MAX, &text, length, &secret, &unread) == KG_OK && !secret)
         return text;
     free(text);
     return NULL;
 }
 
 /* KG_ERR_FULL: a file for which the budget does not suffice; smaller ones may follow. */
-static enum kg_status read_one(struct kg_worktree *worktree, const char *path, uint64_t budget, struct figures *f, struct kg_error *err)
+static enum kg_status read_one(struct kg_repo_reader *reader, const char *path, uint64_t budget, struct figures *f, struct kg_error *err)
 {
     size_t length = 0;
     struct kg_known known = { 0 };
     uint64_t computed = 0;
-    char *text = take_text(worktree, path, &length);
+    char *text = take_text(reader, path, &length);
     if (!text)
         return KG_OK;
-    enum kg_status status = kg_known_with_includes(worktree->session, worktree->index, path, text, length, &known, err);
+    enum kg_status status = kg_known_with_includes(reader->session, reader->index, path, text, length, &known, err);
     const bool whole = status == KG_OK && known.known == known.tokens;
     if (status == KG_OK && !whole && f->computed + known.tokens - known.known > budget)
         status = KG_ERR_FULL;
     if (status == KG_OK && !whole)
-        status = kg_read_ahead_with_includes(worktree->session, worktree->index, path, text, length, &computed, err);
+        status = kg_read_ahead_with_includes(reader->session, reader->index, path, text, length, &computed, err);
     f->computed += computed;
     f->known += whole;
     f->read += status == KG_OK && !whole;
@@ -62,18 +62,18 @@ static enum kg_status read_one(struct kg_worktree *worktree, const char *path, u
     return status;
 }
 
-static enum kg_status read_files(struct kg_worktree *worktree, uint64_t budget, struct figures *f, struct kg_error *err)
+static enum kg_status read_files(struct kg_repo_reader *reader, uint64_t budget, struct figures *f, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
     double start = seconds();
-    for (size_t i = 0; i < worktree->count && status == KG_OK; i++) {
+    for (size_t i = 0; i < reader->count && status == KG_OK; i++) {
         if (f->computed + budget / 64 >= budget) { /* hardly a file is so small */
-            f->left += worktree->count - i;
+            f->left += reader->count - i;
             break;
         }
-        status = read_one(worktree, worktree->files[i].path, budget, f, err);
+        status = read_one(reader, reader->files[i].path, budget, f, err);
         f->left += status == KG_ERR_FULL || status == KG_ERR_CANCELLED;
-        f->left += status == KG_ERR_CANCELLED ? worktree->count - i - 1 : 0;
+        f->left += status == KG_ERR_CANCELLED ? reader->count - i - 1 : 0;
         status = status == KG_ERR_FULL ? KG_OK : status;
     }
     f->seconds = seconds() - start;
@@ -100,7 +100,7 @@ static void print(const struct figures *f, bool json)
 
 int kg_index_read_ahead(const char *directory, const char *model, uint64_t tokens, bool json)
 {
-    struct kg_worktree worktree;
+    struct kg_repo_reader reader;
     struct kg_error err;
     struct figures figures = { 0 };
     struct kg_engine_facts facts = { .notice = NULL };
@@ -108,22 +108,22 @@ int kg_index_read_ahead(const char *directory, const char *model, uint64_t token
     const struct kg_engine_options options = { .progress = isatty(STDERR_FILENO) ? kg_progress_show : NULL, .ctx = &shown };
     if (nice(NICENESS) == -1)
         fputs("kedge index: the priority could not be lowered\n", stderr);
-    enum kg_status status = kg_worktree_open(directory, model, &options, &worktree, &err);
+    enum kg_status status = kg_repo_reader_open(directory, model, &options, &reader, &err);
     if (status == KG_OK) {
-        kg_engine_facts(worktree.engine, &facts);
-        kg_stop_on_interrupt(worktree.engine);
+        kg_engine_facts(reader.engine, &facts);
+        kg_stop_on_interrupt(reader.engine);
         if (!facts.caches)
             status = kg_fail(&err, KG_ERR_USAGE, "the cache is off, so nothing that is read now would be kept; kedge cache on, or see kedge.conf(5)");
     }
     if (status == KG_OK) {
-        status = read_files(&worktree, tokens ? tokens : facts.trained_length, &figures, &err);
-        kg_engine_facts(worktree.engine, &facts);
+        status = read_files(&reader, tokens ? tokens : facts.trained_length, &figures, &err);
+        kg_engine_facts(reader.engine, &facts);
     }
     kg_progress_clear(&shown);
     if (facts.notice)
         fprintf(stderr, "kedge index: %s\n", facts.notice);
     kg_stop_on_interrupt(NULL);
-    kg_worktree_close(&worktree);
+    kg_repo_reader_close(&reader);
     if (status != KG_OK)
         return kg_command_failed("index", &err);
     print(&figures, json);
