@@ -107,8 +107,8 @@ static enum kg_guard guard_of_part(const char *name, size_t length, bool last, c
         *why = "configures kedge";
         return KG_GUARD_NEVER;
     }
-    if (matches("kedge~*", name, folded) || (last && folded == 4 && memcmp(name, "HEAD", 4) == 0)) {
-        *why = "could be a short name of what configures kedge or git";
+    if (matches("kedge~*", name, folded) || (folded == 4 && memcmp(name, "HEAD", 4) == 0)) {
+        *why = "is a name that could configure kedge, or make a git directory";
         return KG_GUARD_NEVER;
     }
     if (length >= sizeof ".kedge-" - 1 && strncasecmp(name, ".kedge-", sizeof ".kedge-" - 1) == 0) {

@@ -11,7 +11,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
-    { "/edit", "REQUEST", "ask for a change, and review it", KG_WANTED_NOTHING },
+    { "/edit", "WHAT", "ask for a change, and review it", KG_WANTED_NOTHING },
     { "/diff", "", "what was changed here and not committed", KG_WANTED_NOTHING },
     { "/undo", "", "take back the last change", KG_WANTED_NOTHING },
     { "/redo", "", "make it again", KG_WANTED_NOTHING },
@@ -54,7 +54,7 @@ static void help(struct kg_interface *ui)
     char text[4096];
     size_t n = 0;
     for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-7s %s\n", c->name, c->argument, c->help);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-6s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
 }

@@ -4,7 +4,7 @@
 
 #include "tui/screen/wrap.h"
 
-#define CANDIDATES_SHOWN 14
+#define CANDIDATES_SHOWN 20
 
 int kg_view_input_width(int columns)
 {

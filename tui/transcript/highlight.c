@@ -154,10 +154,29 @@ static size_t next_piece(const struct language *l, const char *at, size_t left, 
     return n > 0 ? n : 1;
 }
 
+/* Line by line. */
+static void highlight_diff(const char *text, size_t length, void (*take)(void *ctx, const char *piece, size_t length, unsigned style), void *ctx)
+{
+    for (size_t at = 0; at < length;) {
+        size_t left = length - at;
+        const char *line = text + at;
+        size_t n = line_length(line, left);
+        bool head = begins("+++ ", line, n) || begins("--- ", line, n) || begins("@@ ", line, n) || begins("diff ", line, n) || begins("index ", line, n);
+        unsigned style = head ? KG_STYLE_DIM : *line == '+' ? KG_STYLE_ADDED : *line == '-' ? KG_STYLE_REMOVED : KG_STYLE_CODE_BLOCK;
+        n += n < left;
+        take(ctx, line, n, style);
+        at += n;
+    }
+}
+
 void kg_highlight(const char *language, size_t language_length, const char *text, size_t length,
                   void (*take)(void *ctx, const char *piece, size_t length, unsigned style), void *ctx)
 {
     const struct language *l = NULL;
+    if (language_length > 0 && is_in("diff patch", language, language_length, true)) {
+        highlight_diff(text, length, take, ctx);
+        return;
+    }
     for (size_t i = 0; i < sizeof languages / sizeof languages[0] && !l; i++)
         if (language_length > 0 && is_in(languages[i].names, language, language_length, true))
             l = &languages[i];
