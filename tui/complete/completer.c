@@ -156,6 +156,7 @@ size_t kg_completer_files(const struct kg_completer *completer)
 
 struct giving {
     const struct kg_cursor_request *request;
+    bool blank; /* the one at the end of the prefix, which the model writes itself, is still to come */
     struct kg_ending ending;
 };
 
@@ -170,6 +171,12 @@ static int take(void *ctx, const char *text, size_t length)
 {
     struct giving *giving = ctx;
     size_t given = giving->ending.given;
+    if (giving->blank && length > 0) {
+        size_t blank = *text == ' ';
+        giving->blank = false;
+        text += blank;
+        length -= blank;
+    }
     bool ended = kg_ending_take(&giving->ending, text, length);
     give(giving, given);
     return ended;
@@ -186,9 +193,12 @@ static enum kg_status open_fill(struct kg_completer *c, struct kg_error *err)
 enum kg_status kg_completer_complete(struct kg_completer *c, const struct kg_cursor_request *request, enum kg_end *end, struct kg_counts *counts,
                                      struct kg_error *err)
 {
+    /* Words have the blank before them in their first token: a prefix that ends with one is read without it. */
+    bool blank = request->prefix_length > 0 && request->prefix[request->prefix_length - 1] == ' ';
     struct giving giving = { .request = request,
+                             .blank = blank,
                              .ending = { .suffix = request->suffix, .suffix_length = request->suffix_length, .lines = request->lines } };
-    struct kg_completion completion = { .prefix = request->prefix, .prefix_length = request->prefix_length,
+    struct kg_completion completion = { .prefix = request->prefix, .prefix_length = request->prefix_length - blank,
                                         .suffix = request->suffix, .suffix_length = request->suffix_length,
                                         .path = c->files ? c->options.path : NULL, .max_tokens = request->max_tokens,
                                         .text_out = take, .ctx = &giving };

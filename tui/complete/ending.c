@@ -87,8 +87,8 @@ static void look(struct kg_ending *ending, bool finished)
 
 bool kg_ending_take(struct kg_ending *ending, const char *text, size_t length)
 {
-    if (ending->ended)
-        return true;
+    if (ending->ended || length == 0)
+        return ending->ended;
     if (ending->length + length + 1 > ending->capacity) {
         size_t capacity = 2 * (ending->length + length) + 256;
         char *grown = realloc(ending->text, capacity);
