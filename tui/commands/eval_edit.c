@@ -406,26 +406,43 @@ static enum kg_status open_engine(struct run *run, struct kg_error *err)
     return KG_OK;
 }
 
-static enum kg_status do_all(struct run *run, struct kg_error *err)
+static size_t common_divisor(size_t a, size_t b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* The i-th that is asked: languages and kinds take turns, so that a run which is stopped has some of each. */
+static const struct kg_edit_task *turn(const struct run *run, size_t i)
+{
+    size_t step = run->asked * 5 / 13 + 1;
+    while (common_divisor(step, run->asked) > 1)
+        step++;
+    return &run->tasks.tasks[kg_eval_spread(i * step % run->asked, run->asked, run->tasks.count)];
+}
+
+static void report(const struct run *run)
 {
     const struct arguments *a = run->a;
+    struct kg_engine_facts facts;
+    kg_engine_facts(run->engine, &facts);
+    struct kg_edit_report result = { .model = facts.model, .policy = kg_policy_name(a->policy), .tallies = run->tallies, .form_count = a->form_count,
+                                     .default_form = kg_form_of_model(facts.model), .seed = a->seed, .seconds = now_s() - run->began };
+    memcpy(result.forms, a->forms, sizeof result.forms);
+    (a->json ? kg_edit_print_objects : kg_edit_print_table)(&result);
+}
+
+/* A run that is stopped tells of what it has. */
+static enum kg_status do_all(struct run *run, struct kg_error *err)
+{
     enum kg_status status = open_engine(run, err);
     run->asking = true;
     run->began = now_s();
     for (; run->done < run->asked && status == KG_OK; run->done += status == KG_OK)
-        status = do_task(run, &run->tasks.tasks[kg_eval_spread(run->done, run->asked, run->tasks.count)], err);
+        status = do_task(run, turn(run, run->done), err);
     clear_bar(run);
-    if (status == KG_ERR_CANCELLED)
-        return kg_fail(err, status, "stopped after %zu of %zu tasks", run->done, run->asked);
-    if (status != KG_OK)
-        return status;
-    struct kg_engine_facts facts;
-    kg_engine_facts(run->engine, &facts);
-    struct kg_edit_report report = { .model = facts.model, .policy = kg_policy_name(a->policy), .tallies = run->tallies, .form_count = a->form_count,
-                                     .default_form = kg_form_of_model(facts.model), .seed = a->seed, .seconds = now_s() - run->began };
-    memcpy(report.forms, a->forms, sizeof report.forms);
-    (a->json ? kg_edit_print_objects : kg_edit_print_table)(&report);
-    return KG_OK;
+    if (run->done)
+        report(run);
+    return status == KG_ERR_CANCELLED ? kg_fail(err, status, "stopped after %zu of %zu tasks", run->done, run->asked) : status;
 }
 
 static enum kg_status validate(struct run *run, const struct kg_edit_task *task, bool *valid, struct kg_error *err)
@@ -452,7 +469,7 @@ static enum kg_status validate_all(struct run *run, struct kg_error *err)
     for (; run->done < run->asked && status == KG_OK; run->done++) {
         bool good = false;
         show_tasks(run, NULL);
-        status = validate(run, &run->tasks.tasks[kg_eval_spread(run->done, run->asked, run->tasks.count)], &good, err);
+        status = validate(run, turn(run, run->done), &good, err);
         valid += good;
     }
     clear_bar(run);
