@@ -13,7 +13,7 @@ struct generating {
     struct kg_session *session;
     const struct kg_question *question;
     struct kg_sampler *sampler;
-    struct kg_decoding decoding;
+    float *logits;
     size_t piece; /* of the answer */
     uint32_t opening; /* tokens of it that are not generated */
     struct kg_utf8_stream stream;
@@ -118,11 +118,10 @@ static enum kg_status store_now_and_then(struct generating *g, struct kg_error *
     return kg_piece_store(g->session, &g->session->pieces[g->piece], err);
 }
 
-static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg_error *err)
+static enum kg_status take_all(struct generating *g, struct kg_decoding *decoding, enum kg_end *end, struct kg_error *err)
 {
     const struct kg_engine *engine = g->session->engine;
     const struct kg_block *block = g->session->pieces[g->piece].block;
-    struct kg_decoding *decoding = &g->decoding;
     const uint32_t most = g->question->max_tokens ? g->question->max_tokens : UINT32_MAX;
     for (uint32_t n = 0;; n++) {
         if (n >= most) {
@@ -150,6 +149,16 @@ static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg
         if (status != KG_OK)
             return status;
     }
+}
+
+static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg_error *err)
+{
+    struct kg_decoding decoding;
+    enum kg_status status = kg_decoding_begin(&decoding, g->session, g->piece, g->logits, err);
+    if (status == KG_OK)
+        status = take_all(g, &decoding, end, err);
+    kg_decoding_end(&decoding);
+    return status;
 }
 
 /* The answer is complete as it stands: named by all that it saw and says, stored in both stores. */
@@ -193,14 +202,11 @@ static enum kg_status answer(struct generating *g, enum kg_end *end, struct kg_e
         return status;
     g->piece = session->count - 1;
     g->stored_at = kg_seconds();
-    status = kg_decoding_begin(&g->decoding, session, g->piece, err);
-    if (status == KG_OK)
-        status = kg_session_read(session, g->piece, g->decoding.logits, err);
+    status = kg_session_read(session, g->piece, g->logits, err);
     count_prompt(session);
     double start = kg_seconds();
     if (status == KG_OK)
         status = generate(g, end, err);
-    kg_decoding_end(&g->decoding);
     session->counts.decode_s += kg_seconds() - start;
     if (status == KG_ERR_CANCELLED)
         *end = KG_END_STOPPED;
@@ -217,6 +223,9 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     session->counts.decode_tokens = session->counts.draft_tokens = session->counts.draft_hits = 0;
     session->reading = "the question";
     enum kg_status status = kg_sampler_create(&question->sampling, vocabulary, &g.sampler, err);
+    g.logits = malloc(kg_model_shape(session->engine->model)->vocabulary * sizeof *g.logits);
+    if (status == KG_OK && !g.logits)
+        status = kg_fail_nomem(err, "answering");
     if (status == KG_OK)
         status = add_turn(session, question, err);
     if (status == KG_OK)
@@ -228,5 +237,6 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     }
     if (g.sampler)
         kg_sampler_free(g.sampler);
+    free(g.logits);
     return status;
 }

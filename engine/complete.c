@@ -65,11 +65,9 @@ static enum kg_status take_all(struct completing *c, struct kg_decoding *decodin
 static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg_error *err)
 {
     struct kg_decoding decoding;
-    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, err);
-    if (status == KG_OK) {
-        memcpy(decoding.logits, c->logits, kg_model_shape(c->session->engine->model)->vocabulary * sizeof *c->logits);
+    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, c->logits, err);
+    if (status == KG_OK)
         status = take_all(c, &decoding, end, err);
-    }
     kg_decoding_end(&decoding);
     return status;
 }

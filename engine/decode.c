@@ -24,14 +24,15 @@ static enum kg_status begin_drafts(struct kg_decoding *d, struct kg_error *err)
     return status;
 }
 
-enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *session, size_t piece, struct kg_error *err)
+enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *session, size_t piece, const float *logits, struct kg_error *err)
 {
     *d = (struct kg_decoding){ .session = session, .piece = piece, .rows = 1 };
     d->taken = kg_block_tokens(block_of(d));
-    const size_t rows = session->drafts_off ? 1 : KG_DRAFT_MAX + 1;
-    d->logits = malloc(rows * kg_model_shape(session->engine->model)->vocabulary * sizeof *d->logits);
+    const size_t rows = session->drafts_off ? 1 : KG_DRAFT_MAX + 1, bytes = kg_model_shape(session->engine->model)->vocabulary * sizeof *d->logits;
+    d->logits = malloc(rows * bytes);
     if (!d->logits)
         return kg_fail_nomem(err, "generating a text");
+    memcpy(d->logits, logits, bytes);
     return session->drafts_off ? KG_OK : begin_drafts(d, err);
 }
 
@@ -110,8 +111,7 @@ enum kg_status kg_decoding_read(struct kg_decoding *d, uint32_t most, struct kg_
 
 void kg_decoding_end(struct kg_decoding *d)
 {
-    if (d->logits)
-        kg_block_cut(block_of(d), d->taken);
+    kg_block_cut(block_of(d), d->taken);
     kg_draft_free(d->draft);
     free(d->logits);
 }

@@ -30,7 +30,7 @@ struct kg_engine {
     uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
     bool *anchors;       /* line anchors by id, once somebody looked at them */
     struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
-    struct kg_draft_record drafts;
+    struct kg_draft_record drafts; /* what they cost and bring with this model on this device */
     char state_dir[KG_PATH_MAX];
     char notice[KG_ERROR_TEXT];
     atomic_bool stop;
@@ -167,8 +167,8 @@ struct kg_decoding {
     float *logits;          /* (rows, vocabulary) of the last read */
     uint32_t row, rows;     /* row: behind the last token that was taken; rows: 0 = none are there yet */
 };
-/* The piece is read up to its last token, whose logits the caller puts into logits. */
-enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, struct kg_error *err);
+/* The piece is read; logits (vocabulary, copied) are those behind its last token. kg_decoding_end in any case. */
+enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, const float *logits, struct kg_error *err);
 /* Behind the last token that was taken. */
 const float *kg_decoding_logits(const struct kg_decoding *decoding);
 /* The piece goes on with this id. */
@@ -179,7 +179,7 @@ uint32_t kg_decoding_room(const struct kg_decoding *decoding);
 bool kg_decoding_settled(const struct kg_decoding *decoding);
 /* Sees to the logits behind the last token; at most `most` more ids are going to be taken. */
 enum kg_status kg_decoding_read(struct kg_decoding *decoding, uint32_t most, struct kg_error *err);
-/* Settles the block, also after a failure, and frees what the decoding holds. */
+/* Settles the block, whatever went wrong, and frees what the decoding holds. */
 void kg_decoding_end(struct kg_decoding *decoding);
 
 /* A file cut into parts. A file longer than the model's context is cut only as far as that. */

@@ -116,15 +116,15 @@ uint32_t kg_sequence_tokens(const struct kg_sequence *sequence);
 
 /* Reads tokens ready .. upto - 1 of the block at `index`, seeing the `ready` tokens of all blocks before it in
  * the sequence, as `look` says, in batches. logits (last, vocabulary; may be NULL) get those of the last tokens before upto,
- * which are computed again when they were ready before. after_batch (may be NULL) is called after each batch with ready advanced; a status other than
- * KG_OK ends the reading with that status. When a batch fails or is stopped, ready stays at the batches before it.
+ * which are computed again when they were ready before. after_batch (may be NULL) is called after each batch with ready
+ * advanced; a status other than KG_OK ends the reading with that status. When a batch fails or is stopped, ready stays at the batches before it.
  * KG_ERR_FULL: upto lies behind the sequence's last position or the model's trained length. */
 struct kg_reading {
     struct kg_model *model;
     struct kg_pool *pool;
     const atomic_bool *stop;
     uint32_t batch; /* rows at a time, 1 .. KG_ROWS_MAX; 0 = KG_ROWS_MAX */
-    uint32_t last;  /* so many tokens have logits; 0 = one. If more than one, all that is read must fit into one batch */
+    uint32_t last;  /* logits are those of so many tokens; 0 = of one. With more than one everything must fit into one batch */
     const struct kg_look *look; /* NULL = at everything; needs a pool with an index */
     /* For each token id whether what it stands for is looked at in place of what the index finds (line anchors,
      * DESIGN.md section 4); NULL = by the index. */

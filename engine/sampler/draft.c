@@ -22,10 +22,12 @@ static const uint32_t order_ids[ORDERS] = { [SHORT] = 2, [LONG] = 4 };
 #define HITS_KEPT  64
 #define HITS_FIRST 8
 /* What rows more cost before they are measured, as a share of one row alone: too little rather than too much, so that
- * they are tried. A measured time is that of the last few. */
-#define ROW_COST   0.06
-#define TIME_SHARE 0.2
-#define PAYS       1.03 /* a draft must be so much faster than none */
+ * they are tried. Of a measured time a new one replaces a share; with every token that is read alone others come nearer
+ * to its time, so that what was slow once is tried again. */
+#define ROW_COST       0.06
+#define TIME_SHARE     0.3
+#define TIME_FORGOTTEN 0.005
+#define PAYS           1.03 /* a draft must be so much faster than none */
 
 struct kg_draft {
     struct kg_draft_record *record;
@@ -285,9 +287,14 @@ uint32_t kg_draft_propose(const struct kg_draft *draft, int32_t ids[KG_DRAFT_MAX
 /* One that took unusually long says little. */
 void kg_draft_took(struct kg_draft *draft, uint32_t rows, double seconds)
 {
-    double *known = &draft->record->seconds[rows];
-    if (seconds > 0 && *known > 0)
-        *known += TIME_SHARE * ((seconds < 2 * *known ? seconds : 2 * *known) - *known);
-    else if (seconds > 0)
-        *known = seconds;
+    double *known = draft->record->seconds;
+    if (!(seconds > 0))
+        return;
+    if (known[rows] > 0)
+        known[rows] += TIME_SHARE * ((seconds < 2 * known[rows] ? seconds : 2 * known[rows]) - known[rows]);
+    else
+        known[rows] = seconds;
+    for (uint32_t i = 2; rows == 1 && i <= KG_DRAFT_MAX + 1; i++)
+        if (known[i] > known[1])
+            known[i] -= TIME_FORGOTTEN * (known[i] - known[1]);
 }

@@ -184,8 +184,12 @@ static void a_draft_has_the_length_that_pays(void **state)
     assert_int_equal(propose(w), 0); /* it is not known what one token takes */
     kg_draft_took(w->draft, 1, 1);
     assert_true(propose(w) > 0); /* tried */
-    costs(w, 1);
+    for (int i = 0; i < 60; i++)
+        costs(w, 1);
     assert_int_equal(propose(w), 0);
+    for (int i = 0; i < 300; i++) /* that was long ago: tried again */
+        kg_draft_took(w->draft, 1, 1);
+    assert_true(propose(w) > 0);
     for (int i = 0; i < 60; i++)
         costs(w, 0.05);
     assert_int_equal(propose(w), KG_DRAFT_MAX);

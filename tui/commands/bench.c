@@ -87,10 +87,11 @@ static enum kg_status bench_speed(struct kg_engine *engine, const struct kg_benc
     struct kg_bench_result result;
     struct kg_engine_facts facts;
     enum kg_status status = kg_engine_bench(engine, options, &result, err);
+    if (status != KG_OK)
+        return status;
     kg_engine_facts(engine, &facts);
-    if (status == KG_OK)
-        print_results(options, &result, &facts, threads);
-    return status;
+    print_results(options, &result, &facts, threads);
+    return KG_OK;
 }
 
 int kg_command_bench(int argc, char **argv)
@@ -104,7 +105,7 @@ int kg_command_bench(int argc, char **argv)
     const char *model = NULL;
     uint64_t threads = 0, prefill = 512, decode = 64, depth = 0;
     enum kg_policy policy = KG_POLICY_RECALL;
-    bool copy = false;
+    bool copy = false, sized = false;
     struct kg_error err;
     for (int c; (c = getopt_long(argc, argv, "m:t:p:n:d:h", options, NULL)) != -1;) {
         uint64_t *number = c == 't' ? &threads : c == 'p' ? &prefill : c == 'n' ? &decode : &depth;
@@ -122,6 +123,7 @@ int kg_command_bench(int argc, char **argv)
         case 'd':
             if (!kg_parse_number(optarg, 0, c == 't' ? 1024 : 1 << 24, number))
                 return kg_command_misused("bench", "'%s' is no number that -%c takes", optarg, c);
+            sized |= c != 't';
             break;
         case 'h': fputs(help, stdout); return KG_EXIT_OK;
         default: return KG_EXIT_USAGE;
@@ -129,6 +131,8 @@ int kg_command_bench(int argc, char **argv)
     }
     if (optind != argc)
         return kg_command_misused("bench", "'%s' is one argument too many", argv[optind]);
+    if (copy && sized)
+        return kg_command_misused("bench", "-p, -n and -d do not go with --copy, whose texts are always the same");
     char path[KG_PATH_MAX];
     struct kg_engine *engine = NULL;
     struct kg_bench_options wanted = { .prefill = (uint32_t)prefill, .decode = (uint32_t)decode, .depth = (uint32_t)depth, .policy = policy };
