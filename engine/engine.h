@@ -28,11 +28,12 @@ enum kg_policy {
 };
 /* Parameters of recall; 0 = the default. */
 struct kg_recall {
-    uint32_t window; /* last tokens that are always looked at, 64 .. KG_RECALL_WINDOW_MAX */
+    uint32_t window; /* last tokens that are always looked at, 64 .. KG_RECALL_WINDOW_MAX; KG_POLICY_ANCHOR has KG_ANCHOR_WINDOW instead */
     uint32_t k;      /* tokens that are recalled for each KV head, 1 .. 4096 */
 };
-#define KG_RECALL_WINDOW     256
-#define KG_RECALL_K          384
+#define KG_RECALL_WINDOW     64
+#define KG_RECALL_K          576
+#define KG_ANCHOR_WINDOW     256
 #define KG_RECALL_WINDOW_MAX 8192
 
 /* KG_ERR_USAGE names the policies there are. */

@@ -32,7 +32,10 @@ const char *kg_policy_name(enum kg_policy policy)
 enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err)
 {
     *out = (struct kg_rules){ .files = policies[policy].files, .look = policies[policy].look,
-                              .window = recall->window ? recall->window : KG_RECALL_WINDOW, .k = recall->k ? recall->k : KG_RECALL_K };
+                              .window = recall->window ? recall->window : KG_RECALL_WINDOW,
+                              .k = recall->k ? recall->k : KG_RECALL_K };
+    if (policy == KG_POLICY_ANCHOR)
+        out->window = KG_ANCHOR_WINDOW;
     if (out->window < 2 * KG_PAGE || out->window > KG_RECALL_WINDOW_MAX)
         return kg_fail(err, KG_ERR_USAGE, "a window of %u tokens is not possible; use %d to %d", out->window, 2 * KG_PAGE, KG_RECALL_WINDOW_MAX);
     if (out->k > KG_RECALL_MAX)

@@ -3,7 +3,7 @@
  *   decode HIDDEN HEADS KV_HEADS HEAD INNER DEPTH full|recall
  *
  * Weights are Q4_K, but for V and the down projection, which are Q6_K, as files of 4 bits have them; their values do not
- * matter here. With recall: 4 sinks, a window of 256 and 256 recalled tokens, chosen by an index of 2 bits. */
+ * matter here. With recall: 4 sinks, a window of 64 and 576 recalled tokens, chosen by an index of 2 bits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ static void attend(const struct layer *l)
     const uint32_t pages = l->depth / KG_PAGE + 1;
     const struct kg_rope rope = { .layout = KG_ROPE_HALVES, .pairs = l->head / 2, .scale = 1, .frequency = { 1 } };
     const struct kg_attention attention = { l->heads, l->kv_heads, l->head, (float)(1 / sqrt(l->head)), 0, &rope };
-    const struct kg_look look = { .sinks = 4, .window = 256, .k = 256 };
+    const struct kg_look look = { .sinks = 4, .window = 64, .k = 576 };
     struct kg_kv *kv = make_kv(l, pages);
     struct kg_view *view = NULL;
     uint32_t *numbers = calloc(pages, sizeof *numbers);
@@ -103,7 +103,7 @@ static void run(struct layer *l)
 {
     const uint32_t width = l->heads * l->head, kv_width = l->kv_heads * l->head, widest = width > l->hidden ? width : l->hidden;
     struct kg_buffer **all[] = { &l->stream, &l->normed, &l->q, &l->k, &l->v, &l->gate, &l->up, &l->chosen };
-    const size_t sizes[] = { l->hidden, widest, width, kv_width, kv_width, l->inner, l->inner, (size_t)l->kv_heads * 256 };
+    const size_t sizes[] = { l->hidden, widest, width, kv_width, kv_width, l->inner, l->inner, (size_t)l->kv_heads * 576 };
     for (size_t i = 0; i < 8; i++)
         *all[i] = buffer(l, sizes[i]);
     l->b->rmsnorm(l->d, l->normed, l->stream, l->stream, 1e-6F, 1, l->hidden);
