@@ -366,8 +366,12 @@ static void completions_are_the_same(void **state)
         static const char prefix[] = "/* The same as in words.c, for other programs. */\n#include <stdio.h>\n#include <string.h>\n\n", suffix[] = "\n";
         const struct kg_completion completion = { .path = "copy.c", .prefix = prefix, .prefix_length = strlen(prefix), .suffix = suffix,
                                                   .suffix_length = strlen(suffix), .max_tokens = 60, .text_out = keep_text, .ctx = &answers[drafts] };
-        if (kg_session_complete(session, &completion, &answers[drafts].end, &answers[drafts].counts, &err) != KG_OK)
+        const struct kg_fill_options options = { .order = KG_FILL_PREFIX_FIRST };
+        struct kg_fill *fill = NULL;
+        if (kg_fill_open(session, &options, &fill, &err) != KG_OK ||
+            kg_fill_complete(fill, &completion, &answers[drafts].end, &answers[drafts].counts, &err) != KG_OK)
             fail_msg("%s", err.text);
+        kg_fill_close(fill);
         kg_session_close(session);
     }
     assert_true(answers[0].length > 20);
