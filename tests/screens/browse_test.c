@@ -234,7 +234,7 @@ static void commands_of_the_shell_are_run(void **state)
     ask(d, "!trap '' INT; sleep 100; sleep 100");
     driver_wait_for(d, "running trap");
     driver_send(d, "\x1b");
-    driver_settle(d);
+    driver_wait_for(d, "Esc again kills it");
     driver_send(d, "\x03");
     driver_wait_for(d, "ended by signal 9, 0 lines, ");
     ask(d, "!cat; tty; echo $TERM");

@@ -107,7 +107,7 @@ static void a_conversation_is_held_and_resumed(void **state)
     driver_wait_for(d, "ready");
     assert_true(driver_shows(d, "tokens"));
     driver_send(d, "/files\r");
-    driver_wait_for(d, "answer.c\n");
+    driver_wait_for(d, "tokens in 2 files");
     driver_send(d, "@esc");
     driver_wait_for(d, "31337m.c"); /* offered in a visible form; assert_restored looks at the bytes */
     driver_send(d, "\x15");

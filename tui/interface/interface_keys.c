@@ -91,7 +91,7 @@ static void interrupt(struct kg_interface *ui)
     size_t length;
     kg_editor_text(ui->editor, &length);
     if (ui->shell.fd >= 0) {
-        kg_shell_stop(&ui->shell);
+        kg_interface_stop_shell(ui);
         return;
     }
     if (ui->running) {
@@ -267,7 +267,7 @@ static void escape(struct kg_interface *ui)
     if (kg_completion_dismiss(ui->completion))
         return;
     if (ui->shell.fd >= 0)
-        kg_shell_stop(&ui->shell);
+        kg_interface_stop_shell(ui);
     else if (ui->running)
         stop(ui);
 }

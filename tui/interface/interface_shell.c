@@ -30,6 +30,13 @@ void kg_interface_shell(struct kg_interface *ui, const char *command)
     ui->hint_until += HINT_ALWAYS;
 }
 
+void kg_interface_stop_shell(struct kg_interface *ui)
+{
+    kg_shell_stop(&ui->shell);
+    kg_interface_hint(ui, "the command was asked to end; Esc again kills it");
+    ui->hint_until += HINT_ALWAYS;
+}
+
 /* "exit status 2, 214 lines, 1.2 s", and what was left out of it. */
 static void describe(const struct kg_interface *ui, size_t lines, char *out, size_t capacity)
 {

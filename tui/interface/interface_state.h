@@ -112,8 +112,9 @@ void kg_interface_copy_last(struct kg_interface *ui, bool code);
 /* The whole conversation in $PAGER. */
 void kg_interface_page(struct kg_interface *ui);
 
-/* Commands of the shell (interface_shell.c): starts one, takes what it wrote, adds the output of the last one to the conversation. */
+/* Commands of the shell (interface_shell.c): starts one, ends the one that runs, takes what it wrote, adds the output of the last one to the conversation. */
 void kg_interface_shell(struct kg_interface *ui, const char *command);
+void kg_interface_stop_shell(struct kg_interface *ui);
 void kg_interface_take_output(struct kg_interface *ui);
 void kg_interface_add_output(struct kg_interface *ui);
 
