@@ -26,7 +26,7 @@ static const uint32_t order_ids[ORDERS] = { [SHORT] = 2, [LONG] = 4 };
  * to its time, so that what was slow once is tried again. */
 #define ROW_COST       0.06
 #define TIME_SHARE     0.3
-#define TIME_FORGOTTEN 0.005
+#define TIME_FORGOTTEN 0.001
 #define PAYS           1.03 /* a draft must be so much faster than none */
 
 struct kg_draft {

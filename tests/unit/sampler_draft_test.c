@@ -187,7 +187,7 @@ static void a_draft_has_the_length_that_pays(void **state)
     for (int i = 0; i < 60; i++)
         costs(w, 1);
     assert_int_equal(propose(w), 0);
-    for (int i = 0; i < 300; i++) /* that was long ago: tried again */
+    for (int i = 0; i < 2000; i++) /* that was long ago: tried again */
         kg_draft_took(w->draft, 1, 1);
     assert_true(propose(w) > 0);
     for (int i = 0; i < 60; i++)
