@@ -177,7 +177,8 @@ struct kg_backend {
     enum kg_status (*kv_create)(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
     enum kg_status (*kv_reserve)(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
     void (*kv_free)(struct kg_device *, struct kg_kv *);
-    /* One page, all layers, KG_KV_PAGE_BYTES, in the layout above, to or from host memory (cache). */
+    /* One page, all layers, KG_KV_PAGE_BYTES, in the layout above, to or from host memory (cache). Pages and their index may be
+     * imported by another thread than the one that does all else, though never at the same time. */
     enum kg_status (*kv_export)(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, struct kg_error *);
     void (*kv_import)(struct kg_device *, struct kg_kv *, uint32_t page, const void *host);
 

@@ -172,8 +172,15 @@ enum kg_status kg_cuda_kv_export(struct kg_device *device, const struct kg_kv *k
     return kg_cuda_download(device, host, page_at(kv, page), KG_KV_PAGE_BYTES(&kv->shape), err);
 }
 
+/* Imports may come from a thread of the cache. */
+static void choose_card(struct kg_device *device)
+{
+    (void)kg_cuda_ok(device, cudaSetDevice(device->card), "choosing the device");
+}
+
 void kg_cuda_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)
 {
+    choose_card(device);
     kg_cuda_upload(device, page_at(kv, page), host, KG_KV_PAGE_BYTES(&kv->shape));
 }
 
@@ -255,6 +262,7 @@ enum kg_status kg_cuda_index_export(struct kg_device *device, const struct kg_kv
 void kg_cuda_index_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host, uint32_t tokens)
 {
     assert(tokens <= KG_PAGE);
+    choose_card(device);
     kg_cuda_upload(device, index_of(kv, page), host, KG_INDEX_PAGE_BYTES(&kv->shape));
     if (!device->failed)
         (void)kg_cuda_ok(device, cudaMemsetAsync(marks_of(kv, page), (int)tokens, kv->shape.layers, device->stream), "marking an index");
