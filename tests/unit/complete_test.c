@@ -348,9 +348,10 @@ static void test_forks(void **state)
     kg_session_close(own);
 }
 
-/* The answer, or what is filled in, in a session that looks so at a text that is longer than its window. */
+/* As one text in its order. */
 static const struct kg_fill_options in_order = { .order = KG_FILL_PREFIX_FIRST };
 
+/* The answer, or what is filled in, in a session that looks so at a text that is longer than its window. */
 static struct text looking(struct world *w, enum kg_policy policy, uint32_t k, bool forked, bool filled)
 {
     struct kg_session *session = NULL, *fork = NULL;
@@ -393,7 +394,7 @@ static void test_looks(void **state)
     assert_string_not_equal(recalled.bytes, all.bytes);
 }
 
-/* A text of so many bytes in which little repeats; 0 ends it. */
+/* A text of so many bytes in which little repeats. */
 static void make_text(char *out, size_t length, unsigned seed)
 {
     for (size_t i = 0; i < length; i++)
@@ -401,7 +402,7 @@ static void make_text(char *out, size_t length, unsigned seed)
     out[length] = '\0';
 }
 
-/* Steps of writing, each the text that is completed and how many bytes of what is read are new in it. */
+/* A moment of writing: how many bytes stand before the cursor, and which of the others behind it. */
 struct step {
     size_t prefix, suffix_from, suffix_to;
 };

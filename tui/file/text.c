@@ -32,12 +32,13 @@ static size_t count_newlines(const char *bytes, size_t length)
 
 static bool grow(void **memory, size_t *capacity, size_t wanted, size_t size)
 {
-    if (wanted <= *capacity)
+    if (*memory && wanted <= *capacity)
         return true;
     size_t larger = wanted + wanted / 2 + 64;
     void *grown = realloc(*memory, larger * size);
     if (!grown)
         return false;
+    memset((char *)grown + *capacity * size, 0, (larger - *capacity) * size);
     *memory = grown;
     *capacity = larger;
     return true;

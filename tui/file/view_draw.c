@@ -174,7 +174,7 @@ static void describe_model(const struct kg_file_view *view, char *out, size_t ca
     snprintf(out, capacity, "%s%s · %zu:%zu ", doing, view->file.crlf ? " · CR LF" : "", line, column);
 }
 
-/* The last row; what is written in it ends at *cursor, or -1. */
+/* The last row. */
 static void put_bar(struct kg_file_view *view)
 {
     struct kg_screen *screen = view->screen;
@@ -191,7 +191,7 @@ static void put_bar(struct kg_file_view *view)
         at = kg_screen_put(screen, row, at, columns - 1, line, length, KG_STYLE_BAR);
         screen->cursor_row = row;
         screen->cursor_column = at;
-        at = view->hint[0] ? kg_screen_puts(screen, row, at + 2, columns, view->hint, KG_STYLE_BAR) : at;
+        kg_screen_puts(screen, row, at + 2, columns, view->hint, KG_STYLE_BAR);
         break;
     case KG_FILE_LEAVE:
         kg_screen_puts(screen, row, 0, columns, " save what was changed? y, n, or Esc to go on", KG_STYLE_BAR);
