@@ -86,9 +86,9 @@ static void count(struct kg_session *session)
 static enum kg_status read_prompt(struct completing *c, struct kg_error *err)
 {
     struct kg_session *session = c->session;
-    enum kg_status status = KG_OK;
+    enum kg_status status = kg_session_settle(session, err);
     session->reading_done = session->reading_total = 0;
-    for (size_t i = 0; i < session->count; i++)
+    for (size_t i = 0; i < session->count && status == KG_OK; i++)
         if (session->pieces[i].block)
             session->reading_total += kg_block_tokens(session->pieces[i].block) - kg_block_ready(session->pieces[i].block);
     for (size_t i = 0; i < c->piece && status == KG_OK; i++)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "tui/changes/definition.h"
 #include "tui/changes/extent.h"
@@ -497,6 +498,13 @@ static enum kg_status check_whole(struct target *target, const struct kg_edit *e
     return check_left_out(target, file, after, err);
 }
 
+/* A text that may well hold fences of its own. */
+static bool is_prose(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (strcasecmp(dot, ".md") == 0 || strcasecmp(dot, ".markdown") == 0 || strcasecmp(dot, ".mdx") == 0 || strcasecmp(dot, ".rmd") == 0);
+}
+
 /* Whether a whole file was asked for and some of its definitions came: the file's first line is not there, and not most others. */
 static enum kg_status is_part(const struct target *target, const struct kg_edit *edit, const struct kg_lines *file, const struct kg_lines *after, bool *part, struct kg_error *err)
 {
@@ -533,6 +541,8 @@ static enum kg_status apply_file(struct target *target, const struct kg_edit *ed
     } else if (status == KG_OK) {
         if (target->before_length && kept_part(target->before, target->before_length, edit->after, edit->after_length) < 0.5)
             say(target, "less than half of its lines are left");
+        if (edit->fence == 3 && is_prose(target->path))
+            say(target, "its text was taken to end at the first fence");
         status = put_lines(target, &file, 0, file.count, &after, 0, err);
     }
     target->replaced = true;

@@ -229,7 +229,7 @@ enum kg_option kg_option_find(const char *section, const char *name, struct kg_e
         if (here && named)
             return (enum kg_option)i;
         has_section |= here;
-        if (named)
+        if (named && elsewhere == KG_OPTION_COUNT)
             elsewhere = i;
     }
     list_known(section, has_section, known, sizeof known);
