@@ -33,7 +33,7 @@ gives "values of an option" "smol" words -m s
 gives "policies" "$(kedge config --json | tr '{' '\n' | sed -n 's/.*"name":"policy".*"allowed":"\([^"]*\)".*/\1/p' | sed 's/,//g; s/ or / /')" words --policy ""
 gives "settings" "recall.window= recall.k= recall.bits=" words --set rec
 gives "values of a setting" "cache.off=yes cache.off=no" words --set cache.off=
-gives "options of a command" "--json --all" words cache --
+gives "options of a command" "--json --all --model" words cache --
 gives "options that begin so" "--temperature --top-k --top-p --threads" words --t
 gives "a file: nothing" "" words --file ""
 for command in $commands; do
