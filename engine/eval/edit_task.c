@@ -130,7 +130,7 @@ static enum kg_status read_head_line(struct kg_edit_task *task, char *line, stru
         if (strcmp(line, "kind") == 0 && (task->kind = known_word(value, kinds)))
             return KG_OK;
     }
-    return kg_fail(err, KG_ERR_FORMAT, "task %s: its head cannot be read at '%s'", task->name, line);
+    return kg_fail(err, KG_ERR_FORMAT, "task %s: its head cannot be read at '%s%s%s'", task->name, line, value ? ": " : "", value ? value : "");
 }
 
 /* The lines before the first empty one; the request stands behind it. */

@@ -119,8 +119,8 @@ edit --validate "$tasks"
 count=$(ls "$tasks"/*.task | wc -l)
 check "every task's check fails before and holds for its solution" "$status $(tail -n 1 "$dir/out")" = "0 $count of $count tasks are valid"
 
-if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok $((n + 1)) - answers # SKIP the model smol is not here: kedge model get smol"
+if ! "$kedge" model path q05 >/dev/null 2>&1; then
+    echo "ok $((n + 1)) - answers # SKIP the model q05 is not here: kedge model get q05"
     echo "1..$((n + 1))"
     exit $failed
 fi
@@ -129,11 +129,11 @@ mkdir "$dir/yes" "$dir/no" "$dir/answers"
 made yes true '         "two", "three"]'
 mv "$dir/yes.task" "$dir/yes/t.task"
 sed 's/^true$/false/' "$dir/yes/t.task" >"$dir/no/t.task"
-edit -m smol --json --max-tokens 96 --answers "$dir/answers" "$dir/yes"
+edit -m q05 --json --max-tokens 96 --answers "$dir/answers" "$dir/yes"
 cp "$dir/out" "$dir/right"
 check "an object an answer and one a form" "$status $(wc -l <"$dir/out")" = "0 8"
 check "answers are kept" "$(ls "$dir/answers" | tr '\n' ' ')" = "t.definition.txt t.file.txt t.region.txt t.search.txt "
-edit -m smol --json --max-tokens 96 "$dir/no"
+edit -m q05 --json --max-tokens 96 "$dir/no"
 check "the same answers to the same questions" "$(python3 - "$dir/right" "$dir/out" <<'PY'
 import json, sys
 yes, no = ([json.loads(line) for line in open(path)] for path in sys.argv[1:])
@@ -151,10 +151,10 @@ assert any(a["outcome"] == "right" for a in yes[:4]), yes
 print("same")
 PY
 )" = same
-edit -m smol --form region --max-tokens 8 --limit 1 "$dir/yes"
+edit -m q05 --form region --max-tokens 8 --limit 1 "$dir/yes"
 check "an answer that is cut off writes nothing; without --json a table" "$status $(grep -c '^region  *0  *1  *0 ' "$dir/out")" = "0 1"
 for i in $(seq 40); do cp "$dir/yes/t.task" "$dir/yes/t$i.task"; done
-"$kedge" eval edit -m smol --json --max-tokens 64 "$dir/yes" >"$dir/lines" 2>"$dir/err" </dev/null &
+"$kedge" eval edit -m q05 --json --max-tokens 64 "$dir/yes" >"$dir/lines" 2>"$dir/err" </dev/null &
 pid=$!
 for _ in $(seq 300); do [ -s "$dir/lines" ] && break; sleep 0.1; done
 kill -INT $pid

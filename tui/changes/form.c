@@ -10,7 +10,7 @@ static const struct family {
     const char *words[2];
     enum kg_form form;
 } families[] = {
-    { { "coder", NULL }, KG_FORM_SEARCH },
+    { { "coder", "1.5b" }, KG_FORM_FILE },
     { { NULL, NULL }, KG_FORM_SEARCH },
 };
 
@@ -29,13 +29,13 @@ enum kg_status kg_form_parse(const char *name, enum kg_form *out, struct kg_erro
     return kg_fail(err, KG_ERR_USAGE, "'%s' is no form of edits; there are search, definition, file and region", name);
 }
 
-enum kg_form kg_form_of_model(const char *model)
+enum kg_form kg_form_of_model(const char *model, size_t bytes)
 {
     for (const struct family *f = families;; f++) {
         bool all = true;
         for (size_t i = 0; i < sizeof f->words / sizeof f->words[0] && f->words[i]; i++)
             all = all && strcasestr(model, f->words[i]);
         if (all)
-            return f->form;
+            return f->form == KG_FORM_FILE && bytes > KG_FORM_FILE_MOST ? KG_FORM_DEFINITION : f->form;
     }
 }

@@ -406,18 +406,26 @@ static enum kg_status open_engine(struct run *run, struct kg_error *err)
     return KG_OK;
 }
 
-static size_t common_divisor(size_t a, size_t b)
+/* Steps of that length around a circle of count come to each of its places. */
+static size_t step_around(size_t count)
 {
-    return b ? common_divisor(b, a % b) : a;
+    for (size_t step = count * 5 / 13 + 1;; step++) {
+        size_t a = step, b = count;
+        while (b) {
+            size_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            return step;
+    }
 }
 
 /* The i-th that is asked: languages and kinds take turns, so that a run which is stopped has some of each. */
 static const struct kg_edit_task *turn(const struct run *run, size_t i)
 {
-    size_t step = run->asked * 5 / 13 + 1;
-    while (common_divisor(step, run->asked) > 1)
-        step++;
-    return &run->tasks.tasks[kg_eval_spread(i * step % run->asked, run->asked, run->tasks.count)];
+    const size_t asked = run->asked, step = step_around(asked);
+    return &run->tasks.tasks[asked ? kg_eval_spread(i * step % asked, asked, run->tasks.count) : 0];
 }
 
 static void report(const struct run *run)
@@ -426,7 +434,7 @@ static void report(const struct run *run)
     struct kg_engine_facts facts;
     kg_engine_facts(run->engine, &facts);
     struct kg_edit_report result = { .model = facts.model, .policy = kg_policy_name(a->policy), .tallies = run->tallies, .form_count = a->form_count,
-                                     .default_form = kg_form_of_model(facts.model), .seed = a->seed, .seconds = now_s() - run->began };
+                                     .default_form = kg_form_of_model(facts.model, 0), .seed = a->seed, .seconds = now_s() - run->began };
     memcpy(result.forms, a->forms, sizeof result.forms);
     (a->json ? kg_edit_print_objects : kg_edit_print_table)(&result);
 }

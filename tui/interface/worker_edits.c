@@ -101,7 +101,10 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
         return;
     }
     status = collect(worker, &shown, &err);
-    struct kg_edit_request request = { .text = task->text, .form = kg_form_of_model(worker->facts.model), .files = shown.files, .count = shown.count,
+    size_t bytes = 0;
+    for (size_t i = 0; i < shown.count; i++)
+        bytes += shown.files[i].length;
+    struct kg_edit_request request = { .text = task->text, .form = kg_form_of_model(worker->facts.model, bytes), .files = shown.files, .count = shown.count,
                                        .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .ctx = worker };
     kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
     if (status == KG_OK)
