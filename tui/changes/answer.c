@@ -183,6 +183,8 @@ static unsigned fence_marks(const struct kg_line *line, char *mark, struct kg_li
 {
     struct kg_line t = kg_trimmed(line);
     unsigned n = 0;
+    *mark = '\0';
+    *info = (struct kg_line){ .text = t.text };
     if (t.length < 3 || (t.text[0] != '`' && t.text[0] != '~'))
         return 0;
     while (n < t.length && t.text[n] == t.text[0])

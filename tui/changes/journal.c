@@ -222,7 +222,7 @@ enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, c
 struct set {
     int64_t id;
     struct kg_journal_file *files;
-    size_t count;
+    size_t count, settled; /* settled: of them, the last ones that need nothing */
 };
 
 static void free_set(struct set *set)
@@ -309,29 +309,26 @@ static enum kg_status find_set(struct kg_journal *journal, const char *sql, stru
 }
 
 /* A file that already is what it is to become needs nothing: a process may have died half way. */
-static enum kg_status drop_done(struct kg_journal *journal, struct set *set, bool back, struct kg_error *err)
+static enum kg_status settle(struct kg_journal *journal, struct set *set, bool back, struct kg_error *err)
 {
-    size_t kept = 0;
-    enum kg_status status = KG_OK;
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; i < set->count - set->settled;) {
         struct kg_journal_file f = set->files[i];
         enum kg_status from = back ? kg_worktree_check(journal->tree, f.path, f.after, f.after_length, err)
                                    : kg_worktree_check(journal->tree, f.path, f.before, f.before_length, err);
         enum kg_status to = from == KG_OK ? KG_ERR_CHANGED
                             : back        ? kg_worktree_check(journal->tree, f.path, f.before, f.before_length, NULL)
                                           : kg_worktree_check(journal->tree, f.path, f.after, f.after_length, NULL);
-        if (from != KG_OK && to != KG_OK && status == KG_OK)
-            status = from;
+        if (from != KG_OK && to != KG_OK)
+            return from;
         if (to == KG_OK) {
-            free((char *)f.path);
-            free((char *)f.before);
-            free((char *)f.after);
+            size_t last = set->count - ++set->settled;
+            set->files[i] = set->files[last];
+            set->files[last] = f;
         } else {
-            set->files[kept++] = f;
+            i++;
         }
     }
-    set->count = kept;
-    return status;
+    return KG_OK;
 }
 
 static enum kg_status step(struct kg_journal *journal, bool back, void (*each)(void *ctx, const char *path), void *ctx, struct kg_journal_done *out,
@@ -347,9 +344,9 @@ static enum kg_status step(struct kg_journal *journal, bool back, void (*each)(v
     if (status == KG_OK)
         status = read_files(journal, &set, err);
     if (status == KG_OK)
-        status = drop_done(journal, &set, back, err);
+        status = settle(journal, &set, back, err);
     if (status == KG_OK)
-        status = move_all(journal, set.files, set.count, back, &restored, err);
+        status = move_all(journal, set.files, set.count - set.settled, back, &restored, err);
     if (status == KG_OK)
         status = run_with(journal, back ? "UPDATE sets SET undone = 1 WHERE id = ?" : "UPDATE sets SET undone = 0 WHERE id = ?", set.id, err);
     if (status == KG_OK) {

@@ -34,7 +34,6 @@ struct work {
     const struct kg_more_files *more;
     struct target *targets;
     size_t target_count;
-    size_t named; /* target of the last edit that named its file, SIZE_MAX = none yet */
 };
 
 static char *copy_of(const char *text, size_t length)
@@ -89,6 +88,7 @@ static const struct kg_shown_file *shown_short(const struct work *w, const char 
 
 static enum kg_status add_target(struct work *w, const char *path, const struct kg_shown_file *shown, struct target **out, struct kg_error *err)
 {
+    *out = NULL;
     for (size_t i = 0; i < w->target_count; i++)
         if (strcmp(w->targets[i].path, path) == 0) {
             *out = &w->targets[i];
@@ -193,7 +193,7 @@ static enum kg_status unnamed(struct work *w, const struct kg_edit *edit, struct
         return status_of;
     if (holders == 1) {
         enum kg_status status = add_target(w, found->path, found, out, err);
-        if (status == KG_OK)
+        if (status == KG_OK && *out)
             say(*out, "the edit names no file; its lines stand in %s only", found->path);
         return status;
     }
@@ -273,12 +273,12 @@ static enum kg_status find_target(struct work *w, const struct kg_edit *edit, co
     bool alike = meant && (edit->form != KG_FORM_FILE || kept_part(meant->text, meant->length, edit->after, edit->after_length) >= 0.3);
     if (shown || !alike) {
         enum kg_status status = add_target(w, path, shown, out, err);
-        if (status == KG_OK && !shown && (*out)->before && edit->form != KG_FORM_SEARCH)
+        if (status == KG_OK && *out && !shown && (*out)->before && edit->form != KG_FORM_SEARCH)
             return kg_fail(err, KG_ERR_UNSUPPORTED, "%s is there, and the model was not shown it: name it, so that it is read first", path);
         return status;
     }
     enum kg_status status = add_target(w, meant->path, meant, out, err);
-    if (status == KG_OK)
+    if (status == KG_OK && *out)
         say(*out, "%s is taken for %s", path, meant->path);
     return status;
 }
@@ -457,9 +457,8 @@ static enum kg_status put_lines(struct target *target, const struct kg_lines *fi
 /* Bytes that are no text a model could have written again. */
 static bool is_lossy(const char *text, size_t length)
 {
-    char *shown = malloc(4 * length + 1);
-    bool lossy = !shown || memchr(text, '\0', length);
-    for (size_t i = 0; shown && i < length && !lossy;) {
+    bool lossy = memchr(text, '\0', length) != NULL;
+    for (size_t i = 0; i < length && !lossy;) {
         unsigned char c = (unsigned char)text[i];
         size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
         lossy = n == 0 || i + n > length;
@@ -467,7 +466,6 @@ static bool is_lossy(const char *text, size_t length)
             lossy = ((unsigned char)text[i + k] & 0xc0U) != 0x80U;
         i += n ? n : 1;
     }
-    free(shown);
     return lossy;
 }
 
@@ -599,20 +597,22 @@ static enum kg_status apply(struct work *w, struct kg_edit edit, struct kg_error
 {
     static enum kg_status (*const by_form[])(struct target *, const struct kg_edit *, struct kg_error *) = { apply_search, apply_definition, apply_file, apply_region };
     char heading[KG_HEADING_MOST];
-    struct target *target;
+    struct target *target = NULL;
     strip_heading(w, &edit, heading);
     if (memchr(edit.after, '\0', edit.after_length))
         return kg_fail(err, KG_ERR_UNSUPPORTED, "the answer's edit in line %u holds a NUL byte", edit.line);
     enum kg_status status = find_target(w, &edit, heading, &target, err);
-    if (status == KG_OK && memmem(edit.after, edit.after_length, "\xef\xbf\xbd", 3) && !(target->before && memmem(target->before, target->before_length, "\xef\xbf\xbd", 3)))
+    if (status != KG_OK || !target)
+        return status;
+    if (memmem(edit.after, edit.after_length, "\xef\xbf\xbd", 3) && !(target->before && memmem(target->before, target->before_length, "\xef\xbf\xbd", 3)))
         return kg_fail(err, KG_ERR_FORMAT, "the answer's text for %s holds characters that are none: ask again", target->path);
-    if (status == KG_OK && !edit.closed && edit.form == KG_FORM_SEARCH)
+    if (!edit.closed && edit.form == KG_FORM_SEARCH)
         return kg_fail(err, KG_ERR_FORMAT, "the block in line %u of the answer has no end: ask again", edit.line);
-    if (status == KG_OK && !edit.closed)
+    if (!edit.closed)
         say(target, "the fence in line %u of the answer has no end: all that follows was taken", edit.line);
-    if (status == KG_OK && edit.form != kg_answer_form(w->answer) && kg_answer_form(w->answer) != KG_FORM_ANY)
+    if (edit.form != kg_answer_form(w->answer) && kg_answer_form(w->answer) != KG_FORM_ANY)
         say(target, "the answer is in the form %s, not %s", kg_form_name(edit.form), kg_form_name(kg_answer_form(w->answer)));
-    return status == KG_OK ? by_form[edit.form](target, &edit, err) : status;
+    return by_form[edit.form](target, &edit, err);
 }
 
 /* Lines without a fence around them: taken when most of them are those that were asked about. */
@@ -631,10 +631,10 @@ static enum kg_status bare_lines(struct work *w, bool *taken, struct kg_error *e
     struct kg_edit edit = { .form = form, .path = w->files[0].path, .before = "", .after = whole.bytes, .after_length = whole.length, .line = 1, .closed = true };
     enum kg_status status = KG_OK;
     if (!whole.failed && kept_part(whole.bytes, whole.length, w->files[0].text, w->files[0].length) >= 0.5) {
-        struct target *target;
+        struct target *target = NULL;
         *taken = true;
         status = add_target(w, edit.path, &w->files[0], &target, err);
-        if (status == KG_OK)
+        if (status == KG_OK && target)
             say(target, "the answer has no fence: all of it was taken");
         if (status == KG_OK)
             status = apply(w, edit, err);

@@ -88,7 +88,7 @@ static bool lies_in_gitdir(struct kg_worktree *tree, const char *path)
 
 enum kg_guard kg_worktree_guard(struct kg_worktree *tree, const char *path, const char **why)
 {
-    struct stat st;
+    struct stat st = { .st_mode = 0 };
     const char *none;
     const char **reason = why ? why : &none;
     enum kg_guard guard = kg_guard_of_path(path, reason);

@@ -48,6 +48,7 @@ struct arguments {
 
 struct shown {
     struct kg_shown_file files[FILES_MAX];
+    char paths[FILES_MAX][KG_PATH_MAX];
     bool secret[FILES_MAX];
     size_t count;
 };
@@ -158,25 +159,28 @@ static enum kg_status read_file(struct place *place, char *name, struct shown *o
 {
     char absolute[KG_PATH_MAX];
     char *text = NULL;
-    struct kg_shown_file *file = &out->files[out->count];
+    struct kg_shown_file file = { .path = NULL };
     size_t root = strlen(place->root);
-    split_lines(name, file);
+    size_t lines = 0;
+    split_lines(name, &file);
     if (!realpath(name, absolute))
         return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: %s", name, strerror(errno));
     if (strncmp(absolute, place->root, root) != 0 || absolute[root] != '/')
         return kg_fail(err, KG_ERR_USAGE, "%s lies outside of the repository %s; only its files are changed", name, place->root);
-    enum kg_status status = kg_index_read(place->index, absolute + root + 1, KG_FILE_MAX, &text, &file->length, &out->secret[out->count], err);
-    if (status != KG_OK)
+    enum kg_status status = kg_index_read(place->index, absolute + root + 1, KG_FILE_MAX, &text, &file.length, &out->secret[out->count], err);
+    for (size_t i = 0; status == KG_OK && i < file.length; i++)
+        lines += text[i] == '\n' || i + 1 == file.length;
+    if (status == KG_OK && file.last > lines)
+        status = kg_fail(err, KG_ERR_USAGE, "%s has %zu lines, not %u", name, lines, file.last);
+    if (status != KG_OK) {
+        free(text);
         return status;
-    file->text = text;
-    file->path = strdup(absolute + root + 1);
-    out->count++;
-    size_t lines = 0;
-    for (size_t i = 0; i < file->length; i++)
-        lines += text[i] == '\n' || i + 1 == file->length;
-    if (file->last > lines)
-        return kg_fail(err, KG_ERR_USAGE, "%s has %zu lines, not %u", file->path, lines, file->last);
-    return file->path ? KG_OK : kg_fail_nomem(err, "reading a file");
+    }
+    strcpy(out->paths[out->count], absolute + root + 1);
+    file.path = out->paths[out->count];
+    file.text = text;
+    out->files[out->count++] = file;
+    return KG_OK;
 }
 
 static enum kg_status open_place(const struct arguments *a, struct place *place, struct kg_error *err)
@@ -260,7 +264,7 @@ static enum kg_status ask_model(const struct arguments *a, struct place *place, 
 static enum kg_status read_answer(const struct arguments *a, struct kg_answer **answer, struct kg_error *err)
 {
     char *text = NULL;
-    size_t length;
+    size_t length = 0;
     *answer = kg_answer_create(a->form);
     enum kg_status status = *answer ? kg_read_input(a->from, KG_ANSWER_MOST, &text, &length, err) : kg_fail_nomem(err, "reading an answer");
     if (status == KG_OK)
@@ -315,7 +319,7 @@ static enum kg_status put_out(const struct arguments *a, struct place *place, co
         return status;
     }
     for (size_t i = 0; i < proposal->count && status == KG_OK; i++) {
-        size_t length;
+        size_t length = 0;
         char *diff = kg_unified_diff(files[i].path, files[i].before, files[i].before_length, files[i].after, files[i].after_length, &length);
         if (diff)
             kg_put_text(stdout, diff, length);
@@ -349,10 +353,8 @@ static enum kg_status edit(const struct arguments *a, struct place *place, struc
         status = put_out(a, place, &proposal, err);
     kg_proposal_free(&proposal);
     kg_answer_free(answer);
-    for (size_t i = 0; i < shown.count; i++) {
-        free((char *)shown.files[i].path);
+    for (size_t i = 0; i < shown.count; i++)
         free((char *)shown.files[i].text);
-    }
     return status;
 }
 

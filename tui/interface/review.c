@@ -11,7 +11,11 @@ enum kg_status kg_review_begin(struct kg_review *review, struct kg_proposal *pro
     *review = (struct kg_review){ .proposal = *proposal };
     *proposal = (struct kg_proposal){ 0 };
     review->files = calloc(review->proposal.count + 1, sizeof *review->files);
-    enum kg_status status = review->files ? KG_OK : kg_fail_nomem(err, "showing changes");
+    enum kg_status status = KG_OK;
+    if (!review->files) {
+        kg_review_end(review);
+        return kg_fail_nomem(err, "showing changes");
+    }
     for (size_t i = 0; i < review->proposal.count && status == KG_OK; i++) {
         const struct kg_change *change = &review->proposal.changes[i];
         struct kg_reviewed_file *file = &review->files[i];
