@@ -376,6 +376,7 @@ enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err
         .policy = session->policy,
         .recall = session->recall,
         .unsaved = session->stored_id == 0,
+        .drafts_off = session->drafts_off,
     };
     struct kg_session *fresh = NULL;
     enum kg_status status = kg_session_open(session->engine, &options, &fresh, err);

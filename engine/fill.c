@@ -132,12 +132,13 @@ static enum kg_status lift(struct kg_fill *fill, struct kept *kept, struct kg_er
     return KG_OK;
 }
 
-/* All of the text that is completed lies in the window, whatever the session looks at of what stands in front. */
+/* All of the text that is completed lies in the window, whatever recall looks at of what stands in front. Files that are read through
+ * anchors are named by their window, which stays. */
 static void widen(struct kg_fill *fill, size_t tokens, struct kept *kept)
 {
     struct kg_rules *rules = &fill->session->rules;
     uint32_t window = fill->window;
-    if (tokens > window && rules->look != KG_LOOK_ALL) {
+    if (tokens > window && rules->look == KG_LOOK_RECALL) {
         size_t steps = (tokens + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
         window = steps < KG_RECALL_WINDOW_MAX ? (uint32_t)steps : KG_RECALL_WINDOW_MAX;
     }

@@ -183,6 +183,7 @@ enum kg_status kg_block_extend(struct kg_block *block, int32_t id, struct kg_err
 
 void kg_block_cut(struct kg_block *block, uint32_t tokens)
 {
+    settle(block, true); /* a promise is of the ids that were there */
     assert(tokens <= block->id_count && !block->kept);
     block->id_count = tokens;
     if (block->ready <= tokens)

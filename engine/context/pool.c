@@ -189,6 +189,8 @@ void kg_pool_fill(struct kg_pool *pool, uint32_t page, const void *host, const v
 void kg_pool_index(struct kg_pool *pool, const uint32_t *pages, uint32_t first, uint32_t rows)
 {
     assert(first % KG_PAGE == 0);
+    kg_pool_enter(pool);
     for (uint32_t layer = 0; pool->backend->index_write && layer < pool->shape.layers; layer++)
         pool->backend->index_write(pool->device, pool->kv, layer, pages, first, rows, true);
+    kg_pool_leave(pool);
 }

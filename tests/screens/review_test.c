@@ -144,6 +144,26 @@ static void nothing_is_written_by_escape_and_the_rest_not_by_q(void **state)
     quit(d);
 }
 
+/* Letters of the next question are no answers: not before what was typed is sent or gone. */
+static void typing_goes_on_undisturbed(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    driver_send(d, "/edit refuse negative sides in @area.c and @Makefile\radd a test, yes");
+    driver_wait_for(d, "changes are proposed");
+    driver_send(d, " a y");
+    driver_wait_for(d, "add a test, yes a y");
+    assert_true(holds("area.c", area));
+    driver_send(d, "\x15");
+    driver_wait_for(d, "change 1 of 3: take it?");
+    assert_true(holds("area.c", area));
+    driver_settle(d);
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "nothing was changed");
+    quit(d);
+}
+
 static void a_file_that_changed_meanwhile_is_left_alone(void **state)
 {
     (void)state;
@@ -214,6 +234,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
         REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),
+        REVIEW_TEST(typing_goes_on_undisturbed),
         REVIEW_TEST(a_file_that_changed_meanwhile_is_left_alone),
         REVIEW_TEST(a_hunk_is_edited),
         REVIEW_TEST(what_was_changed_is_committed_by_git),

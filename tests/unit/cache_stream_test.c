@@ -247,6 +247,11 @@ static void a_block_is_used_only_when_it_is_there(void **state)
     assert_int_equal(kg_block_extend(w->blocks[1], 1, NULL), KG_OK);
     assert_true(!kg_block_is_promised(w->blocks[1]) && kg_block_ready(w->blocks[1]) == TOKENS - 1);
     kg_block_release(w->blocks[1]);
+    offer(w, 2);
+    kg_block_cut(w->blocks[2], 5); /* what comes behind is new, whatever was promised */
+    assert_int_equal(kg_block_extend(w->blocks[2], 1, NULL), KG_OK);
+    assert_true(!kg_block_is_promised(w->blocks[2]) && kg_block_ready(w->blocks[2]) == 5 && kg_block_tokens(w->blocks[2]) == 6);
+    kg_block_release(w->blocks[2]);
 }
 
 int main(void)

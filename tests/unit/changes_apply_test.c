@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "index_repo.h"
+#include "tui/changes/hunks.h"
 #include "tui/changes/journal.h"
 
 struct place {
@@ -237,6 +238,23 @@ static void what_is_not_committed_is_told(void **state)
     assert_string_equal(told, "");
 }
 
+/* Nothing to show, but something to take. */
+static void an_empty_file_that_is_made_is_one_change(void **state)
+{
+    (void)state;
+    struct kg_hunks *hunks;
+    size_t length = 1;
+    assert_int_equal(kg_hunks_of(NULL, 0, "", 0, &hunks, NULL), KG_OK);
+    assert_int_equal(kg_hunk_count(hunks), 1);
+    assert_int_equal(kg_hunk_lines(hunks, 0), 0);
+    assert_non_null(kg_hunk_header(hunks, 0));
+    char *made = kg_hunks_apply(hunks, (const bool[]){ true }, &length);
+    assert_non_null(made);
+    assert_int_equal(length, 0);
+    free(made);
+    kg_hunks_free(hunks);
+}
+
 int main(void)
 {
 #define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
@@ -252,6 +270,7 @@ int main(void)
         IN_PLACE(all_files_or_none),
         IN_PLACE(half_a_set_is_undone),
         IN_PLACE(what_is_not_committed_is_told),
+        cmocka_unit_test(an_empty_file_that_is_made_is_one_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

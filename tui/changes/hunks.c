@@ -103,6 +103,11 @@ static enum kg_status read_patch(struct kg_hunks *hunks, git_patch *patch, struc
     hunks->hunks = calloc(count ? count : 1, sizeof *hunks->hunks);
     if (!hunks->hunks)
         return kg_fail_nomem(err, "comparing two texts");
+    if (count == 0) { /* an empty file that is made: something to say yes to, all the same */
+        hunks->hunks[0] = (struct hunk){ .header = strdup("no lines"), .after = copy_of("", 0) };
+        hunks->count = 1;
+        return hunks->hunks[0].header && hunks->hunks[0].after ? KG_OK : kg_fail_nomem(err, "comparing two texts");
+    }
     for (; hunks->count < count; hunks->count++)
         if (!read_hunk(patch, hunks->count, &hunks->hunks[hunks->count])) {
             hunks->count++;

@@ -122,14 +122,15 @@ void kg_slot_close(struct kg_slot *slot)
     slot->fd = -1;
 }
 
-static int create_temporary(struct kg_slot *slot)
+/* Nobody reads in it what the file at its place keeps from them. */
+static int create_temporary(struct kg_slot *slot, mode_t mode)
 {
     for (int tries = 0; tries < 100; tries++) {
         uint64_t random;
         if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
             return -1;
         snprintf(slot->temporary, sizeof slot->temporary, ".kedge-%016llx", (unsigned long long)random);
-        int fd = openat(slot->fd, slot->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        int fd = openat(slot->fd, slot->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
         if (fd >= 0 || errno != EEXIST)
             return fd;
     }
@@ -152,7 +153,7 @@ static bool write_all(int fd, const char *bytes, size_t length)
 
 enum kg_status kg_slot_prepare(struct kg_slot *slot, const char *path, const char *bytes, size_t length, const unsigned *mode, struct kg_error *err)
 {
-    int fd = create_temporary(slot);
+    int fd = create_temporary(slot, mode ? 0600 : 0666);
     if (fd < 0) {
         slot->temporary[0] = '\0';
         return cannot(err, "write beside", path);

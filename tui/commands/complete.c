@@ -128,6 +128,11 @@ static void put(void *ctx, const char *text, size_t length)
     struct output *output = ctx;
     if (output->first == 0)
         output->first = now_s();
+    if (isatty(STDOUT_FILENO)) { /* for eyes: what a terminal would obey is made visible */
+        kg_put_text(stdout, text, length);
+        fflush(stdout);
+        return;
+    }
     for (size_t at = 0; output->crlf && at < length;) {
         const char *newline = memchr(text + at, '\n', length - at);
         size_t n = newline ? (size_t)(newline - text) - at : length - at;

@@ -102,6 +102,20 @@ static char *with_returns(const char *text, size_t *length)
     return out;
 }
 
+enum kg_status kg_disk_rescue(const struct kg_disk_file *file, const char *text, size_t length, char *path, size_t capacity, struct kg_error *err)
+{
+    struct stat there;
+    char *own = file->crlf ? with_returns(text, &length) : NULL;
+    if (file->crlf && !own)
+        return kg_fail_nomem(err, "keeping what was not saved");
+    snprintf(path, capacity, "%s.unsaved", file->path);
+    for (unsigned i = 1; lstat(path, &there) == 0 && i < 1000; i++)
+        snprintf(path, capacity, "%s.unsaved.%u", file->path, i);
+    enum kg_status status = kg_write_file(path, own ? own : text, length, 0600, err);
+    free(own);
+    return status;
+}
+
 enum kg_status kg_disk_save(struct kg_disk_file *file, const char *text, size_t length, bool anyway, struct kg_error *err)
 {
     struct stat now;

@@ -27,5 +27,8 @@ enum kg_status kg_disk_load(const char *path, struct kg_disk_file *out, char **t
 /* Writes the text in place of the file, or leaves the file as it was; a file that is there keeps its mode. KG_ERR_CHANGED, and
  * nothing is written, when somebody else changed it since, unless anyway. */
 enum kg_status kg_disk_save(struct kg_disk_file *file, const char *text, size_t length, bool anyway, struct kg_error *err);
+/* Writes the text beside the file instead, readable by its owner, under a name that nothing has: FILE.unsaved, FILE.unsaved.1, ...;
+ * path gets it. */
+enum kg_status kg_disk_rescue(const struct kg_disk_file *file, const char *text, size_t length, char *path, size_t capacity, struct kg_error *err);
 
 #endif

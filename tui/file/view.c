@@ -50,7 +50,7 @@ static void take_typed(struct kg_file_view *view)
     char bytes[READ_AT_ONCE];
     long n = kg_terminal_read(view->terminal, bytes, sizeof bytes);
     if (n < 0)
-        view->quit = true;
+        view->quit = view->lost = true;
     else
         kg_keys_feed(view->keys, bytes, (size_t)n);
 }
@@ -86,8 +86,10 @@ static void loop(struct kg_file_view *view)
         }
         int ready = poll(watched, 3, patience(view));
         double now = kg_file_seconds();
-        if (ready < 0 && errno != EINTR)
+        if (ready < 0 && errno != EINTR) {
+            view->lost = true;
             break;
+        }
         if (ready > 0 && watched[2].revents)
             take_signals(view);
         if (ready > 0 && watched[0].revents) {
@@ -161,11 +163,11 @@ static void keep_unsaved(struct kg_file_view *view)
     char path[KG_PATH_MAX + 16];
     size_t length;
     struct kg_error err;
-    if (!view->edit.text || kg_text_is_saved(view->edit.text) || !kg_signals_take().ended_by)
+    if (!view->edit.text || kg_text_is_saved(view->edit.text) || !(view->lost || kg_signals_take().ended_by))
         return;
+    kg_signals_hold(); /* one that comes again does not end the writing */
     const char *bytes = kg_text_bytes(view->edit.text, &length);
-    snprintf(path, sizeof path, "%s.unsaved", view->file.path);
-    if (kg_write_file(path, bytes, length, 0600, &err) == KG_OK)
+    if (kg_disk_rescue(&view->file, bytes, length, path, sizeof path, &err) == KG_OK)
         fprintf(stderr, "kedge complete: what was not saved is in %s\n", path);
     else
         fprintf(stderr, "kedge complete: %s\n", err.text);

@@ -45,6 +45,7 @@ struct kg_file_view {
     char hint[KG_ERROR_TEXT];   /* in place of what the last row says, until the next key */
     bool leaving;               /* after saving */
     bool dirty, quit;
+    bool lost; /* the terminal is gone */
 };
 
 double kg_file_seconds(void);

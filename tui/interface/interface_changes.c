@@ -188,7 +188,7 @@ static void run_git(struct kg_interface *ui, const char *message, size_t length,
     if (written && quoted && memory) {
         put_quoted(quoted, ui->options->repository);
         fflush(quoted);
-        fprintf(memory, "git -C%s add --%s && git -C%s --literal-pathspecs commit --cleanup=strip -F %s --%s || { printf '\\nEnter goes on'; read -r _; false; }", root, paths, root,
+        fprintf(memory, "git -C%s --literal-pathspecs add --%s && git -c core.commentChar='#' -C%s --literal-pathspecs commit --cleanup=strip -F %s --%s || { printf '\\nEnter goes on'; read -r _; false; }", root, paths, root,
                 file, paths);
     }
     if (quoted)

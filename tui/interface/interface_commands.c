@@ -109,7 +109,7 @@ void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const
 
 void kg_interface_next(struct kg_interface *ui)
 {
-    if (ui->mode == KG_MODE_REVIEW) /* what is asked next may depend on it */
+    if (ui->mode == KG_MODE_REVIEW || ui->holds) /* what is asked next may depend on it */
         return;
     if (!ui->opened || ui->running || ui->pending_count == 0)
         return;

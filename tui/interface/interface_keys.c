@@ -284,9 +284,8 @@ static void page(struct kg_interface *ui, int direction)
     kg_transcript_scroll(ui->transcript, direction * rows);
 }
 
-void kg_interface_key(void *ctx, const struct kg_key *key)
+static void take_key(struct kg_interface *ui, const struct kg_key *key)
 {
-    struct kg_interface *ui = ctx;
     ui->dirty = ui->typed = true;
     kg_worker_touch(ui->worker);
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
@@ -307,6 +306,7 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
     }
     switch (key->code) {
     case KG_KEY_TEXT:
+        ui->letter_at = kg_interface_seconds();
         if (key->modifiers & KG_ALT)
             alt(ui, key->text[0]);
         else
@@ -321,8 +321,10 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
     case KG_KEY_ENTER:
         if (key->modifiers & (KG_ALT | KG_SHIFT))
             kg_editor_insert(ui->editor, "\n", 1);
-        else
+        else {
+            ui->letter_at = 0;
             send_input(ui);
+        }
         break;
     case KG_KEY_TAB:
         tab(ui, key->modifiers & KG_SHIFT ? -1 : 1);
@@ -358,4 +360,11 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
         arrow(ui, key);
     }
     kg_interface_complete(ui);
+}
+
+void kg_interface_key(void *ctx, const struct kg_key *key)
+{
+    struct kg_interface *ui = ctx;
+    take_key(ui, key);
+    kg_interface_show_held(ui);
 }

@@ -26,11 +26,52 @@ static void ask(struct kg_interface *ui)
     ui->hint_until += 1e9;
 }
 
+/* Typing goes on for a moment after the screen has changed. */
+#define STILL_TYPING_S  1.5
+#define LETTERS_LOST_S  0.7
+
+static bool is_typing(const struct kg_interface *ui)
+{
+    size_t length;
+    kg_editor_text(ui->editor, &length);
+    return length > 0;
+}
+
+static void hold(struct kg_interface *ui, struct kg_proposal *proposal)
+{
+    kg_proposal_free(&ui->held);
+    ui->held = *proposal;
+    *proposal = (struct kg_proposal){ .changes = NULL };
+    ui->holds = true;
+    kg_interface_hint(ui, "changes are proposed: send or empty the input to see them");
+    ui->hint_until += 1e9;
+}
+
+void kg_interface_show_held(struct kg_interface *ui)
+{
+    if (!ui->holds || ui->mode == KG_MODE_REVIEW || is_typing(ui))
+        return;
+    struct kg_proposal proposal = ui->held;
+    ui->held = (struct kg_proposal){ .changes = NULL };
+    ui->holds = false;
+    ui->status.hint = NULL;
+    kg_interface_review(ui, &proposal);
+    kg_proposal_free(&proposal);
+    if (ui->mode != KG_MODE_REVIEW)
+        kg_interface_next(ui);
+}
+
 void kg_interface_review(struct kg_interface *ui, struct kg_proposal *proposal)
 {
     struct kg_interface_tree tree;
     struct kg_error err;
-    if (ui->mode == KG_MODE_REVIEW || !kg_interface_open_tree(ui, &tree))
+    if (ui->mode == KG_MODE_REVIEW)
+        return;
+    if (is_typing(ui)) {
+        hold(ui, proposal);
+        return;
+    }
+    if (!kg_interface_open_tree(ui, &tree))
         return;
     enum kg_status status = kg_review_begin(&ui->review, proposal, tree.tree, &err);
     kg_interface_close_tree(&tree);
@@ -39,6 +80,7 @@ void kg_interface_review(struct kg_interface *ui, struct kg_proposal *proposal)
         return;
     }
     kg_interface_enter(ui, KG_MODE_REVIEW);
+    ui->review_at = kg_interface_seconds();
     ask(ui);
 }
 
@@ -160,6 +202,13 @@ static void letter(struct kg_interface *ui, char c)
 void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key)
 {
     bool none = key->code == KG_KEY_ESCAPE || (key->code == KG_KEY_CTRL && key->letter == 'c');
+    double now = kg_interface_seconds();
+    if (now - ui->review_at < LETTERS_LOST_S && ui->review_at - ui->letter_at < STILL_TYPING_S) {
+        if (key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
+            kg_editor_insert(ui->editor, key->text, key->length);
+        kg_terminal_bell(ui->terminal);
+        return;
+    }
     if (none) {
         say(ui, KG_ENTRY_NOTICE, "nothing was changed");
         leave(ui);

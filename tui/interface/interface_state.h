@@ -57,6 +57,9 @@ struct kg_interface {
     char *test;            /* the command of /test; NULL = none yet */
     bool testing;          /* it runs */
     struct kg_review review;
+    struct kg_proposal held; /* waits until nothing is being typed */
+    bool holds;
+    double letter_at, review_at; /* last letter of an input that was not sent; the review's first moment */
     struct kg_pane pane;
     struct kg_view view;
     char placeholder[64];
@@ -118,8 +121,10 @@ void kg_interface_stop_shell(struct kg_interface *ui);
 void kg_interface_take_output(struct kg_interface *ui);
 void kg_interface_add_output(struct kg_interface *ui);
 
-/* Changes hunk by hunk (interface_review.c): begins with a proposal, which is taken over; a key in KG_MODE_REVIEW. */
+/* Changes hunk by hunk (interface_review.c): begins with a proposal, which is taken over, once the input is empty; a key in
+ * KG_MODE_REVIEW. Letters that were meant for the input answer nothing. */
 void kg_interface_review(struct kg_interface *ui, struct kg_proposal *proposal);
+void kg_interface_show_held(struct kg_interface *ui);
 void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key);
 
 /* What was changed (interface_changes.c). */

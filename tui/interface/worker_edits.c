@@ -137,7 +137,10 @@ static void tell_message(struct kg_worker *worker, const struct kg_answer *answe
     length = fence ? (size_t)(fence - text) : length;
     while (length > 0 && strchr(" \n`\"*", text[length - 1]))
         length--;
-    struct kg_event *event = kg_event_create(KG_EVENT_MESSAGE, text, length, NULL);
+    const char *end = length ? memchr(text, '\n', length) : NULL;
+    char line[600];
+    kg_printable(line, sizeof line, text, end ? (size_t)(end - text) : length);
+    struct kg_event *event = kg_event_create(KG_EVENT_MESSAGE, line, strlen(line), NULL);
     if (event)
         kg_channel_send(worker->events, &event->message);
 }

@@ -13,7 +13,7 @@ static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT
 #define HEARD (sizeof heard / sizeof heard[0])
 static struct sigaction heard_before[HEARD];
 static int signal_fd = -1;
-static volatile sig_atomic_t resized, suspended, continued, ended_by;
+static volatile sig_atomic_t resized, suspended, continued, ended_by, held;
 
 static void on_signal(int number)
 {
@@ -25,7 +25,7 @@ static void on_signal(int number)
         suspended = 1;
     else if (number == SIGCONT)
         continued = 1;
-    else if (ended_by) { /* again, and the loop has not come to it: it hangs */
+    else if (ended_by && !held) { /* again, and the loop has not come to it: it hangs */
         kg_restore_now();
         _exit(128 + number);
     } else
@@ -40,7 +40,7 @@ enum kg_status kg_signals_hear(struct kg_error *err)
 {
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigemptyset(&action.sa_mask);
-    resized = suspended = continued = ended_by = 0;
+    resized = suspended = continued = ended_by = held = 0;
     signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (signal_fd < 0)
         return kg_fail(err, KG_ERR_IO, "cannot open the interface: %s", strerror(errno));
@@ -74,4 +74,9 @@ struct kg_heard kg_signals_take(void)
     if (taken.continued)
         continued = 0;
     return taken;
+}
+
+void kg_signals_hold(void)
+{
+    held = 1;
 }
