@@ -31,17 +31,6 @@ static enum kg_status git_failed(struct kg_error *err)
     return kg_fail(err, KG_ERR_NOMEM, "cannot compare two texts: %s", last ? last->message : "out of memory");
 }
 
-static char *copy_of(const char *text, size_t length)
-{
-    char *copy = malloc(length + 1);
-    if (!copy)
-        return NULL;
-    if (length)
-        memcpy(copy, text, length);
-    copy[length] = '\0';
-    return copy;
-}
-
 void kg_hunks_free(struct kg_hunks *hunks)
 {
     if (!hunks)
@@ -104,7 +93,7 @@ static enum kg_status read_patch(struct kg_hunks *hunks, git_patch *patch, struc
     if (!hunks->hunks)
         return kg_fail_nomem(err, "comparing two texts");
     if (count == 0) { /* an empty file that is made: something to say yes to, all the same */
-        hunks->hunks[0] = (struct hunk){ .header = strdup("no lines"), .after = copy_of("", 0) };
+        hunks->hunks[0] = (struct hunk){ .header = strdup("no lines"), .after = kg_copy_text("", 0) };
         hunks->count = 1;
         return hunks->hunks[0].header && hunks->hunks[0].after ? KG_OK : kg_fail_nomem(err, "comparing two texts");
     }
@@ -126,8 +115,8 @@ enum kg_status kg_hunks_of(const char *before, size_t before_length, const char 
     if (!hunks)
         return kg_fail_nomem(err, "comparing two texts");
     before_length = before ? before_length : 0;
-    hunks->before = copy_of(before, before_length);
-    hunks->text = copy_of(after, after_length);
+    hunks->before = kg_copy_text(before, before_length);
+    hunks->text = kg_copy_text(after, after_length);
     enum kg_status status = KG_OK;
     git_libgit2_init();
     if (!hunks->before || !hunks->text || !kg_lines_of(hunks->before, before_length, &hunks->lines))
@@ -173,7 +162,7 @@ const char *kg_hunk_after(const struct kg_hunks *hunks, size_t hunk, size_t *len
 
 bool kg_hunk_set_after(struct kg_hunks *hunks, size_t hunk, const char *text, size_t length)
 {
-    char *copy = copy_of(text, length);
+    char *copy = kg_copy_text(text, length);
     if (!copy)
         return false;
     free(hunks->hunks[hunk].after);
@@ -209,7 +198,7 @@ char *kg_unified_diff(const char *path, const char *before, size_t before_length
     git_libgit2_init();
     if (git_patch_from_buffers(&patch, before ? before : "", before ? before_length : 0, path, after, after_length, path, &options) == 0 &&
         git_patch_to_buf(&text, patch) == 0) {
-        out = copy_of(text.ptr, text.size);
+        out = kg_copy_text(text.ptr, text.size);
         *length = out ? text.size : 0;
     }
     git_buf_dispose(&text);

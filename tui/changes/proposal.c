@@ -36,17 +36,6 @@ struct work {
     size_t target_count;
 };
 
-static char *copy_of(const char *text, size_t length)
-{
-    char *copy = malloc(length + 1);
-    if (!copy)
-        return NULL;
-    if (length)
-        memcpy(copy, text, length);
-    copy[length] = '\0';
-    return copy;
-}
-
 __attribute__((format(printf, 2, 3))) static void say(struct target *target, const char *format, ...)
 {
     char raw[600];
@@ -106,7 +95,7 @@ static enum kg_status add_target(struct work *w, const char *path, const struct 
     w->target_count++;
     enum kg_status status = KG_OK;
     if (shown) {
-        target->before = copy_of(shown->text, shown->length);
+        target->before = kg_copy_text(shown->text, shown->length);
         target->before_length = shown->length;
         status = target->before ? KG_OK : kg_fail_nomem(err, "reading an answer");
     } else if (w->more) {
@@ -115,7 +104,7 @@ static enum kg_status add_target(struct work *w, const char *path, const struct 
             status = KG_OK;
     }
     if (status == KG_OK) {
-        target->after = copy_of(target->before, target->before_length);
+        target->after = kg_copy_text(target->before, target->before_length);
         target->after_length = target->before_length;
         status = target->after ? KG_OK : kg_fail_nomem(err, "reading an answer");
     }

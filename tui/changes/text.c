@@ -46,6 +46,17 @@ char *kg_growing_take(struct kg_growing *text, size_t *length)
     return bytes;
 }
 
+char *kg_copy_text(const char *text, size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return NULL;
+    if (length)
+        memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
 bool kg_lines_of(const char *text, size_t length, struct kg_lines *out)
 {
     size_t count = 0;

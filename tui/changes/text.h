@@ -17,6 +17,9 @@ void kg_growing_free(struct kg_growing *text);
 /* The bytes, which the caller frees: never NULL unless failed. Leaves the text empty. */
 char *kg_growing_take(struct kg_growing *text, size_t *length);
 
+/* NUL-terminated behind its length; any bytes. NULL when out of memory; the caller frees it. */
+char *kg_copy_text(const char *text, size_t length);
+
 struct kg_line {
     const char *text; /* without its end */
     size_t length;

@@ -1,7 +1,6 @@
 #include "tui/commands/eval_edit.h"
 
 #include <getopt.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "tui/changes/request.h"
 #include "tui/commands/command.h"
 #include "tui/commands/eval_edit_judge.h"
+#include "tui/commands/progress.h"
 
 static const char help[] =
     "usage: kedge eval edit [options] FOLDER\n"
@@ -155,25 +155,11 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-static void clear_bar(struct run *run)
-{
-    if (run->bar)
-        fputs("\r\033[K", stderr);
-    run->bar = false;
-}
-
 static void show_reading(void *ctx, const struct kg_progress *progress)
 {
-    static const char *const verbs[] = { "checking", "loading", "restoring", "reading", "saving" };
     struct run *run = ctx;
-    char what[128];
-    if (!run->terminal || run->asking)
-        return;
-    bool bytes = progress->stage == KG_STAGE_CHECKING || progress->stage == KG_STAGE_LOADING;
-    kg_printable(what, sizeof what, progress->what, strlen(progress->what));
-    fprintf(stderr, "\r\033[K%s %s %" PRIu64 " of %" PRIu64 "%s", verbs[progress->stage], what, bytes ? progress->done >> 20 : progress->done,
-            bytes ? progress->total >> 20 : progress->total, bytes ? " MiB" : " tokens");
-    run->bar = true;
+    if (run->terminal && !run->asking)
+        kg_progress_show(&run->bar, progress);
 }
 
 /* form NULL: none is asked for now */
@@ -381,7 +367,7 @@ static enum kg_status do_task(struct run *run, const struct kg_edit_task *task, 
         if (status != KG_OK)
             break;
         kg_edit_count(&run->tallies[i], task, &result);
-        clear_bar(run);
+        kg_progress_clear(&run->bar);
         if (a->json)
             kg_edit_print_result(task, a->forms[i], &result);
     }
@@ -447,7 +433,7 @@ static enum kg_status do_all(struct run *run, struct kg_error *err)
     run->began = now_s();
     for (; run->done < run->asked && status == KG_OK; run->done += status == KG_OK)
         status = do_task(run, turn(run, run->done), err);
-    clear_bar(run);
+    kg_progress_clear(&run->bar);
     if (run->done)
         report(run);
     return status == KG_ERR_CANCELLED ? kg_fail(err, status, "stopped after %zu of %zu tasks", run->done, run->asked) : status;
@@ -462,7 +448,7 @@ static enum kg_status validate(struct run *run, const struct kg_edit_task *task,
     if (status != KG_OK)
         return status;
     *valid = !before.passed && solved.passed;
-    clear_bar(run);
+    kg_progress_clear(&run->bar);
     if (before.passed)
         printf("%s: its check holds for the files as they are\n", task->name);
     if (!solved.passed)
@@ -480,7 +466,7 @@ static enum kg_status validate_all(struct run *run, struct kg_error *err)
         status = validate(run, turn(run, run->done), &good, err);
         valid += good;
     }
-    clear_bar(run);
+    kg_progress_clear(&run->bar);
     if (status != KG_OK)
         return status;
     printf("%zu of %zu tasks are valid\n", valid, run->asked);
@@ -501,7 +487,7 @@ int kg_command_eval_edit(int argc, char **argv)
     run.asked = a.limit && a.limit < run.tasks.count ? a.limit : run.tasks.count;
     if (status == KG_OK)
         status = (a.validate ? validate_all : do_all)(&run, &err);
-    clear_bar(&run);
+    kg_progress_clear(&run.bar);
     running = NULL;
     kg_engine_close(run.engine);
     kg_edit_tasks_free(&run.tasks);

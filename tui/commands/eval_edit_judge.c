@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
+#include "tui/commands/eval_judge.h"
 #include "tui/sandbox/sandbox.h"
 
 /* Room for a compiler, or for an interpreter with threads of its own, on a machine that is busy. */
@@ -44,16 +44,6 @@ static const char checker[] =
     "    outcome = 'wrong' if code else 'passed'\n"
     "print(json.dumps([given['word'], outcome, said[:300]]))\n";
 
-static bool make_word(char word[33])
-{
-    uint8_t bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        return false;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(word + 2 * i, 3, "%02x", bytes[i]);
-    return true;
-}
-
 static bool add_files(cJSON *to, const char *name, const struct kg_edit_file *files, size_t count)
 {
     cJSON *object = cJSON_AddObjectToObject(to, name);
@@ -74,12 +64,6 @@ static char *describe(const struct kg_edit_task *task, const struct kg_edit_file
     return text;
 }
 
-static const char *word_at(const cJSON *words, int index)
-{
-    const char *word = cJSON_GetStringValue(cJSON_GetArrayItem(words, index));
-    return word ? word : "";
-}
-
 static void judge_end(const struct kg_sandbox_verdict *verdict, struct kg_edit_judgement *out)
 {
     switch (verdict->end) {
@@ -96,8 +80,8 @@ static enum kg_status judge_words(const struct kg_edit_task *task, const struct 
 {
     enum kg_status status = KG_OK;
     cJSON *words = cJSON_ParseWithOpts(verdict->output, NULL, true);
-    const char *outcome = word_at(words, 1), *said = word_at(words, 2);
-    if (strcmp(word_at(words, 0), word) != 0 || verdict->end != KG_SANDBOX_EXITED || verdict->status != 0)
+    const char *outcome = kg_judge_word_at(words, 1), *said = kg_judge_word_at(words, 2);
+    if (strcmp(kg_judge_word_at(words, 0), word) != 0 || verdict->end != KG_SANDBOX_EXITED || verdict->status != 0)
         judge_end(verdict, out);
     else if (strcmp(outcome, "patch") == 0)
         status = kg_fail(err, KG_ERR_FORMAT, "task %s: its solution does not fit: %s", task->name, said);
@@ -130,7 +114,7 @@ enum kg_status kg_edit_judge(const struct kg_edit_task *task, const struct kg_ed
     char word[33];
     struct kg_sandbox_verdict verdict = { 0 };
     memset(out, 0, sizeof *out);
-    if (!make_word(word))
+    if (!kg_judge_make_word(word))
         return kg_fail(err, KG_ERR_IO, "the system gives no random numbers");
     char *input = describe(task, files, count, solved, word);
     if (!input)

@@ -58,7 +58,7 @@ static const char tester[] =
     "    os.dup2(nowhere, stream)\n"
     "main(os.write, os._exit, json.dumps, given, told)\n";
 
-static bool make_word(char word[33])
+bool kg_judge_make_word(char word[33])
 {
     uint8_t bytes[16];
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
@@ -81,7 +81,7 @@ static char *describe(const struct kg_tested_program *program, const char *word)
     return text;
 }
 
-static const char *word_at(const cJSON *words, int index)
+const char *kg_judge_word_at(const cJSON *words, int index)
 {
     const char *word = cJSON_GetStringValue(cJSON_GetArrayItem(words, index));
     return word ? word : "";
@@ -100,11 +100,11 @@ static void put_name(struct kg_judgement *out, const char *name)
 static bool was_told(const struct kg_sandbox_verdict *verdict, const char *word, struct kg_judgement *out)
 {
     cJSON *words = cJSON_ParseWithOpts(verdict->output, NULL, true);
-    const char *outcome = word_at(words, 1);
-    bool told = strcmp(word_at(words, 0), word) == 0 && verdict->end == KG_SANDBOX_EXITED && verdict->status == 0;
+    const char *outcome = kg_judge_word_at(words, 1);
+    bool told = strcmp(kg_judge_word_at(words, 0), word) == 0 && verdict->end == KG_SANDBOX_EXITED && verdict->status == 0;
     out->passed = told && strcmp(outcome, "passed") == 0;
     if (told && strcmp(outcome, "error") == 0)
-        put_name(out, word_at(words, 2));
+        put_name(out, kg_judge_word_at(words, 2));
     else if (told)
         snprintf(out->reason, sizeof out->reason, "%s", out->passed ? "passed" : strcmp(outcome, "memory") == 0 ? "memory" : "wrong");
     cJSON_Delete(words);
@@ -132,7 +132,7 @@ enum kg_status kg_judge(const struct kg_tested_program *program, const atomic_bo
     char word[33];
     struct kg_sandbox_verdict verdict = { 0 };
     memset(out, 0, sizeof *out);
-    if (!make_word(word))
+    if (!kg_judge_make_word(word))
         return kg_fail(err, KG_ERR_IO, "the system gives no random numbers");
     char *input = describe(program, word);
     if (!input)

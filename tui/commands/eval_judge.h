@@ -26,6 +26,12 @@ struct kg_judgement {
     char reason[96]; /* printable: "passed", "wrong", "time", "memory", or "error: " and an exception's name or what else happened */
 };
 
+/* The word: 128 random bits. False: the system gave none. */
+bool kg_judge_make_word(char word[33]);
+/* What the tester told, an array of words: the one at this place, "" where there is none. */
+struct cJSON;
+const char *kg_judge_word_at(const struct cJSON *words, int index);
+
 /* KG_ERR_UNSUPPORTED: no sandbox or no Python here, and what to do. */
 enum kg_status kg_judge_check(struct kg_error *err);
 /* stop as in kg_sandbox_run. */

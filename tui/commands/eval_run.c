@@ -10,6 +10,7 @@
 
 #include "repo-index/kind.h"
 #include "tui/commands/eval.h"
+#include "tui/commands/progress.h"
 
 #define CONTEXT_MAX 256
 #define REASONS_MAX 16 /* in the table; others are counted together */
@@ -132,25 +133,11 @@ static int parse(const struct kg_eval_kind *kind, int argc, char **argv, struct 
     return -1;
 }
 
-static void clear_bar(struct run *run)
-{
-    if (run->bar)
-        fputs("\r\033[K", stderr);
-    run->bar = false;
-}
-
 static void show_reading(void *ctx, const struct kg_progress *progress)
 {
-    static const char *const verbs[] = { "checking", "loading", "restoring", "reading", "saving" };
     struct run *run = ctx;
-    char what[128];
-    if (!run->terminal || run->asking)
-        return;
-    bool bytes = progress->stage == KG_STAGE_CHECKING || progress->stage == KG_STAGE_LOADING;
-    kg_printable(what, sizeof what, progress->what, strlen(progress->what));
-    fprintf(stderr, "\r\033[K%s %s %" PRIu64 " of %" PRIu64 "%s", verbs[progress->stage], what, bytes ? progress->done >> 20 : progress->done,
-            bytes ? progress->total >> 20 : progress->total, bytes ? " MiB" : " tokens");
-    run->bar = true;
+    if (run->terminal && !run->asking)
+        kg_progress_show(&run->bar, progress);
 }
 
 static void show_items(struct run *run)
@@ -233,7 +220,7 @@ static enum kg_status judge_all(struct run *run, struct kg_error *err)
         show_items(run);
         status = judge_item(run, &run->items.items[kg_eval_spread(i, run->asked, run->items.count)], err);
     }
-    clear_bar(run);
+    kg_progress_clear(&run->bar);
     return status;
 }
 
@@ -344,7 +331,7 @@ int kg_eval_run(const struct kg_eval_kind *kind, int argc, char **argv)
         return result;
     struct run run = { .kind = kind, .a = &a, .terminal = isatty(STDERR_FILENO) };
     enum kg_status status = evaluate(&run, &err);
-    clear_bar(&run);
+    kg_progress_clear(&run.bar);
     running = NULL;
     kg_session_close(run.base);
     kg_engine_close(run.engine);
