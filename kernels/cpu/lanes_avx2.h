@@ -245,6 +245,7 @@ INLINE void w_store_n(float *p, unsigned n, wide x) { _mm256_maskstore_ps(p, lan
 INLINE wide w_add(wide a, wide b) { return _mm256_add_ps(a, b); }
 INLINE wide w_mul(wide a, wide b) { return _mm256_mul_ps(a, b); }
 INLINE wide w_fma(wide a, wide b, wide c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE wide w_fma_one(wide a, const float *b, wide c) { return _mm256_fmadd_ps(a, _mm256_set1_ps(*b), c); }
 INLINE wide w_fnma(wide a, wide b, wide c) { return _mm256_fnmadd_ps(a, b, c); }
 INLINE wide w_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 INLINE wide w_bf16(const void *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16)); }
@@ -265,14 +266,17 @@ INLINE wide_codes codes_join(wide_codes code, wide_codes plane, int left, char m
 /* As stored for Q8_0: to signed numbers, see codes_dot. */
 INLINE wide_codes codes_of_q8(wide_codes x) { return _mm256_xor_si256(x, _mm256_set1_epi8(-128)); }
 
-/* Sum over groups first .. last-1 of the products of codes (bits each) and 4 activations per group.
+/* For one row: the offset and the sum over groups first .. last-1 of the products of codes (bits each) and 4 activations per group.
  * Pairs of products are added to 16 bits: up to 30 * 127 for codes of 4 bits, so all 8 groups fit; 62 * 127 for
  * 5 bits, 4 groups; 126 * 127 for 6 bits, 2 groups. Codes of 8 bits would not fit; there the sign of the
  * (signed) code is moved to the activation, and the offset, which takes back what was added to them, is KG_LIFT alone. */
-INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first, int last, int32_t offset, int bits)
+#define DOT_ROWS 1
+INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const int8_t *q, int first, int last, const int32_t *offset,
+                      uint32_t n, int bits)
 {
+    (void)n;
     const int fit = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
-    wide_sum sum = _mm256_set1_epi32(bits == 8 ? KG_LIFT : offset);
+    wide_sum sum = _mm256_set1_epi32(bits == 8 ? KG_LIFT : *offset);
     __m256i pairs = _mm256_setzero_si256();
     for (int g = first; g < last; g++) {
         int32_t four;
@@ -284,7 +288,7 @@ INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first,
         if ((g - first) % fit == fit - 1 || g == last - 1)
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    return sum;
+    out[0] = sum;
 }
 
 /* Bits from `right` on of each byte. */

@@ -177,6 +177,12 @@ INLINE void w_store_n(float *p, unsigned n, wide x) { _mm512_mask_storeu_ps(p, (
 INLINE wide w_add(wide a, wide b) { return _mm512_add_ps(a, b); }
 INLINE wide w_mul(wide a, wide b) { return _mm512_mul_ps(a, b); }
 INLINE wide w_fma(wide a, wide b, wide c) { return _mm512_fmadd_ps(a, b, c); }
+/* a * b + c, b being one number */
+INLINE wide w_fma_one(wide a, const float *b, wide c)
+{
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(a), "m"(*b));
+    return c;
+}
 INLINE wide w_fnma(wide a, wide b, wide c) { return _mm512_fnmadd_ps(a, b, c); }
 INLINE wide w_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE wide w_bf16(const void *p)
@@ -201,17 +207,28 @@ INLINE wide_codes codes_join(wide_codes code, wide_codes plane, int left, char m
 /* As stored for Q8_0: ready for use. */
 INLINE wide_codes codes_of_q8(wide_codes x) { return x; }
 
-/* Sum over groups first .. last-1 of the products of codes (bits each) and 4 activations per group. */
-INLINE wide_sum codes_dot(const wide_codes codes[8], const int8_t *q, int first, int last, int32_t offset, int bits)
+/* sum + code times 4 activations. One instruction: for the intrinsic compilers load the activations apart. */
+INLINE wide_sum dot_of_four(wide_sum sum, wide_codes code, const int8_t *q)
+{
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(code), "m"(*(const int32_t *)(const void *)q));
+    return sum;
+}
+/* For n rows, each KG_STEP activations and 2 offsets behind the one before: the offset and the sum over groups first .. last-1
+ * of the products of codes (bits each) and 4 activations per group. A row's products wait for each other, so as many
+ * rows take turns as registers allow. */
+#define DOT_ROWS 4
+INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const int8_t *q, int first, int last, const int32_t *offset,
+                      uint32_t n, int bits)
 {
     (void)bits;
-    wide_sum sum = _mm512_set1_epi32(offset);
-    for (int g = first; g < last; g++) {
-        int32_t four;
-        memcpy(&four, q + 4 * g, 4);
-        sum = _mm512_dpbusd_epi32(sum, codes[g], _mm512_set1_epi32(four));
-    }
-    return sum;
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < n; r++)
+        out[r] = _mm512_set1_epi32(offset[2 * r]);
+#pragma GCC unroll 8
+    for (int g = first; g < last; g++)
+#pragma GCC unroll 4
+        for (uint32_t r = 0; r < n; r++)
+            out[r] = dot_of_four(out[r], codes[g], q + r * KG_STEP + 4 * g);
 }
 
 /* Bits from `right` on of each byte. */

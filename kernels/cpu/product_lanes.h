@@ -74,20 +74,41 @@ INLINE void load_step(enum kg_type type, const uint8_t *record, uint32_t s, uint
     out->lift = w_mul(out->scale[0], w_set(-KG_LIFTED));
 }
 
-/* Adds one step of one row to its sum. */
-INLINE wide add_step(enum kg_type type, const struct step *w, const int8_t *q, const float *scale, const float *x_sum,
-                     const int32_t *offset, wide sum)
+/* One step of the rows of a group. */
+struct step_rows {
+    const int8_t *q;
+    const float *scales, *sums;
+    const int32_t *offsets;
+};
+
+/* The next step of a group of n rows. The addresses are kept in registers as they are: an operand that takes an index
+ * beside them would be two operations to the processor. */
+INLINE void next_step(struct step_rows *x, uint32_t n)
+{
+    x->q += n * KG_STEP;
+    x->scales += n;
+    x->sums += n;
+    x->offsets += 2 * n;
+    __asm__("" : "+r"(x->q), "+r"(x->scales), "+r"(x->sums), "+r"(x->offsets));
+}
+
+/* Adds one step of n rows from row r of the group on, n <= DOT_ROWS, to their sums. */
+INLINE void add_step(enum kg_type type, const struct step *w, const struct step_rows *x, const uint32_t r, const uint32_t n, wide *sums)
 {
     const int bits = type == KG_Q8_0 ? 8 : type == KG_Q6_K ? 6 : type == KG_Q5_0 || type == KG_Q5_1 || type == KG_Q5_K ? 5 : 4;
-    wide t;
-    if (type == KG_Q6_K) {
-        t = w_fma(w_of_lifted(codes_dot(w->codes, q, 0, 4, offset[0], bits)), w->scale[0], w->lift);
-        t = w_fma(w_of_sum(codes_dot(w->codes, q, 4, 8, offset[1], bits)), w->scale[1], t);
-    } else {
-        t = w_fma(w_of_lifted(codes_dot(w->codes, q, 0, 8, offset[0], bits)), w->scale[0], w->lift);
+    wide_sum first[DOT_ROWS], last[DOT_ROWS];
+    codes_dot(first, w->codes, x->q + r * KG_STEP, 0, type == KG_Q6_K ? 4 : 8, x->offsets + 2 * r, n, bits);
+    if (type == KG_Q6_K)
+        codes_dot(last, w->codes, x->q + r * KG_STEP, 4, 8, x->offsets + 2 * r + 1, n, bits);
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < n; i++) {
+        wide t = w_fma(w_of_lifted(first[i]), w->scale[0], w->lift);
+        if (type == KG_Q6_K)
+            t = w_fma(w_of_sum(last[i]), w->scale[1], t);
+        sums[r + i] = w_fma_one(t, x->scales + r + i, sums[r + i]);
+        if (has_minimum(type))
+            sums[r + i] = w_fma_one(w->middle, x->sums + r + i, sums[r + i]);
     }
-    sum = w_fma(t, w_set(*scale), sum);
-    return has_minimum(type) ? w_fma(w->middle, w_set(*x_sum), sum) : sum;
 }
 
 INLINE void store_results(const struct kg_product *p, uint32_t tile, uint32_t lane, uint32_t row, wide sum)
@@ -117,9 +138,10 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
                            bool fetches)
 {
     const struct kg_packed_layout layout = kg_packed_layout(type);
-    const uint32_t steps = layout.columns / KG_STEP;
+    const uint32_t steps = layout.columns / KG_STEP, together = type == KG_Q6_K ? (DOT_ROWS + 1) / 2 : DOT_ROWS;
     const struct kg_activations *x = p->x;
-    size_t at = (size_t)row * x->steps;
+    const size_t at = (size_t)row * x->steps;
+    struct step_rows here = { x->q + at * KG_STEP, x->scales + at, x->sums + at, x->offsets + 2 * at };
     const uint8_t *record = p->tiles + tile * p->tile_bytes;
     wide sums[16];
 #pragma GCC unroll 16
@@ -134,15 +156,14 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
             k.dmin = w_f16(record + 32 + 2 * lane);
         }
 #pragma GCC unroll 1
-        for (uint32_t s = 0; s < steps; s++, at += n) {
+        for (uint32_t s = 0; s < steps; s++, next_step(&here, n)) {
             struct step w;
             load_step(type, record, s, lane, &k, &w);
             if (fetches)
                 prefetch_step(record, s, &layout, steps);
 #pragma GCC unroll 16
-            for (uint32_t r = 0; r < n; r++)
-                sums[r] = add_step(type, &w, x->q + (at + r) * KG_STEP, x->scales + at + r, x->sums + at + r,
-                                   x->offsets + 2 * (at + r), sums[r]);
+            for (uint32_t r = 0; r < n; r += together)
+                add_step(type, &w, &here, r, n - r < together ? n - r : together, sums);
         }
     }
 #pragma GCC unroll 16
