@@ -241,6 +241,8 @@ INLINE void score_words(const struct met *met, uint32_t i, const uint8_t *codes,
         sums[k] = sum_zero();
 #pragma GCC unroll 1
     for (uint32_t first = 0; first < form->words; first += 8, r += 2 * set) {
+        const int8_t *fours[2] = { r, r + set };
+        __asm__("" : "+r"(fours[0]), "+r"(fours[1])); /* addresses without an index, as in product_lanes.h */
         words_sum of_8[SCORE_BLOCK];
 #pragma GCC unroll 8
         for (uint32_t k = 0; k < n; k++)
@@ -254,7 +256,7 @@ INLINE void score_words(const struct met *met, uint32_t i, const uint8_t *codes,
                 wide_codes code = codes_field(packed, (int)(w % in_byte * bits), (char)((1U << bits) - 1));
 #pragma GCC unroll 8
                 for (uint32_t k = 0; k < n; k++)
-                    of_8[k] = words_add(of_8[k], code, r + w / 4 * set + (size_t)16 * k + (size_t)4 * (w % 4));
+                    of_8[k] = words_add(of_8[k], code, fours[w / 4] + (size_t)16 * k + (size_t)4 * (w % 4));
             }
         }
 #pragma GCC unroll 8

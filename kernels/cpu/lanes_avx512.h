@@ -242,12 +242,7 @@ INLINE wide_sum sum_zero(void) { return _mm512_setzero_si512(); }
 #define SCORE_BLOCK 8 /* queries at a time */
 typedef __m512i words_sum;
 INLINE words_sum words_begin(wide_sum sum) { return sum; }
-INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q)
-{
-    int32_t four;
-    memcpy(&four, q, 4);
-    return _mm512_dpbusd_epi32(sum, code, _mm512_set1_epi32(four));
-}
+INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q) { return dot_of_four(sum, code, q); }
 INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
 {
     (void)sum;
