@@ -34,6 +34,7 @@ LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 # Instruction sets are chosen at run time; only these files may use them.
 flags_avx2 := -mavx2 -mfma -mf16c -mbmi2
+flags_avxvnni := $(flags_avx2) -mavxvnni
 flags_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
 # Unrolled code under sanitizers takes minutes to compile; checks by call take seconds.
 simd_release := -O3
@@ -41,6 +42,7 @@ simd_debug := -O1
 simd_tsan := -O1
 simd_asan := -O1 -g1 -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0
 $(O)/%_avx2.o: simd := $(simd_$(BUILD)) $(flags_avx2)
+$(O)/%_avxvnni.o: simd := $(simd_$(BUILD)) $(flags_avxvnni)
 $(O)/%_avx512.o: simd := $(simd_$(BUILD)) $(flags_avx512)
 
 # The order of the libraries is the direction of the includes.
@@ -94,7 +96,7 @@ include mk/eval.mk
 
 # What everything is built with, and from: when flags change or a file comes or goes, what depends on it is out of date.
 quote = '$(subst ','\'',$(1))'
-flags_now := $(strip $(CC) $(cppflags) $(cflags) $(flags_avx2) $(flags_avx512) $(CFLAGS) $(ldflags) $(LIBS))
+flags_now := $(strip $(CC) $(cppflags) $(cflags) $(flags_avxvnni) $(flags_avx512) $(CFLAGS) $(ldflags) $(LIBS))
 sources_now := $(strip $(sort $(tui_sources) $(index_sources) $(engine_sources) $(kernel_sources) $(base_sources) $(test_support)))
 ifneq ($(strip $(file <$(O)/flags)),$(flags_now))
 $(O)/flags: out-of-date

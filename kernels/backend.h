@@ -64,7 +64,7 @@ struct kg_view;   /* what a batch looks at: spans of pages */
 struct kg_device_options {
     uint32_t threads; /* cpu: worker threads, 0 = all that the process may use (affinity, cgroup) */
     uint32_t card;    /* cuda: which of those that the driver shows */
-    const char *instructions; /* cpu: "avx2" or "avx512"; NULL = the best there is; KG_ERR_UNSUPPORTED if it is not there */
+    const char *instructions; /* cpu: "avx2", "avxvnni" or "avx512"; NULL = the best there is; KG_ERR_UNSUPPORTED if it is not there */
 };
 
 /* What a matrix is used for; a backend may keep one copy per use. */
@@ -266,7 +266,7 @@ struct kg_backend {
 /* The definition of every operation, in double; slow. */
 extern const struct kg_backend kg_backend_ref;
 
-/* AVX2 or AVX-512, chosen when the device is opened; KG_ERR_UNSUPPORTED below AVX2. */
+/* AVX2, AVX2 with VNNI, or AVX-512, chosen when the device is opened; KG_ERR_UNSUPPORTED below AVX2. */
 extern const struct kg_backend kg_backend_cpu;
 
 /* By name; NULL if unknown. */

@@ -65,6 +65,7 @@ $(O)/lint/%.tidy: %.c .clang-tidy
 	@touch $@
 
 $(O)/lint/%_avx2.tidy: lint_flags := $(flags_avx2)
+$(O)/lint/%_avxvnni.tidy: lint_flags := $(flags_avxvnni)
 $(O)/lint/%_avx512.tidy: lint_flags := $(flags_avx512)
 
 $(O)/lint/%.man: man/%

@@ -34,7 +34,7 @@ bool kg_cpu_scratch(struct kg_device *device, struct kg_memory *memory, size_t b
     return false;
 }
 
-/* What the compiler was told to use in *_avx2.c and *_avx512.c. */
+/* What the compiler was told to use in isa_*.c. */
 static bool has_avx2(void)
 {
     const bool has[] = { __builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"), __builtin_cpu_supports("f16c"),
@@ -49,23 +49,35 @@ static bool has_avx512(void)
     return memchr(has, false, sizeof has) == NULL;
 }
 
-/* KEDGE_ISA=avx2|avx512 in the environment stands in for options->instructions where that is NULL: it forces the
- * lower set on a machine that has both, for tests. */
+static bool has_avxvnni(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avxvnni");
+}
+
+/* KEDGE_ISA=avx2|avxvnni|avx512 in the environment stands in for options->instructions where that is NULL: it forces a
+ * lower set on a machine that has a better one, for tests. */
 static enum kg_status choose_isa(const char *wanted, const struct kg_isa **out, struct kg_error *err)
 {
+    const struct kg_isa *there[3];
+    uint32_t n = 0;
+    if (has_avx512())
+        there[n++] = &kg_isa_avx512;
+    if (has_avxvnni())
+        there[n++] = &kg_isa_avxvnni;
+    if (has_avx2())
+        there[n++] = &kg_isa_avx2;
+    if (n == 0)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "this processor has no AVX2 with FMA and F16C; kedge needs one made since 2013 or so");
     if (!wanted)
         wanted = getenv("KEDGE_ISA");
-    if (!has_avx2())
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "this processor has no AVX2 with FMA and F16C; kedge needs one made since 2013 or so");
-    const struct kg_isa *best = has_avx512() ? &kg_isa_avx512 : &kg_isa_avx2;
-    *out = best;
-    if (!wanted || strcmp(wanted, best->name) == 0)
+    for (uint32_t i = 0; i < n; i++) {
+        if (wanted && strcmp(wanted, there[i]->name) != 0)
+            continue;
+        *out = there[i];
         return KG_OK;
-    *out = &kg_isa_avx2;
-    if (strcmp(wanted, kg_isa_avx2.name) == 0)
-        return KG_OK;
-    return kg_fail(err, KG_ERR_UNSUPPORTED, "instruction set %s is not available on this processor; use %s%s", wanted, kg_isa_avx2.name,
-                   has_avx512() ? " or avx512" : "");
+    }
+    return kg_fail(err, KG_ERR_UNSUPPORTED, "instruction set %s is not available on this processor; use %s%s%s%s%s", wanted, there[n - 1]->name,
+                   n > 1 ? " or " : "", n > 1 ? there[n - 2]->name : "", n > 2 ? " or " : "", n > 2 ? there[0]->name : "");
 }
 
 static void close_device(struct kg_device *device)
@@ -105,7 +117,7 @@ static const char *describe(struct kg_device *device)
     return device->describe;
 }
 
-/* Both instruction sets give the same bits (isa.h), so they share a name. */
+/* All instruction sets give the same bits (isa.h), so they share a name. */
 static const char *numerics(struct kg_device *device)
 {
     (void)device;

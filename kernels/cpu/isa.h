@@ -20,12 +20,13 @@
 
 /* Rows of activations rounded to 8 bits per step: x = scale * q, scale = max |x| / 127.
  *
- * Rows are in groups that one pass of a kernel takes: of `group` rows as long as there are so many, then 8 if more are
+ * Rows are in groups that one pass of a kernel takes: of KG_GROUP rows as long as there are so many, then 8 if more are
  * left, then what is left. Numbers of step s of row r in the group of n rows from row f on stand at index
  * f * steps + s * n + (r - f);
  * in q these are 32 bytes each, in half_sums and offsets 2 numbers each. */
+#define KG_GROUP 16
 struct kg_activations {
-    uint32_t rows, cols, group;
+    uint32_t rows, cols;
     uint32_t steps; /* of KG_STEP columns, rounded up to an even number; a step behind the last column is zero */
     int8_t *q;
     float *scales;
@@ -37,11 +38,11 @@ struct kg_activations {
 };
 
 /* The group that holds a row: its first row and its number of rows. */
-static inline void kg_activations_group(uint32_t rows, uint32_t group, uint32_t row, uint32_t *first, uint32_t *n)
+static inline void kg_activations_group(uint32_t rows, uint32_t row, uint32_t *first, uint32_t *n)
 {
-    const uint32_t whole = rows / group * group, eight = rows - whole > 8 ? whole + 8 : whole;
-    *first = row < whole ? row / group * group : row < eight ? whole : eight;
-    *n = row < whole ? group : row < eight ? 8 : rows - eight;
+    const uint32_t whole = rows / KG_GROUP * KG_GROUP, eight = rows - whole > 8 ? whole + 8 : whole;
+    *first = row < whole ? row / KG_GROUP * KG_GROUP : row < eight ? whole : eight;
+    *n = row < whole ? KG_GROUP : row < eight ? 8 : rows - eight;
 }
 
 /* out (rows of x, w_rows) = x * w^T + bias for a range of tiles and of rows. */
@@ -118,7 +119,6 @@ struct kg_listed {
 struct kg_isa {
     const char *name;     /* as in options->instructions */
     const char *describe; /* for people */
-    uint32_t group;       /* of kg_activations */
 
     void (*quantise)(struct kg_activations *out, const float *x, uint32_t row); /* x: that row */
     /* By enum kg_type: tiles and rows from begin to end; begins of rows are multiples of 16. */
@@ -160,6 +160,6 @@ struct kg_isa {
     uint64_t (*read_all)(const void *bits, size_t bytes); /* bytes a multiple of 512, aligned to 64 */
 };
 
-extern const struct kg_isa kg_isa_avx2, kg_isa_avx512;
+extern const struct kg_isa kg_isa_avx2, kg_isa_avxvnni, kg_isa_avx512;
 
 #endif

@@ -1,42 +1,6 @@
 /* The kernels in AVX2 (with FMA and F16C). */
-#include <float.h>
-#include <math.h>
-#include <string.h>
-
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/lanes_avx2.h"
+#include "kernels/cpu/isa_operations.h"
 
-#include "kernels/cpu/rows_lanes.h"
-#include "kernels/cpu/product_lanes.h"
-#include "kernels/cpu/attend_lanes.h"
-#include "kernels/cpu/index_lanes.h"
-#include "kernels/cpu/recall_lanes.h"
-
-const struct kg_isa kg_isa_avx2 = {
-    .name = "avx2",
-    .describe = "AVX2",
-    .group = W_GROUP,
-    .quantise = quantise,
-    .products = KG_PRODUCTS,
-    .rmsnorm = rmsnorm,
-    .add = add,
-    .silu_mul = silu_mul,
-    .rotate = rotate,
-    .to_f16 = to_f16,
-    .segment = segment,
-    .join = join,
-    .divide = divide,
-    .index_page = index_page,
-    .index_scan = index_scan,
-    .sum_lanes = sum_lanes,
-    .listed_scores = listed_scores,
-    .listed_weights = listed_weights,
-    .listed_values = listed_values,
-    .sum_exp = sum_exp,
-    .join_sums = join_sums,
-    .rank = rank,
-    .maxima = maxima,
-    .count_above = count_above,
-    .find_above = find_above,
-    .read_all = read_all,
-};
+const struct kg_isa kg_isa_avx2 = { .name = "avx2", .describe = "AVX2", KG_ISA_OPERATIONS };

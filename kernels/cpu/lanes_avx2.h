@@ -1,4 +1,4 @@
-/* Vectors of AVX2 as the shared sources of the kernels (*_lanes.h) use them. */
+/* Vectors of AVX2, with or without VNNI, as the shared sources of the kernels (*_lanes.h) use them. */
 #ifndef KG_KERNELS_CPU_LANES_AVX2_H
 #define KG_KERNELS_CPU_LANES_AVX2_H
 
@@ -228,8 +228,7 @@ INLINE void v_store_transposed(float *out, unsigned stride, const vec x[16])
 /* Queries that attention takes at a time. */
 #define ATTEND_BLOCK 2
 
-/* What products of weights need: the W lanes of a tile that are computed at a time, and for how many rows. */
-#define W_GROUP 4
+/* What products of weights need: the W lanes of a tile that are computed at a time. */
 enum { W = 8 };
 typedef __m256 wide;
 typedef __m256i wide_codes; /* 4 W bytes */
@@ -263,6 +262,35 @@ INLINE wide_codes codes_join(wide_codes code, wide_codes plane, int left, char m
     wide_codes moved = left == 0 ? plane : left > 0 ? _mm256_slli_epi16(plane, left) : _mm256_srli_epi16(plane, -left);
     return _mm256_or_si256(code, _mm256_and_si256(moved, _mm256_set1_epi8(mask)));
 }
+#ifdef __AVXVNNI__
+/* sum + code times 4 activations */
+INLINE wide_sum dot_of_four(wide_sum sum, wide_codes code, const int8_t *q)
+{
+    int32_t four;
+    memcpy(&four, q, 4);
+    return _mm256_dpbusd_avx_epi32(sum, code, _mm256_set1_epi32(four));
+}
+
+/* As stored for Q8_0: ready for use. */
+INLINE wide_codes codes_of_q8(wide_codes x) { return x; }
+
+/* For n rows, each KG_STEP activations and 2 offsets behind the one before: the offset and the sum over groups first .. last-1
+ * of the products of codes (bits each) and 4 activations per group. */
+#define DOT_ROWS 2
+INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const int8_t *q, int first, int last, const int32_t *offset,
+                      uint32_t n, int bits)
+{
+    (void)bits;
+#pragma GCC unroll 2
+    for (uint32_t r = 0; r < n; r++)
+        out[r] = _mm256_set1_epi32(offset[2 * r]);
+#pragma GCC unroll 8
+    for (int g = first; g < last; g++)
+#pragma GCC unroll 2
+        for (uint32_t r = 0; r < n; r++)
+            out[r] = dot_of_four(out[r], codes[g], q + r * KG_STEP + 4 * g);
+}
+#else
 /* As stored for Q8_0: to signed numbers, see codes_dot. */
 INLINE wide_codes codes_of_q8(wide_codes x) { return _mm256_xor_si256(x, _mm256_set1_epi8(-128)); }
 
@@ -290,6 +318,7 @@ INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const i
     }
     out[0] = sum;
 }
+#endif
 
 /* Bits from `right` on of each byte. */
 INLINE wide_codes codes_field(wide_codes x, int right, char mask)
@@ -302,6 +331,15 @@ INLINE wide_sum sum_zero(void) { return _mm256_setzero_si256(); }
  * of products fit into 16 bits as in codes_dot. */
 #define SCORE_BLOCK 4 /* queries at a time */
 typedef __m256i words_sum;
+#ifdef __AVXVNNI__
+INLINE words_sum words_begin(wide_sum sum) { return sum; }
+INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q) { return dot_of_four(sum, code, q); }
+INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
+{
+    (void)sum;
+    return of_8;
+}
+#else
 INLINE words_sum words_begin(wide_sum sum)
 {
     (void)sum;
@@ -317,6 +355,7 @@ INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
 {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(of_8, _mm256_set1_epi16(1)));
 }
+#endif
 INLINE __m256i lowest_4(__m256 a, __m256 b, __m256 c, __m256 d)
 {
     const __m256i lowest = _mm256_set1_epi32(0xff);

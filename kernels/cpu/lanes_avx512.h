@@ -160,8 +160,7 @@ INLINE void v_store_transposed(float *out, unsigned stride, const vec x[16])
 /* Queries that attention takes at a time. */
 #define ATTEND_BLOCK 8
 
-/* What products of weights need: the W lanes of a tile that are computed at a time, and for how many rows. */
-#define W_GROUP 16
+/* What products of weights need: the W lanes of a tile that are computed at a time. */
 enum { W = 16 };
 typedef __m512 wide;
 typedef __m512i wide_codes; /* 4 W bytes */

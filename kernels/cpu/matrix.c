@@ -121,7 +121,7 @@ static void *part(char **next, size_t bytes)
 static bool place_activations(struct kg_device *device, uint32_t rows, uint32_t cols)
 {
     struct kg_activations *x = &device->activations;
-    *x = (struct kg_activations){ .rows = rows, .cols = cols, .group = device->isa->group, .steps = (cols / KG_STEP + 1) / 2 * 2 };
+    *x = (struct kg_activations){ .rows = rows, .cols = cols, .steps = (cols / KG_STEP + 1) / 2 * 2 };
     const size_t n = (size_t)rows * x->steps;
     if (!kg_cpu_scratch(device, &device->activations_memory, n * (KG_STEP + 2 * sizeof(float) + 4 * sizeof(int32_t)) + 5 * 64UL))
         return false;

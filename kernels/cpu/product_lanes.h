@@ -143,7 +143,7 @@ INLINE void quantised_rows(enum kg_type type, const struct kg_product *p, uint32
     const size_t at = (size_t)row * x->steps;
     struct step_rows here = { x->q + at * KG_STEP, x->scales + at, x->sums + at, x->offsets + 2 * at };
     const uint8_t *record = p->tiles + tile * p->tile_bytes;
-    wide sums[16];
+    wide sums[KG_GROUP];
 #pragma GCC unroll 16
     for (uint32_t r = 0; r < n; r++)
         sums[r] = w_zero();
@@ -179,7 +179,7 @@ INLINE void quantised(enum kg_type type, const struct kg_product *p, uint32_t ti
     for (uint32_t row = row_begin; row < row_end;) {
         uint32_t first, n;
         const bool fetches = row == row_begin;
-        kg_activations_group(p->x->rows, p->x->group, row, &first, &n);
+        kg_activations_group(p->x->rows, row, &first, &n);
         for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
             for (uint32_t lane = 0; lane < KG_LANES; lane += W) {
                 switch (n) {
@@ -187,13 +187,11 @@ INLINE void quantised(enum kg_type type, const struct kg_product *p, uint32_t ti
     case few:                                                    \
         quantised_rows(type, p, tile, row, few, lane, fetches); \
         break;
-#if W_GROUP >= 16
-                    ROWS(16)
+                    ROWS(KG_GROUP)
                     ROWS(8)
                     ROWS(7)
                     ROWS(6)
                     ROWS(5)
-#endif
                     ROWS(4)
                     ROWS(3)
                     ROWS(2)
@@ -248,10 +246,8 @@ INLINE void plain(enum kg_type type, const struct kg_product *p, uint32_t tile_b
     for (uint32_t tile = tile_begin; tile < tile_end; tile++) {
         for (uint32_t lane = 0; lane < KG_LANES; lane += W) {
             uint32_t row = row_begin;
-#if W_GROUP >= 16
-            for (; row + 8 <= row_end; row += 8)
+            for (; W == 16 && row + 8 <= row_end; row += 8) /* where there are registers for their sums */
                 plain_rows(type, p, tile, row, 8, lane);
-#endif
             for (; row + 4 <= row_end; row += 4)
                 plain_rows(type, p, tile, row, 4, lane);
             for (; row < row_end; row++)
@@ -290,7 +286,7 @@ PRODUCT(quantised, Q6_K)
 static void quantise(struct kg_activations *out, const float *x, uint32_t row)
 {
     uint32_t first, n;
-    kg_activations_group(out->rows, out->group, row, &first, &n);
+    kg_activations_group(out->rows, row, &first, &n);
     size_t at = (size_t)first * out->steps + (row - first);
     const uint32_t steps = out->cols / KG_STEP;
     for (uint32_t s = 0; s < out->steps; s++, at += n, x += KG_STEP) {

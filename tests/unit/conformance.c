@@ -9,7 +9,7 @@
 
 #define GUARD 256 /* bytes */
 
-static const struct variant variants[] = { { "ref", NULL }, { "cpu", "avx512" }, { "cpu", "avx2" }, { "cuda", NULL } };
+static const struct variant variants[] = { { "ref", NULL }, { "cpu", "avx512" }, { "cpu", "avxvnni" }, { "cpu", "avx2" }, { "cuda", NULL } };
 
 /* What is far too large has to be refused by the backend, not by a sanitizer. */
 const char *__asan_default_options(void);

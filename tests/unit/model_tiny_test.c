@@ -78,9 +78,9 @@ static void reference_agrees_with_transformers(void **state)
 static void cpu_agrees_with_transformers(void **state)
 {
     (void)state;
-    static const char *const sets[] = { "avx2", "avx512" };
+    static const char *const sets[] = { "avx2", "avxvnni", "avx512" };
     unsigned tried = 0;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         struct kg_device *device;
         const struct kg_device_options options = { .threads = 1, .instructions = sets[i] };
         if (kg_backend_cpu.open(&options, &device, NULL) != KG_OK)
