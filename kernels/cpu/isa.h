@@ -1,7 +1,7 @@
 /* What one instruction set has to offer: the inner loops of all operations, as a table that is chosen when the
  * device is opened. They work on plain memory and in one thread; device.c and its neighbours cut the work.
  *
- * Both tables give the same bits. Sums of f32 are formed in 16 lanes in the same order (two vectors of 8 in
+ * All tables give the same bits. Sums of f32 are formed in 16 lanes in the same order (two vectors of 8 in
  * AVX2), products are fused where the source says so and nowhere else, and sums of products of codes are integers.
  */
 #ifndef KG_KERNELS_CPU_ISA_H
