@@ -124,7 +124,7 @@ INLINE void store_results(const struct kg_product *p, uint32_t tile, uint32_t la
 }
 
 /* Bytes ahead of the one being read: far enough to cover memory latency when weights are streamed. */
-#define AHEAD 4096
+#define AHEAD 8192
 
 INLINE void prefetch_step(const uint8_t *record, uint32_t s, const struct kg_packed_layout *layout, uint32_t steps)
 {
