@@ -25,13 +25,6 @@ void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const cha
         engine->progress(engine->ctx, &(struct kg_progress){ .stage = stage, .what = what, .done = done, .total = total });
 }
 
-static int loading(void *ctx, uint64_t done, uint64_t total)
-{
-    struct kg_engine *engine = ctx;
-    kg_engine_progress(engine, KG_STAGE_LOADING, "", done, total);
-    return engine->give_up && engine->give_up(engine->ctx);
-}
-
 static int checking(void *ctx, uint64_t done)
 {
     struct kg_engine *engine = ctx;
@@ -132,9 +125,10 @@ static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_o
     if (status == KG_OK)
         status = name_numerics(engine, options->model_path, err);
     if (status == KG_OK)
-        status = options->weightless ? kg_model_describe(engine->file, engine->backend, engine->device, &engine->model, err)
-                                     : kg_model_load(engine->file, engine->backend, engine->device, loading, engine, &engine->model, err);
-    return status == KG_OK ? create_pool(engine, err) : status;
+        status = kg_model_describe(engine->file, engine->backend, engine->device, &engine->model, err);
+    if (status == KG_OK)
+        status = create_pool(engine, err);
+    return status == KG_OK && !options->weightless ? kg_engine_load(engine, options->behind, err) : status;
 }
 
 /* A card that cannot do it is no reason to fail where nobody asked for it; a broken file is, on every device. */
@@ -204,6 +198,7 @@ void kg_engine_close(struct kg_engine *engine)
 {
     if (!engine)
         return;
+    kg_engine_load_end(engine);
     if (engine->pool)
         kg_pool_free(engine->pool); /* tells the store what it lets go */
     engine->pool = NULL;

@@ -62,6 +62,7 @@ struct kg_engine_options {
     const char *state_dir; /* NULL = KG_PLACE_STATE */
     bool cache_off;        /* neither reads nor writes kv.db */
     uint64_t cache_bytes;  /* 0 = default budget */
+    bool behind;           /* weights may come while the engine is used already: see kg_engine_loaded */
     bool weightless;       /* no weights are loaded: nothing can be read or asked, but what is known can be told */
     uint32_t index_bits;   /* of a number in the key index: 1, 2 or 4; 0 = KG_INDEX_BITS */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
@@ -70,6 +71,9 @@ struct kg_engine_options {
 };
 
 enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg_engine **out, struct kg_error *err);
+/* Waits for weights that come behind, with progress and give_up; before that sessions can be opened, and nothing read or asked. A
+ * failure is the one that kg_engine_open would have had; the engine can be closed and nothing else. */
+enum kg_status kg_engine_loaded(struct kg_engine *engine, struct kg_error *err);
 void kg_engine_close(struct kg_engine *engine); /* sessions must be closed; NULL is fine */
 
 /* Ends what the engine is doing (opening excepted: see give_up) within about a layer's time: it returns KG_ERR_CANCELLED, or for an

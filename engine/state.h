@@ -2,6 +2,7 @@
 #ifndef KG_ENGINE_STATE_H
 #define KG_ENGINE_STATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/paths.h"
@@ -15,6 +16,18 @@
 #include "engine/sampler/draft.h"
 #include "engine/tokenizer/chat.h"
 #include "engine/tokenizer/tokenizer.h"
+
+/* Weights that a thread loads. */
+struct kg_loading {
+    bool started, running; /* running: not joined yet */
+    pthread_t thread;
+    pthread_mutex_t lock; /* of the rest, until the thread is joined */
+    pthread_cond_t changed;
+    uint64_t done, total; /* bytes */
+    bool unwanted, ended;
+    enum kg_status status;
+    struct kg_error err;
+};
 
 struct kg_engine {
     struct kg_gguf *file;
@@ -35,6 +48,7 @@ struct kg_engine {
     char notice[KG_ERROR_TEXT];
     atomic_bool stop;
     double load_s;
+    struct kg_loading loading;
     void (*progress)(void *ctx, const struct kg_progress *);
     int (*give_up)(void *ctx);
     void *ctx;
@@ -94,6 +108,10 @@ struct kg_session {
 
 double kg_seconds(void); /* monotonic */
 void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total);
+
+/* loading.c: the weights of the model that was described; aside: they may come behind. load_end: they are not wanted any more. */
+enum kg_status kg_engine_load(struct kg_engine *engine, bool aside, struct kg_error *err);
+void kg_engine_load_end(struct kg_engine *engine);
 
 /* policy.c */
 enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err);

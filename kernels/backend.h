@@ -146,6 +146,8 @@ struct kg_attention {
 
 struct kg_backend {
     const char *name; /* "ref", "cpu", "cuda" */
+    /* Whether a thread may create and write buffers and matrices while another creates, enlarges and fills pages. */
+    bool loads_aside;
 
     enum kg_status (*open)(const struct kg_device_options *options, struct kg_device **out, struct kg_error *err);
     void (*close)(struct kg_device *device); /* buffers, matrices, kv and views must be gone */

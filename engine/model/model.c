@@ -32,8 +32,8 @@ static enum kg_status describe(struct kg_model *model, struct kg_error *err)
     return status;
 }
 
-static enum kg_status create(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device, bool loads,
-                             int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, struct kg_model **out, struct kg_error *err)
+enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
+                                 struct kg_model **out, struct kg_error *err)
 {
     *out = NULL;
     struct kg_model *model = calloc(1, sizeof *model);
@@ -43,29 +43,33 @@ static enum kg_status create(const struct kg_gguf *file, const struct kg_backend
     model->backend = backend;
     model->device = device;
     enum kg_status status = describe(model, err);
-    if (status == KG_OK && loads)
-        status = kg_model_load_weights(model, progress, ctx, err);
-    if (status == KG_OK && loads)
-        status = create_scratch(model, err);
-    if (status != KG_OK) {
+    if (status == KG_OK)
+        *out = model;
+    else
         kg_model_free(model);
-        return status;
-    }
-    *out = model;
-    return KG_OK;
+    return status;
+}
+
+enum kg_status kg_model_take_weights(struct kg_model *model, int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                                     struct kg_error *err)
+{
+    enum kg_status status = kg_model_load_weights(model, progress, ctx, err);
+    return status == KG_OK ? create_scratch(model, err) : status;
 }
 
 enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                              int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                              struct kg_model **out, struct kg_error *err)
 {
-    return create(file, backend, device, true, progress, ctx, out, err);
-}
-
-enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
-                                 struct kg_model **out, struct kg_error *err)
-{
-    return create(file, backend, device, false, NULL, NULL, out, err);
+    enum kg_status status = kg_model_describe(file, backend, device, out, err);
+    if (status == KG_OK)
+        status = kg_model_take_weights(*out, progress, ctx, err);
+    if (status == KG_OK)
+        return KG_OK;
+    if (*out)
+        kg_model_free(*out);
+    *out = NULL;
+    return status;
 }
 
 void kg_model_free(struct kg_model *model)

@@ -26,9 +26,12 @@ struct kg_model_shape {
 enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                              int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                              struct kg_model **out, struct kg_error *err);
-/* Its shape alone, without weights: nothing can be computed with it (KG_ERR_USAGE). */
+/* Its shape alone: nothing can be computed with it (KG_ERR_USAGE) before it has its weights. */
 enum kg_status kg_model_describe(const struct kg_gguf *file, const struct kg_backend *backend, struct kg_device *device,
                                  struct kg_model **out, struct kg_error *err);
+/* The weights of a model that was described; progress as above. After a failure it can be freed and nothing else. */
+enum kg_status kg_model_take_weights(struct kg_model *model, int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                                     struct kg_error *err);
 void kg_model_free(struct kg_model *model);
 const struct kg_model_shape *kg_model_shape(const struct kg_model *model);
 size_t kg_model_weight_bytes(const struct kg_model *model); /* bytes of weights read for one token of decoding */

@@ -17,7 +17,7 @@ static bool same_rope(const struct kg_rope *a, const struct kg_rope *b)
     return same;
 }
 
-void kg_angles_clear(struct kg_angles *angles, size_t *memory)
+void kg_angles_clear(struct kg_angles *angles, atomic_size_t *memory)
 {
     free(angles->kept);
     kg_memory_unmap(&angles->numbers, memory);
@@ -55,7 +55,7 @@ static void forget(struct kg_angles *angles, const struct kg_rope *rope)
 }
 
 /* Room for so many more ranges and numbers. Numbers never move while ranges point at them: what is kept is forgotten. */
-static enum kg_status make_room(struct kg_angles *angles, const struct kg_rope *rope, uint32_t ranges, size_t floats, size_t *memory,
+static enum kg_status make_room(struct kg_angles *angles, const struct kg_rope *rope, uint32_t ranges, size_t floats, atomic_size_t *memory,
                                 struct kg_error *err)
 {
     if (angles->n + ranges > angles->capacity) {
@@ -107,7 +107,7 @@ static const float *compute(struct kg_angles *angles, const struct kg_angle_rang
 }
 
 enum kg_status kg_angles_find(struct kg_angles *angles, const struct kg_rope *rope, struct kg_angle_range *ranges, uint32_t n,
-                              struct kg_cpu_pool *pool, size_t *memory, struct kg_error *err)
+                              struct kg_cpu_pool *pool, atomic_size_t *memory, struct kg_error *err)
 {
     for (uint32_t i = 0; i < n; i++)
         ranges[i].rows = NULL;

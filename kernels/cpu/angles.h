@@ -33,8 +33,8 @@ struct kg_angles {
 
 /* Fills in the rows of n ranges. *memory counts bytes. */
 enum kg_status kg_angles_find(struct kg_angles *, const struct kg_rope *, struct kg_angle_range *ranges, uint32_t n,
-                              struct kg_cpu_pool *, size_t *memory, struct kg_error *err);
+                              struct kg_cpu_pool *, atomic_size_t *memory, struct kg_error *err);
 
-void kg_angles_clear(struct kg_angles *, size_t *memory);
+void kg_angles_clear(struct kg_angles *, atomic_size_t *memory);
 
 #endif

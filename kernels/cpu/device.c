@@ -185,6 +185,7 @@ static void step_end(struct kg_device *device)
 
 const struct kg_backend kg_backend_cpu = {
     .name = "cpu",
+    .loads_aside = true,
     .open = open_device,
     .close = close_device,
     .describe = describe,

@@ -14,7 +14,7 @@
 struct kg_device {
     const struct kg_isa *isa;
     struct kg_cpu_pool *pool;
-    size_t memory; /* bytes held */
+    atomic_size_t memory; /* bytes held */
     struct kg_memory_stock weights;
     char describe[64];
 

@@ -8,7 +8,7 @@
 #define HUGE  ((size_t)2 << 20)
 #define CHUNK ((size_t)64 << 20)
 
-enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *counter, const char *what, struct kg_error *err)
+enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, atomic_size_t *counter, const char *what, struct kg_error *err)
 {
     *memory = (struct kg_memory){ 0 };
     if (bytes == 0)
@@ -29,7 +29,7 @@ enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *cou
     return KG_OK;
 }
 
-void kg_memory_unmap(struct kg_memory *memory, size_t *counter)
+void kg_memory_unmap(struct kg_memory *memory, atomic_size_t *counter)
 {
     if (memory->mapping) {
         assert(*counter >= memory->bytes);
@@ -51,7 +51,7 @@ static size_t rounded(size_t bytes)
 
 static void drop_chunk(struct kg_memory_chunk *chunk)
 {
-    size_t counted = chunk->memory.bytes;
+    atomic_size_t counted = chunk->memory.bytes;
     kg_memory_unmap(&chunk->memory, &counted);
     free(chunk);
 }
@@ -59,7 +59,7 @@ static void drop_chunk(struct kg_memory_chunk *chunk)
 /* NULL with *err filled. */
 static struct kg_memory_chunk *new_chunk(size_t bytes, const char *what, struct kg_error *err)
 {
-    size_t counted = 0; /* what is taken from it counts, not the chunk */
+    atomic_size_t counted = 0; /* what is taken from it counts, not the chunk */
     struct kg_memory_chunk *chunk = calloc(1, sizeof *chunk);
     if (!chunk) {
         kg_fail_nomem(err, what);
@@ -71,7 +71,7 @@ static struct kg_memory_chunk *new_chunk(size_t bytes, const char *what, struct 
     return NULL;
 }
 
-enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, size_t *counter,
+enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, atomic_size_t *counter,
                               const char *what, struct kg_error *err)
 {
     struct kg_memory_chunk *from = stock->filling;
@@ -91,7 +91,7 @@ enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void 
     return KG_OK;
 }
 
-void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, size_t *counter)
+void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, atomic_size_t *counter)
 {
     if (!chunk)
         return;

@@ -6,6 +6,7 @@
 #ifndef KG_KERNELS_CPU_MEMORY_H
 #define KG_KERNELS_CPU_MEMORY_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/status.h"
@@ -17,9 +18,9 @@ struct kg_memory {
     size_t mapped;
 };
 
-/* *counter grows by the bytes asked for. what: as in kg_fail_nomem. */
-enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, size_t *counter, const char *what, struct kg_error *err);
-void kg_memory_unmap(struct kg_memory *memory, size_t *counter); /* leaves it empty; empty is fine */
+/* *counter grows by the bytes asked for; it may be that of several threads. what: as in kg_fail_nomem. */
+enum kg_status kg_memory_map(struct kg_memory *memory, size_t bytes, atomic_size_t *counter, const char *what, struct kg_error *err);
+void kg_memory_unmap(struct kg_memory *memory, atomic_size_t *counter); /* leaves it empty; empty is fine */
 
 /* Memory for many pieces that come and mostly go together: chunks of huge pages, filled from the front, so that a
  * small matrix is read as fast as a large one. Filled with zeros to start with: { 0 }. */
@@ -29,9 +30,9 @@ struct kg_memory_stock {
 };
 
 /* A piece at a multiple of 64 bytes; its contents may be anything. *counter as above. */
-enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, size_t *counter,
+enum kg_status kg_memory_take(struct kg_memory_stock *stock, size_t bytes, void **out, struct kg_memory_chunk **chunk, atomic_size_t *counter,
                               const char *what, struct kg_error *err);
-void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, size_t *counter);
+void kg_memory_give(struct kg_memory_stock *stock, struct kg_memory_chunk *chunk, size_t bytes, atomic_size_t *counter);
 
 /* Places for arrays one behind the other, each at a multiple of 64 bytes. With bits NULL only their size is counted. */
 struct kg_memory_places {

@@ -295,6 +295,7 @@ static enum kg_status run_prompt(const struct arguments *a, const struct kg_inte
     struct kg_engine_options options = chosen->engine;
     options.progress = isatty(STDERR_FILENO) ? kg_progress_show : NULL;
     options.ctx = &shown;
+    options.behind = true;
     enum kg_status status = chosen->repository ? kg_index_open(chosen->repository, NULL, &index, err) : KG_OK;
     if (status == KG_OK)
         status = kg_engine_open(&options, &engine, err);
@@ -303,6 +304,8 @@ static enum kg_status run_prompt(const struct arguments *a, const struct kg_inte
         status = kg_session_open(engine, &(struct kg_session_options){ .name = a->session, .repository = chosen->repository, .policy = chosen->policy,
                                                                        .recall = chosen->recall, .drafts_off = chosen->drafts_off, .unsaved = !a->session }, &session, err);
     }
+    if (status == KG_OK)
+        status = kg_engine_loaded(engine, err);
     if (status == KG_OK)
         status = ask(a, chosen, engine, session, index, &output, end, err);
     kg_progress_clear(&shown);
