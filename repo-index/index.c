@@ -101,6 +101,8 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
+    kg_watch_free(index->watch);
+    kg_dirty_free(&index->dirty);
     kg_ctags_free(index->ctags);
     kg_history_free(index->history);
     kg_graph_free(index->graph);

@@ -4,12 +4,14 @@
 
 #include "repo-index/repo_index.h"
 #include "repo-index/store.h"
+#include "repo-index/watch.h"
 
 struct kg_catalog;
 struct kg_tree;
 struct kg_ctags;
 struct kg_history;
 struct kg_graph;
+struct kg_watch;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
@@ -22,6 +24,12 @@ struct kg_index {
     struct kg_history *history; /* NULL until the first question */
     struct kg_graph *graph;     /* the same */
     struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
+    struct kg_watch *watch;     /* NULL unless kg_index_watch was called */
+    struct kg_dirty dirty;      /* what the watch has seen and no refresh has looked at */
+    double rest_until, look_until; /* CLOCK_MONOTONIC in seconds: no refresh of what is dirty, none of everything, before */
+    double head_at;             /* when the git directory was looked at last, where nothing is announced */
+    struct kg_file_stat heads[2]; /* HEAD and index as they were then */
+    uint32_t put;               /* texts stored since the last that were forgotten */
 };
 
 /* Empties a damaged index; KG_ERR_CORRUPT with what to do. */

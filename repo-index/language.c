@@ -1,6 +1,8 @@
 #include "repo-index/language.h"
 
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static const struct {
     const char *extension;
@@ -32,4 +34,17 @@ enum kg_language kg_language_of(const char *path)
         if (strcmp(dot + 1, extensions[i].extension) == 0)
             return extensions[i].language;
     return KG_LANGUAGE_OTHER;
+}
+
+uint32_t kg_reading_of(const char *path)
+{
+    static const char *const whole[] = { "go.mod", "Cargo.toml", "package.json", "CMakeLists.txt" };
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    for (unsigned i = 0; dot && i < sizeof whole / sizeof whole[0]; i++)
+        if (strcmp(name, whole[i]) == 0)
+            dot = NULL;
+    const char *tells = dot ? dot : name;
+    return XXH32(tells, strlen(tells), 0);
 }

@@ -2,6 +2,8 @@
 #ifndef KG_INDEX_LANGUAGE_H
 #define KG_INDEX_LANGUAGE_H
 
+#include <stdint.h>
+
 enum kg_language {
     KG_LANGUAGE_OTHER, /* stored: do not renumber */
     KG_LANGUAGE_C,     /* C, C++, Objective-C */
@@ -17,5 +19,9 @@ enum kg_language {
 
 /* By the name of the file. */
 enum kg_language kg_language_of(const char *path);
+
+/* A number for all that the name of a file tells of how it is read: texts with the same bytes and the same number define and
+ * import the same, by ctags too. Stored. */
+uint32_t kg_reading_of(const char *path);
 
 #endif

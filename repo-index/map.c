@@ -73,11 +73,20 @@ static int take_records(void *ctx, const char *records, size_t length)
     return m->failed;
 }
 
+struct users {
+    const struct kg_catalog *catalog;
+    size_t cursor, count;
+};
+
+/* Texts of files only; docs come ascending. */
 static int count_doc(void *ctx, int64_t doc)
 {
-    (void)doc;
-    ++*(size_t *)ctx;
-    return 0;
+    struct users *users = ctx;
+    const struct kg_catalog *c = users->catalog;
+    while (users->cursor < c->doc_count && c->docs[users->cursor] < doc)
+        users->cursor++;
+    users->count += users->cursor < c->doc_count && c->docs[users->cursor] == doc;
+    return users->cursor == c->doc_count;
 }
 
 /* Of what lies in the best files, the names that most other texts hold. */
@@ -88,12 +97,14 @@ static enum kg_status weigh_use(struct kg_index *index, struct mapping *m, struc
         qsort(m->entries, m->count, sizeof *m->entries, better);
     for (size_t i = 0; i < m->count && i < USES_MAX && status == KG_OK; i++) {
         char term[KG_WORD_MAX + 1];
-        size_t users = 0, n = kg_fold_identifier(m->entries[i].name, strlen(m->entries[i].name), term);
+        struct users users = { .catalog = m->catalog };
+        size_t n = kg_fold_identifier(m->entries[i].name, strlen(m->entries[i].name), term);
         for (const char *mark = KG_TERM_CLASSES; *mark && n && n < KG_WORD_MAX && status == KG_OK; mark++) {
             term[n] = *mark;
+            users.cursor = 0;
             status = kg_store_docs_with(index->store, term, n + 1, false, count_doc, &users, err);
         }
-        m->entries[i].score *= 1 + log2(1 + (double)users);
+        m->entries[i].score *= 1 + log2(1 + (double)users.count);
     }
     return status;
 }

@@ -102,8 +102,8 @@ static enum kg_read_outcome read_open_file(int fd, const char *path, struct work
         return KG_READ_DONE;
     struct kg_store_content *content = &out->content;
     content->digest = kg_digest_of(space->bytes, (size_t)n);
-    content->language = kg_language_of(path);
-    if (!kg_terms_of(space->terms, space->bytes, (size_t)n, &content->terms) || !kg_imports_of(&space->imports, content->language, space->bytes, (size_t)n))
+    content->reading = kg_reading_of(path);
+    if (!kg_terms_of(space->terms, space->bytes, (size_t)n, &content->terms) || !kg_imports_of(&space->imports, kg_language_of(path), space->bytes, (size_t)n))
         return KG_READ_NO_MEMORY;
     content->imports = space->imports.bytes;
     content->import_length = space->imports.length;

@@ -8,13 +8,16 @@
 #include "repo-index/commits.h"
 #include "repo-index/index.h"
 #include "repo-index/reader.h"
+#include "repo-index/watching.h"
 
 #define COMMIT_SECONDS 1.0 /* readers see what was read so far; other writers wait no longer than this */
 
 #define STUCK_SECONDS 20.0
+#define COLLECT_EVERY 200 /* texts read of what was announced */
 
 struct refresh {
     struct kg_index *index;
+    const struct kg_dirty *only; /* NULL: everything */
     int (*progress)(void *ctx, uint32_t done, uint32_t found);
     void *ctx;
     struct kg_walk walk;
@@ -95,6 +98,10 @@ static int compare_row(void *ctx, const struct kg_store_file *row)
     while (r->at < r->walk.count && (order = strcmp(r->walk.files[r->at].path, row->path)) < 0)
         if (!add_changed(r, &r->walk.files[r->at++], false))
             return 1;
+    if ((r->at == r->walk.count || order != 0) && r->only && !kg_dirty_file(r->only, row->path)) {
+        count_kind(&r->counts, row->kind, row->stat.size);
+        return 0;
+    }
     if (r->at == r->walk.count || order != 0)
         return !add_gone(r, row);
     const struct kg_walk_file *file = &r->walk.files[r->at++];
@@ -156,6 +163,16 @@ static int take_text(void *ctx, const struct kg_read_text *text)
     return r->status != KG_OK;
 }
 
+/* Counting all texts takes longer than reading a few. */
+static enum kg_status collect(struct refresh *r)
+{
+    r->index->put += r->counts.fresh;
+    if (r->only && r->index->put < COLLECT_EVERY)
+        return KG_OK;
+    r->index->put = 0;
+    return kg_store_collect(r->index->store, r->err);
+}
+
 static enum kg_status write_changes(struct refresh *r)
 {
     enum kg_status status = kg_store_begin(r->index->store, r->err);
@@ -169,7 +186,7 @@ static enum kg_status write_changes(struct refresh *r)
         kg_store_rollback(r->index->store);
         return status;
     }
-    enum kg_status kept = status == KG_OK ? kg_store_collect(r->index->store, r->err) : KG_OK;
+    enum kg_status kept = status == KG_OK ? collect(r) : KG_OK;
     if (kept == KG_OK)
         kept = kg_store_commit(r->index->store, r->err);
     else
@@ -179,14 +196,22 @@ static enum kg_status write_changes(struct refresh *r)
 
 static enum kg_status refresh_once(struct refresh *r)
 {
-    enum kg_status status = kg_walk_run(r->index->root, r->index->root_fd, r->progress, r->ctx, &r->walk, r->err);
+    const struct kg_walk_request request = { .root = r->index->root, .root_fd = r->index->root_fd, .only = r->only, .watch = r->index->watch,
+                                             .progress = r->progress, .ctx = r->ctx };
+    if (r->index->watch && !r->only)
+        kg_watch_begin(r->index->watch);
+    enum kg_status status = kg_walk_run(&request, &r->walk, r->err);
     if (status != KG_OK)
         return status;
+    if (r->index->watch && !r->only)
+        kg_watch_end(r->index->watch);
     r->counts = r->walk.counts;
     status = compare(r);
     if (status == KG_OK && (r->changed_count || r->gone_count))
         status = write_changes(r);
-    return status == KG_OK ? kg_commits_update(r->index, r->progress, r->ctx, r->err) : status;
+    if (status != KG_OK || (r->only && !r->only->head))
+        return status;
+    return kg_commits_update(r->index, r->progress, r->ctx, r->err);
 }
 
 /* One refresh at a time: who comes second finds the work done. Waits as long as the other one gets on. */
@@ -220,8 +245,9 @@ static void free_refresh(struct refresh *r)
     free(r->gone);
 }
 
-enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
-                                struct kg_index_counts *out, struct kg_error *err)
+/* only NULL: everything. */
+static enum kg_status refresh(struct kg_index *index, const struct kg_dirty *only, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
+                              struct kg_index_counts *out, struct kg_error *err)
 {
     enum kg_status status = take_turn(index, progress, ctx, err);
     if (out)
@@ -229,7 +255,7 @@ enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ct
     if (status != KG_OK)
         return status;
     for (int tries = 0; tries < 2; tries++) {
-        struct refresh r = { .index = index, .progress = progress, .ctx = ctx, .err = err };
+        struct refresh r = { .index = index, .only = tries ? NULL : only, .progress = progress, .ctx = ctx, .err = err };
         status = refresh_once(&r);
         if (out)
             *out = r.counts;
@@ -240,5 +266,33 @@ enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ct
             break;
     }
     flock(index->turn_fd, LOCK_UN);
+    return status;
+}
+
+enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
+                                struct kg_index_counts *out, struct kg_error *err)
+{
+    if (!index->watch)
+        return refresh(index, NULL, progress, ctx, out, err);
+    double begin = seconds();
+    kg_watch_drain(index->watch, &index->dirty);
+    kg_dirty_free(&index->dirty);
+    enum kg_status status = refresh(index, NULL, progress, ctx, out, err);
+    kg_index_watch_rest(index, seconds() - begin, true, status == KG_OK);
+    return status;
+}
+
+enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
+                                 struct kg_error *err)
+{
+    if (!index->watch || kg_index_watch_all_due(index))
+        return kg_index_refresh(index, progress, ctx, out, err);
+    double begin = seconds();
+    struct kg_dirty dirty = index->dirty;
+    bool all = dirty.everything; /* later */
+    index->dirty = (struct kg_dirty){ .everything = all, .first = dirty.first, .last = dirty.last };
+    enum kg_status status = refresh(index, &dirty, progress, ctx, out, err);
+    kg_dirty_free(&dirty);
+    kg_index_watch_rest(index, seconds() - begin, false, status == KG_OK);
     return status;
 }

@@ -49,6 +49,23 @@ struct kg_index_counts {
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err);
 
+/* From now on this handle watches the worktree, in at most so many directories (0: as many as the system allows, up to
+ * 65,536): everything that kg_index_refresh, to be called next, lists. Where they are more, or nothing is announced, it says
+ * so by kg_index_watch_lack, and looks at HEAD every second and at the files on a slow clock that takes at most a
+ * twentieth of a core. */
+enum kg_status kg_index_watch(struct kg_index *index, uint32_t most, struct kg_error *err);
+/* Why the worktree is not watched, printable; NULL while it is. */
+const char *kg_index_watch_lack(const struct kg_index *index);
+/* To sleep on in poll: readable when something has happened; -1 = none. */
+int kg_index_watch_fd(const struct kg_index *index);
+/* Takes in what has happened. Seconds until kg_index_catch_up is worth calling: 0 now, negative not before something happens.
+ * A change is due a tenth of a second after the last of a flurry, or half a second after its first. */
+double kg_index_watch_due(struct kg_index *index);
+/* As kg_index_refresh, for what has happened only: of the counts, files, bytes, fresh and removed are those of all. What it
+ * does not get to for an error or a stop stays due. */
+enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
+                                 struct kg_error *err);
+
 struct kg_index_match {
     const char *path; /* relative to the root, printable */
     double score;     /* larger is better */

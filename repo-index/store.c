@@ -13,7 +13,7 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 
@@ -29,8 +29,8 @@ struct kg_store {
 static const char *const statement_text[STATEMENTS] = {
     [PUT_FILE] = "INSERT OR REPLACE INTO file(path, kind, doc, dev, ino, size, mtime, ctime) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [REMOVE_FILE] = "DELETE FROM file WHERE path = ?1",
-    [FIND_DOC] = "SELECT id FROM doc WHERE digest = ?1 AND language = ?2",
-    [ADD_DOC] = "INSERT INTO doc(digest, language, words, lines, imports) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [FIND_DOC] = "SELECT id FROM doc WHERE digest = ?1 AND reading = ?2",
+    [ADD_DOC] = "INSERT INTO doc(digest, reading, words, lines, imports) VALUES(?1, ?2, ?3, ?4, ?5)",
     [ADD_WORDS] = "INSERT INTO words(rowid, term) VALUES(?1, ?2)",
     [DOCS_WITH] = "SELECT rowid FROM words WHERE words MATCH ?1",
     [IMPORTS] = "SELECT imports FROM doc WHERE id = ?1",
@@ -45,8 +45,8 @@ static const char *const statement_text[STATEMENTS] = {
 static const char schema[] =
     "CREATE TABLE file(path BLOB PRIMARY KEY, kind INTEGER NOT NULL, doc INTEGER NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,"
     " ctime INTEGER) WITHOUT ROWID;"
-    "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, language INTEGER NOT NULL, words INTEGER NOT NULL,"
-    " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, language));"
+    "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, reading INTEGER NOT NULL, words INTEGER NOT NULL,"
+    " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, reading));"
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
     "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
@@ -424,7 +424,7 @@ static enum kg_status find_doc(struct kg_store *store, const struct kg_store_con
     if (status != KG_OK)
         return status;
     sqlite3_bind_blob(s, 1, content->digest.bytes, DIGEST_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int(s, 2, (int)content->language);
+    sqlite3_bind_int64(s, 2, content->reading);
     int code = sqlite3_step(s);
     *out = code == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
     sqlite3_reset(s);
@@ -440,7 +440,7 @@ enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_co
     if ((status = prepared(store, ADD_DOC, &s, err)) != KG_OK)
         return status;
     sqlite3_bind_blob(s, 1, content->digest.bytes, DIGEST_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int(s, 2, (int)content->language);
+    sqlite3_bind_int64(s, 2, content->reading);
     sqlite3_bind_int64(s, 3, content->terms.words);
     sqlite3_bind_int64(s, 4, content->terms.lines);
     sqlite3_bind_blob(s, 5, content->imports, (int)content->import_length, SQLITE_STATIC);

@@ -1,7 +1,7 @@
 /* The index of one repository in one SQLite file: files by path, texts by digest, words by FTS5.
  *
  *   file   path -> kind, doc, stat            one row a file of the worktree, as it was read
- *   doc    id -> digest, language, words,     one row a text in a language; a text outlives its files until
+ *   doc    id -> digest, reading, words,      one row a text as it is read; a text outlives its files until
  *          lines, imports                     kg_store_collect, so that a branch switched to and fro is read once
  *   symbols  doc -> records of symbol.h       read apart from the words, and after them
  *   past   id -> oid, words, paths             one row a commit that was looked at, whatever branch it is on
@@ -52,7 +52,7 @@ enum kg_status kg_store_remove_file(struct kg_store *store, const char *path, st
 
 struct kg_store_content {
     struct kg_digest digest;
-    enum kg_language language;
+    uint32_t reading; /* kg_reading_of its path */
     struct kg_terms_view terms;
     const char *imports; /* records of imports.h */
     size_t import_length;

@@ -39,7 +39,9 @@ struct repo {
 struct pending {
     const char *path; /* "" = the root */
     const struct scope *scope;
+    const struct scope *own; /* .kedgeignore, of the outer repositories too */
     const struct repo *repo;
+    enum kg_dirty_verdict look; /* at its own entries, or only at some below */
     bool tracked_only; /* the directory is ignored, but files in it are tracked */
     bool gitlink;
 };
@@ -54,10 +56,7 @@ struct kg_walk_memory {
 };
 
 struct walker {
-    const char *root;
-    int root_fd;
-    int (*progress)(void *ctx, uint32_t done, uint32_t found);
-    void *ctx;
+    const struct kg_walk_request *request;
     struct kg_walk *out;
     size_t file_capacity;
     struct pending *todo;
@@ -177,7 +176,7 @@ static bool submodule_gitdir(struct walker *w, const struct pending *dir, struct
 {
     char path[2 * KG_PATH_MAX + 2];
     char own[2 * KG_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s/%s", w->root, dir->path);
+    snprintf(path, sizeof path, "%s/%s", w->request->root, dir->path);
     *absorbed = false;
     if (strlen(path) >= KG_PATH_MAX || !kg_gitdir_of(path, out))
         return false;
@@ -204,21 +203,24 @@ static enum tracked tracked_as(const struct repo *repo, const char *path, bool i
     return git_index_find_prefix(&at, repo->tracked, prefix) == 0 ? TRACKED_BELOW : UNTRACKED;
 }
 
-static bool ignored_by_rules(const struct scope *scope, const char *path, const char *name, bool is_dir)
+static enum kg_ignore_verdict by_rules(const struct scope *scope, const char *path, const char *name, bool is_dir)
 {
-    for (; scope; scope = scope->outer) {
-        enum kg_ignore_verdict verdict = kg_ignore_match(scope->rules, path + scope->base, name, is_dir);
-        if (verdict != KG_IGNORE_SILENT)
-            return verdict == KG_IGNORE_YES;
-    }
-    return false;
+    enum kg_ignore_verdict verdict = KG_IGNORE_SILENT;
+    for (; scope && verdict == KG_IGNORE_SILENT; scope = scope->outer)
+        verdict = kg_ignore_match(scope->rules, path + scope->base, name, is_dir);
+    return verdict;
 }
 
 static enum kg_status take_dir(struct walker *w, const struct pending *in, const struct scope *scope, const char *path, const char *name)
 {
-    bool ignored = in->tracked_only || ignored_by_rules(scope, path, name, true);
+    const struct kg_dirty *only = w->request->only;
+    enum kg_dirty_verdict look = only ? kg_dirty_dir(only, path) : KG_DIRTY_DEEP;
+    if (look == KG_DIRTY_NOT)
+        return KG_OK;
+    enum kg_ignore_verdict own = by_rules(in->own, path, name, true);
+    bool ignored = own != KG_IGNORE_NO && (in->tracked_only || by_rules(scope, path, name, true) == KG_IGNORE_YES);
     enum tracked tracked = tracked_as(in->repo, path, true);
-    if (kg_names_gitdir(name, strlen(name)) || (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
+    if (kg_names_gitdir(name, strlen(name)) || own == KG_IGNORE_YES || (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
         w->out->counts.ignored++;
         return KG_OK;
     }
@@ -229,7 +231,7 @@ static enum kg_status take_dir(struct walker *w, const struct pending *in, const
     char *kept = kg_arena_copy(&w->out->memory->paths, path, strlen(path));
     if (!kept || !kg_grow(&w->todo, w->todo_count, &w->todo_capacity, sizeof *w->todo))
         return no_memory(w);
-    w->todo[w->todo_count++] = (struct pending){ .path = kept, .scope = scope, .repo = in->repo,
+    w->todo[w->todo_count++] = (struct pending){ .path = kept, .scope = scope, .own = in->own, .repo = in->repo, .look = look,
                                                  .tracked_only = ignored && tracked == TRACKED_BELOW, .gitlink = tracked == TRACKED_LINK };
     return KG_OK;
 }
@@ -238,8 +240,9 @@ static enum kg_status take_file(struct walker *w, const struct pending *in, cons
                                 const struct stat *st)
 {
     struct kg_index_counts *counts = &w->out->counts;
-    bool ignored = in->tracked_only || ignored_by_rules(scope, path, name, false);
-    if ((ignored && tracked_as(in->repo, path, false) != TRACKED_FILE) || kg_names_gitdir(name, strlen(name))) {
+    enum kg_ignore_verdict own = by_rules(in->own, path, name, false);
+    bool ignored = own != KG_IGNORE_NO && (in->tracked_only || by_rules(scope, path, name, false) == KG_IGNORE_YES);
+    if (own == KG_IGNORE_YES || (ignored && tracked_as(in->repo, path, false) != TRACKED_FILE) || kg_names_gitdir(name, strlen(name))) {
         counts->ignored++;
         return KG_OK;
     }
@@ -273,11 +276,15 @@ static enum kg_status take_entry(struct walker *w, int dir_fd, const struct pend
     }
     const char *name = path + (size_t)n - strlen(entry->name);
     struct stat st = { .st_mode = S_IFDIR };
+    if (in->look == KG_DIRTY_BELOW && entry->type != DT_DIR && entry->type != DT_UNKNOWN)
+        return KG_OK;
     if (entry->type != DT_DIR && fstatat(dir_fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         w->out->counts.unreadable += errno != ENOENT;
         return KG_OK;
     }
-    return S_ISDIR(st.st_mode) ? take_dir(w, in, scope, path, name) : take_file(w, in, scope, path, name, &st);
+    if (S_ISDIR(st.st_mode))
+        return take_dir(w, in, scope, path, name);
+    return in->look == KG_DIRTY_BELOW ? KG_OK : take_file(w, in, scope, path, name, &st);
 }
 
 static enum kg_status list_entries(struct walker *w, DIR *dir)
@@ -355,8 +362,8 @@ static bool enter(struct walker *w, struct pending *dir)
 
 static enum kg_status walk_dir(struct walker *w, struct pending *dir)
 {
-    int fd = dir->path[0] ? kg_beneath_open(w->root_fd, dir->path, O_RDONLY | O_DIRECTORY)
-                          : openat(w->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dir->path[0] ? kg_beneath_open(w->request->root_fd, dir->path, O_RDONLY | O_DIRECTORY)
+                          : openat(w->request->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
     if (!stream) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
@@ -367,14 +374,19 @@ static enum kg_status walk_dir(struct walker *w, struct pending *dir)
             close(fd);
         return KG_OK;
     }
+    if (w->request->watch)
+        kg_watch_dir(w->request->watch, dir->path, fd);
     enum kg_status status = list_entries(w, stream);
     if (status == KG_OK && enter(w, dir)) {
         const struct scope *scope = dir->scope;
+        size_t base = dir->path[0] ? strlen(dir->path) + 1 : 0;
         if (lists(w, ".gitignore"))
-            scope = new_scope(w, scope, rules_in(w, fd, ".gitignore"), dir->path[0] ? strlen(dir->path) + 1 : 0, true);
+            scope = new_scope(w, scope, rules_in(w, fd, ".gitignore"), base, true);
+        if (lists(w, ".kedgeignore"))
+            dir->own = new_scope(w, dir->own, rules_in(w, fd, ".kedgeignore"), base, true);
         for (size_t i = 0; i < w->entry_count && status == KG_OK; i++) {
-            if (++w->seen % 256 == 0 && w->progress && w->progress(w->ctx, 0, (uint32_t)w->out->count))
-                status = kg_fail(w->err, KG_ERR_CANCELLED, "stopped while listing the files of %s", w->root);
+            if (++w->seen % 256 == 0 && w->request->progress && w->request->progress(w->request->ctx, 0, (uint32_t)w->out->count))
+                status = kg_fail(w->err, KG_ERR_CANCELLED, "stopped while listing the files of %s", w->request->root);
             else if (dir->path[0] || strcmp(w->entries[i].name, ".git") != 0)
                 status = take_entry(w, fd, dir, scope, &w->entries[i]);
         }
@@ -400,19 +412,21 @@ static void free_walker(struct walker *w)
     free(w->todo);
 }
 
-enum kg_status kg_walk_run(const char *root, int root_fd, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
-                           struct kg_walk *out, struct kg_error *err)
+enum kg_status kg_walk_run(const struct kg_walk_request *request, struct kg_walk *out, struct kg_error *err)
 {
-    struct walker w = { .root = root, .root_fd = root_fd, .progress = progress, .ctx = ctx, .out = out, .err = err };
+    struct walker w = { .request = request, .out = out, .err = err };
     struct kg_gitdir gitdir;
     *out = (struct kg_walk){ .memory = calloc(1, sizeof *out->memory) };
     if (!out->memory)
         return no_memory(&w);
     w.personal = personal_rules(&w);
-    const struct repo *repo = new_repo(&w, kg_gitdir_of(root, &gitdir) ? &gitdir : NULL, 0);
+    bool git = kg_gitdir_of(request->root, &gitdir);
+    if (git && request->watch)
+        kg_watch_git(request->watch, gitdir.own, gitdir.common);
+    const struct repo *repo = new_repo(&w, git ? &gitdir : NULL, 0);
     enum kg_status status = repo && kg_grow(&w.todo, 0, &w.todo_capacity, sizeof *w.todo) ? KG_OK : no_memory(&w);
     if (status == KG_OK)
-        w.todo[w.todo_count++] = (struct pending){ .path = "", .scope = repo->scope, .repo = repo };
+        w.todo[w.todo_count++] = (struct pending){ .path = "", .scope = repo->scope, .repo = repo, .look = request->only ? kg_dirty_dir(request->only, "") : KG_DIRTY_DEEP };
     while (status == KG_OK && w.todo_count) {
         struct pending dir = w.todo[--w.todo_count];
         status = walk_dir(&w, &dir);

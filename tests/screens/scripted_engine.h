@@ -481,6 +481,36 @@ enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ct
     return progress(ctx, 3, 3) ? kg_fail(err, KG_ERR_CANCELLED, "stopped") : KG_OK;
 }
 
+enum kg_status kg_index_watch(struct kg_index *index, uint32_t most, struct kg_error *err)
+{
+    (void)index, (void)most, (void)err;
+    return KG_OK;
+}
+
+const char *kg_index_watch_lack(const struct kg_index *index)
+{
+    (void)index;
+    return NULL;
+}
+
+int kg_index_watch_fd(const struct kg_index *index)
+{
+    (void)index;
+    return -1;
+}
+
+double kg_index_watch_due(struct kg_index *index)
+{
+    (void)index;
+    return -1;
+}
+
+enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
+                                 struct kg_error *err)
+{
+    return kg_index_refresh(index, progress, ctx, out, err);
+}
+
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err)
 {
     (void)index;

@@ -191,7 +191,7 @@ static void compare_with_git(const struct index_repo *repo, unsigned round)
         paths[count++] = listed + at;
     qsort(paths, count, sizeof *paths, compare_strings);
     int fd = open(repo->root, O_RDONLY | O_DIRECTORY);
-    if (kg_walk_run(repo->root, fd, NULL, NULL, &walk, &err) != KG_OK)
+    if (kg_walk_run(&(struct kg_walk_request){ .root = repo->root, .root_fd = fd }, &walk, &err) != KG_OK)
         fail_msg("cannot walk: %s", err.text);
     for (size_t i = 0; i < count || i < walk.count; i++)
         if (i >= count || i >= walk.count || strcmp(paths[i], walk.files[i].path) != 0)

@@ -182,6 +182,36 @@ static void what_is_left_out_is_counted(void **state)
     assert_int_equal(counts.huge, 1);
 }
 
+static void a_kedgeignore_has_the_last_word(void **state)
+{
+    (void)state;
+    index_repo_write(&repo, ".gitignore", "*.log\nout/\n");
+    index_repo_write(&repo, ".kedgeignore", "tables/\n!useful.log\n*.csv\n");
+    index_repo_write(&repo, "tables/tracked.c", "int tracked_table;");
+    index_repo_write(&repo, "deep/tracked.csv", "tracked_numbers");
+    index_repo_write(&repo, "deep/.kedgeignore", "!tracked.csv\nlocal.c\n");
+    index_repo_write(&repo, "deep/local.c", "int local_secret;");
+    index_repo_write(&repo, "local.c", "int not_deep;");
+    index_repo_write(&repo, "useful.log", "useful_words");
+    index_repo_write(&repo, "other.log", "other_words");
+    index_repo_sh(&repo, "git add -A && git commit -qm all && git init -q sub && cd sub && echo 'int from_a_submodule;' > x.csv && git add . && git commit -qm sub && "
+                         "cd .. && git submodule add ./sub sub");
+    struct kg_index *index = index_repo_open(&repo);
+    struct index_found found;
+    index_repo_refresh(index);
+    static const struct {
+        const char *word, *path;
+        bool there;
+    } cases[] = { { "tracked_table", "tables/tracked.c", false }, { "tracked_numbers", "deep/tracked.csv", true }, { "local_secret", "deep/local.c", false },
+                  { "not_deep", "local.c", true }, { "useful_words", "useful.log", true }, { "other_words", "other.log", false }, { "from_a_submodule", "sub/x.csv", false } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        index_repo_search(index, cases[i].word, &found);
+        if (index_found_has(&found, cases[i].path) != cases[i].there)
+            fail_msg("%s is %s", cases[i].path, cases[i].there ? "left out" : "read");
+    }
+    kg_index_close(index);
+}
+
 /* Files that are written, moved, replaced by links and removed while they are read. */
 static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
 {
@@ -227,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_stay_inside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_worktree_in_motion_is_read_right_in_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_left_out_is_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_kedgeignore_has_the_last_word, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "tui/interface/lookup.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,7 +31,9 @@ struct kg_lookup {
     atomic_bool quitting;
     atomic_uint newest; /* ticket: older requests for candidates are stale */
     struct request *last;
-    struct kg_index *index; /* to search in while another handle of the index is being brought up to date */
+    struct kg_index *index;   /* to search in while the other handle of the index is being brought up to date */
+    struct kg_index *watched; /* NULL: there is no repository */
+    bool lack_told;
 };
 
 static void free_request(struct kg_message *message)
@@ -131,37 +134,73 @@ static int answer_meanwhile(void *ctx, uint32_t done, uint32_t found)
     return atomic_load(&lookup->quitting);
 }
 
-static void refresh(struct kg_lookup *lookup)
+static void tell_lack(struct kg_lookup *lookup)
 {
-    const struct kg_interface_options *options = lookup->options;
-    struct kg_index *index;
+    const char *lack = lookup->lack_told ? NULL : kg_index_watch_lack(lookup->watched);
+    if (!lack)
+        return;
+    kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, lack, strlen(lack), NULL);
+    lookup->lack_told = true;
+}
+
+/* Reads what has changed in the worktree. An error is none of the person's: it is tried again, and questions refresh, too. */
+static void catch_up(struct kg_lookup *lookup)
+{
     struct kg_index_counts counts;
     struct kg_error err;
-    if (!options->repository || kg_index_open(options->repository, options->engine.cache_dir, &index, &err) != KG_OK)
-        return;
-    if (kg_index_refresh(index, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
+    if (kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
         struct kg_event *event = kg_event_create(KG_EVENT_INDEXED, NULL, 0, NULL);
         if (event) {
             event->total = counts.files;
             kg_channel_send(lookup->events, &event->message);
         }
     }
-    kg_index_close(index);
+    tell_lack(lookup);
+}
+
+static void open_watched(struct kg_lookup *lookup)
+{
+    const struct kg_interface_options *options = lookup->options;
+    struct kg_error err;
+    if (!options->repository || kg_index_open(options->repository, options->engine.cache_dir, &lookup->watched, &err) != KG_OK)
+        lookup->watched = NULL;
+    else if (kg_index_watch(lookup->watched, 0, &err) == KG_OK)
+        catch_up(lookup);
+}
+
+/* The next request, for which changes of the worktree are waited out. */
+static struct request *next_request(struct kg_lookup *lookup)
+{
+    for (;;) {
+        struct request *request = (struct request *)kg_channel_receive(lookup->requests);
+        if (request || atomic_load(&lookup->quitting))
+            return request;
+        double due = lookup->watched ? kg_index_watch_due(lookup->watched) : -1;
+        if (due == 0) {
+            catch_up(lookup);
+            continue;
+        }
+        struct pollfd polled[2] = { { .fd = kg_channel_fd(lookup->requests), .events = POLLIN },
+                                    { .fd = lookup->watched ? kg_index_watch_fd(lookup->watched) : -1, .events = POLLIN } };
+        poll(polled, 2, due < 0 ? -1 : (int)(due * 1000) + 1);
+    }
 }
 
 static void *look_up(void *ctx)
 {
     struct kg_lookup *lookup = ctx;
     void *stack = kg_restore_stack();
-    refresh(lookup);
+    open_watched(lookup);
     for (bool end = atomic_load(&lookup->quitting); !end;) {
-        struct request *request = (struct request *)kg_channel_wait(lookup->requests);
+        struct request *request = next_request(lookup);
         end = !request || request->kind == REQUEST_END || atomic_load(&lookup->quitting);
         if (!end)
             answer(lookup, request);
         if (request)
             free_request(&request->message);
     }
+    if (lookup->watched)
+        kg_index_close(lookup->watched);
     if (lookup->index)
         kg_index_close(lookup->index);
     kg_restore_stack_free(stack);
