@@ -109,7 +109,7 @@ static void scrolled_up_it_stands_still(void **state)
     driver_send(d, "\x1b[1;5A"); /* one row further, and back: by then much has been added below */
     driver_wait_for(d, "answering");
     driver_send(d, "\x1b[1;5B");
-    driver_wait_for(d, "answering, 2 s");
+    driver_wait_for_either(d, "answering, 2 s", "answering, 3 s");
     assert_true(driver_shows(d, row));
     driver_send(d, "\x1b[H");
     driver_wait_for(d, "kedge 0.1.0");
@@ -440,6 +440,37 @@ static void terminals_show_the_same(void **state)
     }
 }
 
+/* A terminal that says it can is shown every frame at once. */
+static void frames_are_shown_at_once(void **state)
+{
+    static const char begin[] = "\x1b[?2026h", end[] = "\x1b[?2026l";
+    (void)state;
+    size_t length, frames = 0;
+    struct driver *d = start(24, 80);
+    const char *raw = driver_raw(d, &length);
+    assert_non_null(strstr(raw, "\x1b[?2026$p"));
+    assert_null(strstr(raw, begin));
+    driver_send(d, "\x1b[?2026;2$y");
+    ask(d, "markdown");
+    driver_wait_for(d, "reused");
+    driver_wait_for(d, "ready");
+    driver_settle(d);
+    raw = driver_raw(d, &length);
+    const char *at = strstr(raw, begin);
+    assert_non_null(at);
+    for (const char *close; at < raw + length; at = close + sizeof end - 1, frames++) { /* nothing stands outside of them */
+        assert_memory_equal(at, begin, sizeof begin - 1);
+        close = strstr(at, end);
+        assert_non_null(close);
+    }
+    assert_true(frames > 0);
+    quit(d);
+    d = start_as("scripted", "linux", NULL, 24, 80);
+    driver_wait_for(d, "ready");
+    assert_null(strstr(driver_raw(d, &length), "2026"));
+    quit(d);
+}
+
 static void no_colour_means_none(void **state)
 {
     (void)state;
@@ -462,22 +493,29 @@ static void no_colour_means_none(void **state)
 static void themes_are_used(void **state)
 {
     static const struct {
-        const char *term, *theme, *colours, *no_colour, *prompt; /* what a bold prompt is sent with */
+        const char *term, *theme, *colours, *no_colour, *colorterm, *sent; /* of the prompt or the bar */
     } cases[] = {
-        { "xterm-256color", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[38;5;75m" },
-        { "xterm-256color", "THEME=light", "COLOURS=3", "NO_COLOR=", "\x1b[38;5;25m" },
-        { "xterm-256color", "THEME=light", "COLOURS=1", "NO_COLOR=", "\x1b[34m" },
-        { "xterm-256color", "THEME=light", "COLOURS=0", "NO_COLOR=1", "\x1b[38;5;25m" }, /* asked for by name it is used */
-        { "xterm", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[34m" },
-        { "linux", "THEME=dark", "COLOURS=3", "NO_COLOR=", "\x1b[34m" },
+        { "xterm-256color", "THEME=dark", "COLOURS=4", "NO_COLOR=", "COLORTERM=", "\x1b[38;5;75m" },
+        { "xterm-256color", "THEME=light", "COLOURS=4", "NO_COLOR=", "COLORTERM=yes", "\x1b[38;5;25m" },
+        { "xterm-256color", "THEME=light", "COLOURS=2", "NO_COLOR=", "COLORTERM=truecolor", "\x1b[34m" },
+        { "xterm-256color", "THEME=light", "COLOURS=1", "NO_COLOR=1", "COLORTERM=truecolor", "\x1b[38;5;25m" }, /* asked for by name */
+        { "xterm", "THEME=dark", "COLOURS=4", "NO_COLOR=", "COLORTERM=truecolor", "\x1b[34m" },
+        { "linux", "THEME=dark", "COLOURS=4", "NO_COLOR=", "COLORTERM=truecolor", "\x1b[34m" },
+        { "xterm-256color", "THEME=dark", "COLOURS=4", "NO_COLOR=", "COLORTERM=truecolor", "\x1b[38;2;108;178;255m" },
+        { "tmux-256color", "THEME=light", "COLOURS=4", "NO_COLOR=", "COLORTERM=24bit", "\x1b[38;2;5;80;174m" },
+        { "screen-256color", "THEME=dark", "COLOURS=4", "NO_COLOR=", "COLORTERM=truecolor", "\x1b[38;5;75m" }, /* screen has none */
+        { "xterm-256color", "THEME=dark", "COLOURS=0", "NO_COLOR=", "COLORTERM=", "\x1b[38;2;108;178;255m" },
+        { "xterm-256color", "THEME=dark", "COLOURS=0", "NO_COLOR=", "COLORTERM=", "\x1b[48;2;51;57;70m" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t length;
-        struct driver *d = start_as("scripted", cases[i].term, (const char *const[]){ cases[i].theme, cases[i].colours, cases[i].no_colour, NULL }, 24, 80);
+        struct driver *d = start_as("scripted", cases[i].term, (const char *const[]){ "TMUX=", cases[i].theme, cases[i].colours, cases[i].no_colour, cases[i].colorterm, NULL }, 24,
+                                    80);
         driver_wait_for(d, "ready");
-        if (!strstr(driver_raw(d, &length), cases[i].prompt))
-            fail_msg("%s with %s, %s: no %s", cases[i].term, cases[i].theme, cases[i].colours, cases[i].prompt + 1);
+        if (!strstr(driver_raw(d, &length), cases[i].sent))
+            fail_msg("%s with %s, %s, %s: no %s", cases[i].term, cases[i].theme, cases[i].colours, cases[i].colorterm, cases[i].sent + 1);
+        assert_int_equal(strstr(driver_raw(d, &length), "8;2;") != NULL, strstr(cases[i].sent, "8;2;") != NULL);
         quit(d);
     }
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "THEME=../../evil", NULL }, 24, 80);
@@ -659,6 +697,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(a_large_paste_is_taken_at_once),
         SCREEN_TEST(nothing_hostile_reaches_the_terminal),
         SCREEN_TEST(terminals_show_the_same),
+        SCREEN_TEST(frames_are_shown_at_once),
         SCREEN_TEST(no_colour_means_none),
         SCREEN_TEST(themes_are_used),
         SCREEN_TEST(a_missing_model_is_told),

@@ -36,12 +36,29 @@ static void looks_are_read(void **state)
     assert_int_equal(look[KG_COLOURS_16].background, 0);
     assert_int_equal(look[KG_COLOURS_NONE].attributes, KG_REVERSE);
     assert_int_equal(look[KG_COLOURS_NONE].foreground, -1);
+    assert_memory_equal(&look[KG_COLOURS_TRUE], &look[KG_COLOURS_256], sizeof *look);
     look = theme.looks[KG_STYLE_BAR]; /* what is not given is as the one before */
     assert_int_equal(look[KG_COLOURS_16].attributes, KG_FAINT);
     assert_int_equal(look[KG_COLOURS_16].foreground, 1);
     assert_int_equal(look[KG_COLOURS_16].background, -1);
     assert_int_equal(look[KG_COLOURS_NONE].attributes, KG_FAINT);
     assert_int_equal(look[KG_COLOURS_NONE].foreground, -1);
+}
+
+static void true_colours_have_a_near_one(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("error = bold #6cB2ff on #121212 | red\nbar = #ffffff on #000000 | white\n"), KG_OK);
+    const struct kg_look *look = theme.looks[KG_STYLE_ERROR];
+    assert_int_equal(look[KG_COLOURS_TRUE].foreground, KG_RGB | 0x6cb2ff);
+    assert_int_equal(look[KG_COLOURS_TRUE].background, KG_RGB | 0x121212);
+    assert_int_equal(look[KG_COLOURS_256].foreground, 75);
+    assert_int_equal(look[KG_COLOURS_256].background, 233);
+    assert_int_equal(look[KG_COLOURS_16].foreground, 1);
+    assert_int_equal(look[KG_COLOURS_NONE].attributes, 0);
+    look = theme.looks[KG_STYLE_BAR];
+    assert_int_equal(look[KG_COLOURS_256].foreground, 231);
+    assert_int_equal(look[KG_COLOURS_256].background, 16);
 }
 
 static void mistakes_are_named(void **state)
@@ -54,6 +71,10 @@ static void mistakes_are_named(void **state)
         { "text = rouge\n", "line 1: 'rouge' cannot stand there in a look with 256 colours" },
         { "text = 256 | red\n", "'256' cannot stand there in a look with 256 colours" },
         { "text = 200\n", "a colour above 15 needs a second look" },
+        { "text = #12345 | red\n", "'#12345' cannot stand there in a look with 256 colours" },
+        { "text = #12345g | red\n", "'#12345g' cannot stand there" },
+        { "text = #123456\n", "a colour above 15 needs a second look" },
+        { "text = red | #123456\n", "'#123456' cannot stand there in a look with 16 colours" },
         { "text = 200 | 16\n", "'16' cannot stand there in a look with 16 colours" },
         { "text = on red on blue\n", "'on' cannot stand there" },
         { "text = red on\n", "'on' cannot stand there" },
@@ -71,16 +92,17 @@ static void mistakes_are_named(void **state)
     }
 }
 
-/* Relative luminance (WCAG 2) of a colour above 15 of the 256. */
+/* Relative luminance (WCAG 2) of a true colour, or one above 15 of the 256. */
 static double luminance(int colour)
 {
     static const int steps[] = { 0, 95, 135, 175, 215, 255 };
     double sum = 0;
     static const double weights[] = { 0.2126, 0.7152, 0.0722 };
     int cube = colour - 16, parts[3] = { cube / 36, cube / 6 % 6, cube % 6 };
-    assert_in_range(colour, 16, 255);
+    bool rgb = colour & KG_RGB;
+    assert_true(rgb || (colour >= 16 && colour < 256));
     for (int i = 0; i < 3; i++) {
-        double c = (colour >= 232 ? 8 + 10 * (colour - 232) : steps[parts[i]]) / 255.0;
+        double c = (rgb ? colour >> (16 - 8 * i) & 255 : colour >= 232 ? 8 + 10 * (colour - 232) : steps[parts[i]]) / 255.0;
         sum += weights[i] * (c <= 0.03928 ? c / 12.92 : pow((c + 0.055) / 1.055, 2.4));
     }
     return sum;
@@ -99,18 +121,19 @@ static void built_in_themes_are_whole_and_readable(void **state)
     for (const struct kg_builtin_theme *builtin = kg_builtin_themes; builtin->name; builtin++, count++) {
         memset(&theme, 0, sizeof theme);
         for (int i = 0; i < KG_STYLE_COUNT; i++)
-            theme.looks[i][KG_COLOURS_256].foreground = 1000; /* not said */
+            theme.looks[i][KG_COLOURS_TRUE].foreground = theme.looks[i][KG_COLOURS_256].foreground = 1000; /* not said */
         assert_int_equal(kg_theme_parse(builtin->text, strlen(builtin->text), builtin->name, &theme, &err), KG_OK);
-        int ground = strcmp(builtin->name, "light") == 0 ? 231 : 16;
-        for (int i = 0; i < KG_STYLE_COUNT; i++) {
-            const struct kg_look *look = &theme.looks[i][KG_COLOURS_256];
-            assert_int_not_equal(look->foreground, 1000);
-            if (strcmp(builtin->name, KG_THEME_STANDARD) == 0)
-                continue;
-            double ratio = contrast(look->foreground, look->background >= 0 ? look->background : ground);
-            if (ratio < 4.5) /* WCAG's AA for text */
-                fail_msg("%s: style %d has a contrast of %.1f only", builtin->name, i, ratio);
-        }
+        bool light = strcmp(builtin->name, "light") == 0;
+        for (int i = 0; i < KG_STYLE_COUNT; i++)
+            for (int colours = KG_COLOURS_TRUE; colours <= KG_COLOURS_256; colours++) {
+                const struct kg_look *look = &theme.looks[i][colours];
+                assert_int_not_equal(look->foreground, 1000);
+                if (strcmp(builtin->name, KG_THEME_STANDARD) == 0)
+                    continue;
+                double ratio = contrast(look->foreground, look->background >= 0 ? look->background : light ? 231 : 16);
+                if (ratio < 4.5) /* WCAG's AA for text */
+                    fail_msg("%s: style %d with colours %d has a contrast of %.1f only", builtin->name, i, colours, ratio);
+            }
     }
     assert_int_equal(count, 3);
 }
@@ -154,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(looks_are_read),
+        cmocka_unit_test(true_colours_have_a_near_one),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(built_in_themes_are_whole_and_readable),
         cmocka_unit_test(a_person_may_have_their_own),

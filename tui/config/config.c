@@ -131,7 +131,16 @@ struct kg_sampling kg_config_sampling(const struct kg_config *config)
 enum kg_colours kg_config_colours(const struct kg_config *config)
 {
     const char *colour = kg_config_text(config, KG_OPTION_COLOUR);
-    return *colour == '2' ? KG_COLOURS_256 : *colour == '1' ? KG_COLOURS_16 : *colour == 'n' ? KG_COLOURS_NONE : KG_COLOURS_AUTO;
+    switch (*colour) {
+    case 't':
+        return KG_COLOURS_TRUE;
+    case '2':
+        return KG_COLOURS_256;
+    case '1':
+        return KG_COLOURS_16;
+    default:
+        return *colour == 'n' ? KG_COLOURS_NONE : KG_COLOURS_AUTO;
+    }
 }
 
 void kg_config_write_default(FILE *stream)

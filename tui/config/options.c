@@ -59,8 +59,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                    .help = "Milliseconds without a key before a completion is begun." },
     [KG_OPTION_THEME] = { .section = "screen", .name = "theme", .kind = KG_OPTION_TEXT, .standard = "terminal", .repository = true,
                           .help = "terminal, dark, light, or one of yours: ~/.config/kedge/themes/NAME.theme." },
-    [KG_OPTION_COLOUR] = { .section = "screen", .name = "colour", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto 256 16 none",
-                           .help = "How many colours; auto = those that TERM has, and none when NO_COLOR is set." },
+    [KG_OPTION_COLOUR] = { .section = "screen", .name = "colour", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto true 256 16 none",
+                           .help = "How many colours; auto = those that the terminal has, and none when NO_COLOR is set; true = 24-bit ones." },
 };
 
 const struct kg_option_row *kg_option_row(enum kg_option option)

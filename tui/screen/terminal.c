@@ -1,40 +1,33 @@
 #include "tui/screen/terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
-#include <limits.h>
 #include <locale.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
-#include <utf8proc.h>
 #include <wchar.h>
-
-#define NCURSES_NOMACROS
-#include <curses.h>
-#include <term.h>
-#undef columns /* term.h's name of a capability */
 
 #include "tui/screen/clipboard.h"
 #include "tui/screen/lend.h"
 #include "tui/screen/restore.h"
+#include "tui/screen/terminal_state.h"
+
+#include <term.h>
+#undef columns /* a capability */
 
 #define PASTE_ON "\x1b[?2004h"
 #define PASTE_OFF "\x1b[?2004l"
-
-struct kg_terminal {
-    FILE *in, *out; /* duplicates of 0 and 1 */
-    SCREEN *curses;
-    struct termios modes; /* as they were */
-    struct kg_screen *sent; /* what the terminal shows; of the size measured last */
-    bool whole;             /* what it shows is not known */
-    bool utf8;
-    attr_t attributes[KG_STYLE_COUNT];
-    short pairs[KG_STYLE_COUNT];
-};
+#define MOUSE_ON "\x1b[?1000h\x1b[?1006h" /* presses and the wheel, in the form that knows no largest column */
+#define MOUSE_OFF "\x1b[?1006l\x1b[?1000l"
+#define SYNC_ASK "\x1b[?2026$p"
+#define ANSWER_S 1
+#define SYNC_END "\x1b[?2026l"
 
 static char *collected; /* where `collect` writes: terminfo's output function has no context */
 static size_t collected_length, collected_capacity;
@@ -52,17 +45,10 @@ static void collect_string(const char *capability)
         tputs(capability, 1, collect);
 }
 
-static void write_all(const struct kg_terminal *terminal, const char *bytes, size_t length)
+static void send_string(struct kg_terminal *terminal, const char *bytes)
 {
-    while (length > 0) {
-        ssize_t n = write(fileno(terminal->out), bytes, length);
-        if (n < 0 && errno != EINTR)
-            return; /* the terminal is gone: reading will tell */
-        if (n > 0) {
-            bytes += n;
-            length -= (size_t)n;
-        }
-    }
+    kg_frame_add(terminal, bytes, strlen(bytes));
+    kg_frame_send(terminal);
 }
 
 /* Curses counts columns by the locale; kedge speaks UTF-8 unless the person chose another character set. */
@@ -92,52 +78,14 @@ static enum kg_status check_terminal(struct kg_error *err)
     return KG_OK;
 }
 
-/* Colours that are used: as many as wanted, and never more than there are. */
-static enum kg_colours count_colours(enum kg_colours wanted)
-{
-    const char *no_colour = getenv("NO_COLOR");
-    bool none = wanted == KG_COLOURS_NONE || (wanted == KG_COLOURS_AUTO && no_colour && *no_colour);
-    if (none || start_color() != OK || use_default_colors() != OK || COLORS < 8)
-        return KG_COLOURS_NONE;
-    return COLORS >= 256 && wanted != KG_COLOURS_16 ? KG_COLOURS_256 : KG_COLOURS_16;
-}
-
-/* Where there are only eight, a bright colour is the plain one in bold. */
-static short colour_of(int colour, attr_t *attributes)
-{
-    if (colour < 8 || colour < COLORS)
-        return (short)colour;
-    *attributes |= A_BOLD;
-    return (short)(colour % 8);
-}
-
-static void set_styles(struct kg_terminal *terminal, const struct kg_theme *theme, enum kg_colours wanted)
-{
-    static const struct {
-        unsigned flag;
-        attr_t attribute;
-    } known[] = { { KG_BOLD, A_BOLD }, { KG_FAINT, A_DIM }, { KG_ITALIC, A_ITALIC }, { KG_UNDERLINE, A_UNDERLINE }, { KG_REVERSE, A_REVERSE } };
-    enum kg_colours colours = count_colours(wanted);
-    for (int i = 0; i < KG_STYLE_COUNT; i++) {
-        const struct kg_look *look = &theme->looks[i][colours];
-        attr_t attributes = A_NORMAL, behind = A_NORMAL;
-        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
-            attributes |= look->attributes & known[k].flag ? known[k].attribute : A_NORMAL;
-        short pair = (short)(i + 1);
-        if (colours != KG_COLOURS_NONE && (look->foreground >= 0 || look->background >= 0) &&
-            init_pair(pair, colour_of(look->foreground, &attributes), colour_of(look->background, &behind)) == OK)
-            terminal->pairs[i] = pair;
-        terminal->attributes[i] = attributes;
-    }
-}
-
 static void arm(const struct kg_terminal *terminal)
 {
+    static const char off[] = SYNC_END MOUSE_OFF PASTE_OFF;
     char bytes[256];
     collected = bytes;
     collected_length = 0;
     collected_capacity = sizeof bytes;
-    for (const char *c = PASTE_OFF; *c; c++)
+    for (const char *c = off + (terminal->synchronized ? 0 : sizeof SYNC_END - 1); *c; c++)
         collect(*c);
     collect_string(exit_attribute_mode);
     collect_string(orig_pair);
@@ -146,33 +94,109 @@ static void arm(const struct kg_terminal *terminal)
     collect_string(exit_ca_mode);
     collect('\r');
     collect('\n');
-    kg_restore_arm(fileno(terminal->out), bytes, collected_length, &terminal->modes);
+    kg_restore_arm(terminal->out, bytes, collected_length, &terminal->modes);
+}
+
+/* Keys come one by one and as they are, and output goes out as it is. */
+static void set_modes(const struct kg_terminal *terminal)
+{
+    struct termios modes = terminal->modes;
+    cfmakeraw(&modes);
+    modes.c_cc[VMIN] = 1;
+    modes.c_cc[VTIME] = 0;
+    tcsetattr(terminal->out, TCSADRAIN, &modes);
 }
 
 static void take_over(struct kg_terminal *terminal)
 {
-    raw();
-    noecho();
-    nonl();
-    keypad(stdscr, TRUE);
-    scrollok(stdscr, FALSE);
-    idlok(stdscr, FALSE);
-    write_all(terminal, PASTE_ON, sizeof PASTE_ON - 1);
+    set_modes(terminal);
+    send_string(terminal, PASTE_ON);
+    if (terminal->mouse)
+        send_string(terminal, MOUSE_ON);
     terminal->whole = true;
+}
+
+/* Back to how it was. An answer that may still be on its way is not left for the shell. */
+static void hand_back(struct kg_terminal *terminal)
+{
+    send_string(terminal, terminal->mouse ? MOUSE_OFF PASTE_OFF : PASTE_OFF);
+    endwin();
+    kg_frame_take(terminal);
+    kg_frame_send(terminal);
+    bool answering = terminal->asked && !terminal->answered && time(NULL) - terminal->asked_at <= ANSWER_S;
+    tcsetattr(terminal->out, answering ? TCSAFLUSH : TCSADRAIN, &terminal->modes);
+}
+
+/* Within KG_SCREEN_MOST; 24 by 80 where it is not known. */
+static void size_of(const struct kg_terminal *terminal, int *rows, int *columns)
+{
+    struct winsize size;
+    *rows = 24;
+    *columns = 80;
+    if (ioctl(terminal->out, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) {
+        *rows = size.ws_row < KG_SCREEN_MOST ? size.ws_row : KG_SCREEN_MOST;
+        *columns = size.ws_col < KG_SCREEN_MOST ? size.ws_col : KG_SCREEN_MOST;
+    }
+}
+
+/* Whether it can show a frame at once; the answer comes among the keys. Asked before the first frame, which clears what one that does
+ * not understand makes of it. */
+static void ask_synchronized(struct kg_terminal *terminal)
+{
+    static const char *const kinds[] = { "xterm", "tmux", "screen", "alacritty", "foot", "ghostty", "contour", "mintty", "rio", "wezterm" };
+    const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
+    if (!term || (program && strcmp(program, "Apple_Terminal") == 0))
+        return;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && !terminal->asked; i++)
+        terminal->asked = strncmp(term, kinds[i], strlen(kinds[i])) == 0;
+    if (terminal->asked)
+        send_string(terminal, SYNC_ASK);
+    terminal->asked_at = time(NULL);
+}
+
+/* Curses has to be told the size, as it cannot ask its file: from the environment. Nobody needs it there later: curses would go by it
+ * after a change, and programs that are started here ask the terminal. */
+static void start_sized(struct kg_terminal *terminal)
+{
+    static const char *const names[] = { "LINES", "COLUMNS" };
+    char number[16];
+    int size[2];
+    size_of(terminal, &size[0], &size[1]);
+    for (int i = 0; i < 2; i++) {
+        snprintf(number, sizeof number, "%d", size[i]);
+        setenv(names[i], number, 1);
+    }
+    terminal->curses = newterm(NULL, terminal->sink, terminal->in);
+    for (int i = 0; i < 2; i++)
+        unsetenv(names[i]);
 }
 
 static enum kg_status start_curses(struct kg_terminal *terminal, const struct kg_theme *theme, enum kg_colours colours, struct kg_error *err)
 {
-    use_env(FALSE); /* the size is the terminal's, not the environment's */
-    use_tioctl(TRUE);
-    terminal->curses = newterm(NULL, terminal->out, terminal->in);
+    start_sized(terminal);
     if (!terminal->curses)
         return kg_fail(err, KG_ERR_UNSUPPORTED, "a terminal of type '%s' cannot be used; use kedge -p QUESTION there", getenv("TERM"));
     arm(terminal);
-    set_styles(terminal, theme, colours);
+    kg_palette_set(&terminal->palette, theme, colours);
+    typeahead(-1); /* a frame is sent whole */
+    nonl();
+    keypad(stdscr, TRUE);
+    scrollok(stdscr, FALSE);
+    idlok(stdscr, FALSE);
+    ask_synchronized(terminal);
     take_over(terminal);
     terminal->sent = kg_screen_create(LINES, COLS);
     return terminal->sent ? KG_OK : kg_fail_nomem(err, "opening the interface");
+}
+
+/* A file in memory for curses, and duplicates of the terminal's descriptors: 1 and 2 may go elsewhere. */
+static bool open_streams(struct kg_terminal *terminal)
+{
+    int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3), sink = memfd_create("kedge-frame", MFD_CLOEXEC);
+    terminal->in = in < 0 ? NULL : fdopen(in, "r");
+    terminal->sink = sink < 0 ? NULL : fdopen(sink, "w");
+    terminal->out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    return terminal->in && terminal->sink && terminal->out >= 0 && tcgetattr(terminal->out, &terminal->modes) == 0;
 }
 
 enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err)
@@ -184,10 +208,7 @@ enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours co
     if (!terminal)
         return kg_fail_nomem(err, "opening the interface");
     terminal->utf8 = choose_locale();
-    int in = dup(STDIN_FILENO), output = dup(STDOUT_FILENO);
-    terminal->in = in < 0 ? NULL : fdopen(in, "r");
-    terminal->out = output < 0 ? NULL : fdopen(output, "w");
-    if (!terminal->in || !terminal->out || tcgetattr(in, &terminal->modes) != 0)
+    if (!open_streams(terminal))
         status = kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
     else
         status = start_curses(terminal, theme, colours, err);
@@ -204,16 +225,18 @@ void kg_terminal_close(struct kg_terminal *terminal)
     if (!terminal)
         return;
     if (terminal->curses) {
-        write_all(terminal, PASTE_OFF, sizeof PASTE_OFF - 1);
-        endwin();
+        hand_back(terminal);
         kg_restore_disarm();
-        tcsetattr(fileno(terminal->out), TCSADRAIN, &terminal->modes);
         delscreen(terminal->curses);
     }
     if (terminal->in)
         fclose(terminal->in);
-    if (terminal->out)
-        fclose(terminal->out);
+    if (terminal->sink)
+        fclose(terminal->sink);
+    if (terminal->out > 0)
+        close(terminal->out);
+    free(terminal->frame.bytes);
+    free(terminal->ready.bytes);
     kg_screen_free(terminal->sent);
     free(terminal);
 }
@@ -234,6 +257,19 @@ static size_t to_utf8(const char *bytes, size_t length, char *out)
     return used;
 }
 
+/* It knows mode 2026: it is off (2), or on (1). Keys leave such answers out. */
+static void hear_answer(struct kg_terminal *terminal, const char *bytes, size_t length)
+{
+    static const char known[] = "\x1b[?2026;";
+    const char *at = terminal->asked && !terminal->synchronized ? memmem(bytes, length, known, sizeof known - 1) : NULL;
+    if (!at || at + sizeof known >= bytes + length)
+        return;
+    terminal->answered = true;
+    terminal->synchronized = at[sizeof known - 1] == '1' || at[sizeof known - 1] == '2';
+    if (terminal->synchronized)
+        arm(terminal);
+}
+
 long kg_terminal_read(struct kg_terminal *terminal, char *out, size_t capacity)
 {
     char bytes[4096];
@@ -242,6 +278,8 @@ long kg_terminal_read(struct kg_terminal *terminal, char *out, size_t capacity)
     do
         n = terminal->utf8 ? read(fileno(terminal->in), out, capacity) : read(fileno(terminal->in), bytes, most);
     while (n < 0 && errno == EINTR);
+    if (n > 0)
+        hear_answer(terminal, terminal->utf8 ? out : bytes, (size_t)n);
     if (n > 0 && !terminal->utf8)
         return (long)to_utf8(bytes, (size_t)n, out);
     return n > 0 ? n : n < 0 && errno == EAGAIN ? 0 : -1;
@@ -270,12 +308,8 @@ void kg_terminal_teach(const struct kg_terminal *terminal, struct kg_keys *keys)
 
 void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
 {
-    struct winsize size;
-    int r = LINES, c = COLS;
-    if (ioctl(fileno(terminal->out), TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) {
-        r = size.ws_row < KG_SCREEN_MOST ? size.ws_row : KG_SCREEN_MOST;
-        c = size.ws_col < KG_SCREEN_MOST ? size.ws_col : KG_SCREEN_MOST;
-    }
+    int r, c;
+    size_of(terminal, &r, &c);
     if (r != LINES || c != COLS)
         resizeterm(r, c);
     if (r != terminal->sent->rows || c != terminal->sent->columns)
@@ -285,165 +319,6 @@ void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
     *columns = terminal->sent->columns;
 }
 
-static attr_t attributes_of(const struct kg_terminal *terminal, unsigned style)
-{
-    attr_t attributes = terminal->attributes[style & 0xff];
-    attributes |= style & KG_BOLD ? A_BOLD : 0;
-    attributes |= style & KG_ITALIC ? A_ITALIC : 0;
-    attributes |= style & KG_UNDERLINE ? A_UNDERLINE : 0;
-    return style & KG_REVERSE ? attributes ^ A_REVERSE : attributes;
-}
-
-/* Characters whose width terminals do not agree on, or of which the C library thinks otherwise than utf8proc. */
-static bool is_doubtful(const struct kg_cell *cell)
-{
-    if (cell->chars[0] < 0x300 && cell->chars[1] == 0)
-        return false;
-    if (cell->chars[0] >= 0x1f000 && cell->chars[0] < 0x20000)
-        return true;
-    if (wcwidth((wchar_t)cell->chars[0]) != cell->width || utf8proc_category((utf8proc_int32_t)cell->chars[0]) == UTF8PROC_CATEGORY_MC)
-        return true;
-    for (unsigned i = 1; i < KG_CELL_CHARS && cell->chars[i]; i++)
-        if (wcwidth((wchar_t)cell->chars[i]) != 0)
-            return true;
-    return false;
-}
-
-/* For character sets that are not UTF-8: the character itself, or what comes near it. */
-static uint32_t plain(uint32_t code)
-{
-    static const struct {
-        uint32_t code;
-        char plain;
-    } known[] = { { 0x2026, '~' }, { 0x203a, '>' }, { 0xb7, '-' }, { 0x2022, '*' }, { 0x2500, '-' }, { 0x2193, 'v' }, { 0x25cc, 'o' } };
-    char bytes[MB_LEN_MAX];
-    mbstate_t state = { 0 };
-    if (code < 0x80 || wcrtomb(bytes, (wchar_t)code, &state) != (size_t)-1)
-        return code;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (known[i].code == code)
-            return (unsigned char)known[i].plain;
-    return '?';
-}
-
-static void put_cell(const struct kg_terminal *terminal, const struct kg_cell *cell, const uint32_t *chars)
-{
-    wchar_t wide[KG_CELL_CHARS + 1] = { 0 };
-    for (unsigned i = 0; i < KG_CELL_CHARS && chars[i]; i++)
-        wide[i] = (wchar_t)chars[i];
-    cchar_t curses_cell;
-    if (setcchar(&curses_cell, wide, attributes_of(terminal, cell->style), terminal->pairs[cell->style & 0xff], NULL) == OK)
-        wadd_wch(stdscr, &curses_cell);
-}
-
-/* Gives a row to curses, with blanks where a doubtful character belongs; true if there are such. */
-static bool put_row(const struct kg_terminal *terminal, const struct kg_screen *screen, int row)
-{
-    bool doubtful = false;
-    wmove(stdscr, row, 0);
-    for (int column = 0; column < screen->columns; column++) {
-        const struct kg_cell *cell = kg_screen_cell(screen, row, column);
-        if (cell->width == 0)
-            continue;
-        bool doubt = is_doubtful(cell), last = column + cell->width >= screen->columns; /* could run over the edge */
-        uint32_t alone[KG_CELL_CHARS] = { !terminal->utf8 ? plain(cell->chars[0]) : last ? '?' : ' ' };
-        bool replaced = doubt || (!terminal->utf8 && (alone[0] != cell->chars[0] || cell->chars[1]));
-        for (unsigned i = 0; i < (replaced ? cell->width : 1U); i++)
-            put_cell(terminal, cell, replaced ? alone : cell->chars);
-        doubtful |= doubt && terminal->utf8;
-    }
-    return doubtful;
-}
-
-static void collect_cell(const struct kg_terminal *terminal, const struct kg_screen *screen, int row, int column)
-{
-    const struct kg_cell *cell = kg_screen_cell(screen, row, column);
-    collect_string(tparm(cursor_address, row, column, 0, 0, 0, 0, 0, 0, 0));
-    vid_puts(attributes_of(terminal, cell->style), terminal->pairs[cell->style & 0xff], NULL, collect);
-    for (unsigned i = 0; i < KG_CELL_CHARS && cell->chars[i]; i++) {
-        char bytes[4];
-        unsigned n = kg_utf8_encode(cell->chars[i], bytes);
-        for (unsigned k = 0; k < n; k++)
-            collect(bytes[k]);
-    }
-}
-
-/* Doubtful characters of a row, each put at its place by address, and what follows it put again behind it: whatever
- * width the terminal gives them, nothing else moves. Curses knows of blanks there. */
-static void put_doubtful(const struct kg_terminal *terminal, const struct kg_screen *screen, int row)
-{
-    for (int column = 0; column < screen->columns; column++) {
-        const struct kg_cell *cell = kg_screen_cell(screen, row, column);
-        int behind = column + cell->width;
-        if (cell->width == 0 || !is_doubtful(cell) || behind >= screen->columns)
-            continue;
-        char bytes[1024];
-        collected = bytes;
-        collected_length = 0;
-        collected_capacity = sizeof bytes;
-        collect_cell(terminal, screen, row, column);
-        if (!is_doubtful(kg_screen_cell(screen, row, behind)))
-            collect_cell(terminal, screen, row, behind);
-        write_all(terminal, bytes, collected_length);
-    }
-}
-
-static void park_cursor(const struct kg_terminal *terminal, int row, int column)
-{
-    char bytes[64];
-    collected = bytes;
-    collected_length = 0;
-    collected_capacity = sizeof bytes;
-    collect_string(tparm(cursor_address, row, column, 0, 0, 0, 0, 0, 0, 0));
-    write_all(terminal, bytes, collected_length);
-}
-
-/* Puts rows that differ; marks in doubtful[] those that need put_doubtful after curses is done. */
-static bool put_changed(struct kg_terminal *terminal, const struct kg_screen *screen, bool *doubtful)
-{
-    struct kg_screen *sent = terminal->sent;
-    bool any = false;
-    for (int row = 0; row < screen->rows; row++) {
-        const struct kg_cell *new = kg_screen_cell(screen, row, 0);
-        struct kg_cell *old = sent->cells + (size_t)row * (size_t)sent->columns;
-        size_t bytes = (size_t)screen->columns * sizeof *new;
-        if (!terminal->whole && memcmp(new, old, bytes) == 0)
-            continue;
-        bool had = false;
-        for (int column = 0; column < sent->columns && !had; column++)
-            had = old[column].width > 0 && is_doubtful(&old[column]);
-        doubtful[row] = put_row(terminal, screen, row);
-        if (had || doubtful[row])
-            wredrawln(stdscr, row, 1);
-        any |= doubtful[row];
-        memcpy(old, new, bytes);
-    }
-    return any;
-}
-
-void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen)
-{
-    static bool doubtful[KG_SCREEN_MOST];
-    if (screen->rows != terminal->sent->rows || screen->columns != terminal->sent->columns)
-        return; /* a resize is on its way */
-    memset(doubtful, 0, (size_t)screen->rows);
-    if (terminal->whole)
-        clearok(curscr, TRUE);
-    bool any = put_changed(terminal, screen, doubtful);
-    terminal->whole = false;
-    curs_set(screen->cursor_row >= 0);
-    int row = screen->cursor_row >= 0 ? screen->cursor_row : 0, column = screen->cursor_row >= 0 ? screen->cursor_column : 0;
-    wmove(stdscr, row, column);
-    wnoutrefresh(stdscr);
-    doupdate();
-    if (!any)
-        return;
-    for (int i = 0; i < screen->rows; i++)
-        if (doubtful[i])
-            put_doubtful(terminal, screen, i);
-    park_cursor(terminal, row, column);
-}
-
 void kg_terminal_redraw(struct kg_terminal *terminal)
 {
     terminal->whole = true;
@@ -451,8 +326,7 @@ void kg_terminal_redraw(struct kg_terminal *terminal)
 
 void kg_terminal_suspend(struct kg_terminal *terminal)
 {
-    write_all(terminal, PASTE_OFF, sizeof PASTE_OFF - 1);
-    endwin();
+    hand_back(terminal);
     struct sigaction stop = { .sa_handler = SIG_DFL }, before;
     sigaction(SIGTSTP, &stop, &before);
     raise(SIGTSTP);
@@ -462,7 +336,6 @@ void kg_terminal_suspend(struct kg_terminal *terminal)
 
 void kg_terminal_retake(struct kg_terminal *terminal)
 {
-    reset_prog_mode();
     take_over(terminal);
 }
 
@@ -472,25 +345,32 @@ bool kg_terminal_copy(struct kg_terminal *terminal, const char *text, size_t len
     char *sequence = kg_clipboard_sequence(text, length, kg_clipboard_way(), &bytes);
     if (!sequence)
         return false;
-    write_all(terminal, sequence, bytes);
+    kg_frame_add(terminal, sequence, bytes);
+    kg_frame_send(terminal);
     free(sequence);
     return true;
 }
 
 int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const char *input, size_t length)
 {
-    write_all(terminal, PASTE_OFF, sizeof PASTE_OFF - 1);
-    endwin();
+    hand_back(terminal);
     kg_restore_disarm();
-    tcsetattr(fileno(terminal->out), TCSADRAIN, &terminal->modes);
-    int result = kg_lend(fileno(terminal->in), fileno(terminal->out), command, input, length);
+    int result = kg_lend(fileno(terminal->in), terminal->out, command, input, length);
     arm(terminal);
     kg_terminal_retake(terminal);
     return result;
 }
 
+bool kg_terminal_mouse(struct kg_terminal *terminal)
+{
+    terminal->mouse = !terminal->mouse;
+    send_string(terminal, terminal->mouse ? MOUSE_ON : MOUSE_OFF);
+    return terminal->mouse;
+}
+
 void kg_terminal_bell(struct kg_terminal *terminal)
 {
-    (void)terminal;
     beep();
+    kg_frame_take(terminal);
+    kg_frame_send(terminal);
 }

@@ -14,8 +14,8 @@
 struct kg_terminal;
 
 /* Takes over the terminal on standard input and output, with the theme's looks in so many colours (AUTO: those that it has, and
- * none with NO_COLOR; more than it has are never used); its output goes to a descriptor of its own, so 1 and 2 may be
- * pointed elsewhere meanwhile. KG_ERR_UNSUPPORTED when there is none, or one that cannot move its cursor. */
+ * none with NO_COLOR; more than it has are never used, but 24-bit ones when they are asked for and it has 256); its output goes to a
+ * descriptor of its own, so 1 and 2 may be pointed elsewhere meanwhile. KG_ERR_UNSUPPORTED when there is none, or one that cannot move its cursor. */
 enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err);
 void kg_terminal_close(struct kg_terminal *terminal); /* NULL is fine */
 
@@ -28,7 +28,8 @@ void kg_terminal_teach(const struct kg_terminal *terminal, struct kg_keys *keys)
 /* The size now, after SIGWINCH too; the next screen shown is sent whole. */
 void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns);
 
-/* Sends what differs from the screen shown before. A screen of another size than measured last is cut. */
+/* Sends what differs from the screen shown before, in one piece, which terminals that can (mode 2026) show at once. A screen of another
+ * size than measured last is not shown. */
 void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
 /* Forgets what the terminal shows: the next screen is sent whole. */
 void kg_terminal_redraw(struct kg_terminal *terminal);
@@ -46,5 +47,8 @@ bool kg_terminal_copy(struct kg_terminal *terminal, const char *text, size_t len
 int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const char *input, size_t length);
 
 void kg_terminal_bell(struct kg_terminal *terminal);
+
+/* Whether it tells of the mouse (KG_KEY_MOUSE), which is then not its own to select text with; off at first. Returns what is now. */
+bool kg_terminal_mouse(struct kg_terminal *terminal);
 
 #endif

@@ -1,5 +1,6 @@
 #include "tui/screen/theme.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,37 @@ static enum kg_style find_style(const char *name)
     return (enum kg_style)style;
 }
 
-/* -1 to 255, or -2: none. */
+static int squared(int a, int b)
+{
+    return (a - b) * (a - b);
+}
+
+/* Of the 256, those above 15: the terminal's own palette is not known. */
+static int nearest(int rgb)
+{
+    static const int steps[] = { 0, 95, 135, 175, 215, 255 };
+    int best = 16, least = INT_MAX;
+    for (int i = 16; i < 256; i++) {
+        int grey = 8 + 10 * (i - 232), cube = i - 16;
+        int red = i < 232 ? steps[cube / 36] : grey, green = i < 232 ? steps[cube / 6 % 6] : grey, blue = i < 232 ? steps[cube % 6] : grey;
+        int far = squared(red, rgb >> 16 & 255) + squared(green, rgb >> 8 & 255) + squared(blue, rgb & 255);
+        if (far < least) {
+            least = far;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static int find_rgb(const char *word, enum kg_colours colours)
+{
+    if (strlen(word) != 7 || strspn(word + 1, "0123456789abcdefABCDEF") != 6 || colours > KG_COLOURS_256)
+        return -2;
+    int rgb = (int)strtol(word + 1, NULL, 16);
+    return colours == KG_COLOURS_TRUE ? KG_RGB | rgb : nearest(rgb);
+}
+
+/* -1 to 255, KG_RGB and a colour, or -2: none. */
 static int find_colour(const char *word, enum kg_colours colours)
 {
     static const char *const names[] = { "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white" };
@@ -45,11 +76,13 @@ static int find_colour(const char *word, enum kg_colours colours)
     for (int i = 0; i < 8; i++)
         if (strcmp(word + (bright ? 7 : 0), names[i]) == 0)
             return i + (bright ? 8 : 0);
+    if (word[0] == '#')
+        return find_rgb(word, colours);
     size_t digits = strspn(word, "0123456789");
     if (digits == 0 || digits > 3 || word[digits])
         return -2;
     int number = (int)strtol(word, NULL, 10);
-    return number < (colours == KG_COLOURS_256 ? 256 : 16) ? number : -2;
+    return number < (colours <= KG_COLOURS_256 ? 256 : 16) ? number : -2;
 }
 
 static unsigned find_attribute(const char *word)
@@ -81,9 +114,9 @@ static bool parse_look(char *text, enum kg_colours colours, struct kg_look *out,
         else if (strcmp(word, "on") == 0 && !behind)
             behind = true;
         else if (last && behind && !backed)
-            out->background = (int16_t)colour;
+            out->background = colour;
         else if (last && !behind && !coloured)
-            out->foreground = (int16_t)colour;
+            out->foreground = colour;
         else
             return false;
         coloured |= last && !behind;
@@ -106,11 +139,15 @@ static bool take(void *ctx, int line, const char *section, const char *name, con
     snprintf(text, sizeof text, "%s", value);
     struct kg_look looks[KG_COLOURS_AUTO];
     for (int i = 0; i < KG_COLOURS_AUTO; i++) {
-        char *look = strsep(&rest, "|");
-        if (!look && i > 0)
+        char first[256];
+        snprintf(first, sizeof first, "%s", rest ? rest : "");
+        first[strcspn(first, "|")] = '\0';
+        char *look = i == KG_COLOURS_TRUE ? first : strsep(&rest, "|"); /* the first one is read twice */
+        if (!look && i > KG_COLOURS_256)
             looks[i] = looks[i - 1];
         else if (!look || !parse_look(look, (enum kg_colours)i, &looks[i], &wrong)) {
-            snprintf(why, sizeof why, "'%.60s' cannot stand there in a look with %s", wrong, i == 0 ? "256 colours" : i == 1 ? "16 colours" : "no colours");
+            snprintf(why, sizeof why, "'%.60s' cannot stand there in a look with %s", wrong,
+                     i <= KG_COLOURS_256 ? "256 colours" : i == KG_COLOURS_16 ? "16 colours" : "no colours");
             return refuse(ctx, line, why);
         }
     }

@@ -1,9 +1,10 @@
 /* How styles look: read from theme files, three of which are built in (config/themes).
  *
- * A line is STYLE = LOOK | LOOK | LOOK: with 256 colours, with 16, and without; the second is the first where it is not
+ * A line is STYLE = LOOK | LOOK | LOOK: with 256 colours or more, with 16, and without; the second is the first where it is not
  * given, the third is then the second without its colours. A LOOK is any of bold, dim, italic, underline, reverse, then
  * a colour, then `on` and a colour: default, black, red, green, yellow, blue, magenta, cyan, white, bright-black to
- * bright-white, or a number below 256 (first look only; 0 to 15 are the names in that order).
+ * bright-white; in the first look also #rrggbb, which is the nearest of the 256 where there are no more, or a number below 256
+ * (0 to 15 are the names in that order).
  */
 #ifndef KG_TUI_THEME_H
 #define KG_TUI_THEME_H
@@ -17,11 +18,12 @@
 #define KG_THEME_STANDARD "terminal" /* the terminal's own palette */
 #define KG_FAINT 0x1000              /* of a look only, beside KG_BOLD and the like */
 
-enum kg_colours { KG_COLOURS_256, KG_COLOURS_16, KG_COLOURS_NONE, KG_COLOURS_AUTO };
+enum kg_colours { KG_COLOURS_TRUE, KG_COLOURS_256, KG_COLOURS_16, KG_COLOURS_NONE, KG_COLOURS_AUTO };
+#define KG_RGB 0x1000000 /* joined to 0xrrggbb */
 
 struct kg_look {
     uint16_t attributes;
-    int16_t foreground, background; /* 0 to 255, -1 = the terminal's own */
+    int32_t foreground, background; /* 0 to 255, with KG_COLOURS_TRUE also KG_RGB; -1 = the terminal's own */
 };
 struct kg_theme {
     struct kg_look looks[KG_STYLE_COUNT][KG_COLOURS_AUTO]; /* by number of colours; all those of 16 are below 16 */
