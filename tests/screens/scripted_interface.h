@@ -28,6 +28,8 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .sampling = { .penalty = 1 },
                                             .choose_files = true,
                                             .ahead = getenv("AHEAD") ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER,
+                                            .vi = getenv("VI") != NULL,
+                                            .mouse = getenv("MOUSE") != NULL,
                                             .theme = getenv("THEME"),
                                             .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
     snprintf(script_directory, sizeof script_directory, "%s", directory);

@@ -188,7 +188,7 @@ static void mistakes_are_named(void **state)
     assert_refused(p, "\n\nthread = 2\n", ", line 3: there is no option 'thread' here; there are model, threads, device, policy");
     assert_refused(p, "window = 100\n", ", line 1: there is no option 'window' here; it belongs under [recall]");
     assert_refused(p, "[cache]\nmodel = x\n", ", line 2: there is no option 'model' here; it belongs above the first [SECTION]");
-    assert_refused(p, "[caches]\noff = yes\n", ", line 2: there is no section [caches]; there are [read], [recall], [cache], [generate], [complete], [screen]");
+    assert_refused(p, "[caches]\noff = yes\n", ", line 2: there is no section [caches]; there are [read], [recall], [cache], [generate], [complete], [input], [screen]");
     assert_refused(p, "threads = many\n", "threads = many: it may be a number from 0 to 1024");
     assert_refused(p, "threads = -1\n", "a number from 0 to 1024");
     assert_refused(p, "threads = 1025\n", "a number from 0 to 1024");

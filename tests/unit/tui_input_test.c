@@ -36,6 +36,8 @@ static void write_key(void *ctx, const struct kg_key *key)
         note("^%c ", key->letter);
     else if (key->code == KG_KEY_FUNCTION)
         note("f%d ", key->letter);
+    else if (key->code == KG_KEY_MOUSE)
+        note("mouse-%c(%d,%d) ", key->letter, key->row, key->column);
     else
         note("%s ", names[key->code]);
 }
@@ -80,6 +82,8 @@ static void keys_are_decoded(void **state)
     assert_string_equal(KEYS("\x1b" "b"), "A-'b' ");
     assert_string_equal(KEYS("\x1b\xc3\xa4"), "A-'\xc3\xa4' ");
     assert_string_equal(KEYS("\x1b\x1b[A"), "A-up ");
+    assert_string_equal(KEYS("\x1b[<0;12;3M\x1b[<0;12;3m\x1b[<64;200;100M\x1b[<69;1;1M"), "mouse-c(2,11) mouse-u(99,199) S-mouse-d(0,0) ");
+    assert_string_equal(KEYS("\x1b[M !!\x1b[Ma(\""), "mouse-c(0,0) mouse-d(1,7) ");
     assert_string_equal(KEYS("\x1b[13;2u\x1b[27;5;106~\x1b[98;3u"), "S-enter ^j A-'b' ");
 }
 
@@ -92,7 +96,8 @@ static void escape_alone_and_broken_sequences(void **state)
     assert_string_equal(KEYS("\x1bO"), "A-'O' ");
     assert_string_equal(KEYS("\x1b[99"), "");
     assert_string_equal(KEYS("\x1b]11;rgb:0000/0000/0000\x07\x01"), "^a ");
-    assert_string_equal(KEYS("\x1b[?62;c\x1b[<0;1;1M\x01"), "^a ");
+    assert_string_equal(KEYS("\x1b[?62;c\x1b[?2026;2$y\x01"), "^a ");
+    assert_string_equal(KEYS("\x1b[<0;0;1M\x1b[<0;5M\x1b[<0;1;1m\x1b[<35;1;1M\x1b[<2;1;1M\x1b[M!\x01"), "'!' ^a ");
     assert_string_equal(KEYS("\xff"), "'\xef\xbf\xbd' ");
     assert_string_equal(KEYS("\xe2\x82"), "'\xef\xbf\xbd' ");
     struct kg_keys *keys = kg_keys_create(write_key, NULL);

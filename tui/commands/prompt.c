@@ -151,6 +151,8 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
     out->ahead = strcmp(ahead, "on") == 0 ? KG_AHEAD_ON_MAINS : strcmp(ahead, "always") == 0 ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER;
     out->theme = kg_config_text(a->config, KG_OPTION_THEME);
     out->colours = kg_config_colours(a->config);
+    out->vi = strcmp(kg_config_text(a->config, KG_OPTION_INPUT_KEYS), "vi") == 0;
+    out->mouse = kg_config_on(a->config, KG_OPTION_MOUSE);
     out->sampling = a->greedy ? kg_sampling_greedy() : kg_config_sampling(a->config);
     if (status == KG_OK)
         status = kg_config_fill(a->config, &out->engine, &session, err);

@@ -57,10 +57,14 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                     .help = "Tokens of a completion, at most." },
     [KG_OPTION_COMPLETE_PAUSE] = { .section = "complete", .name = "pause", .kind = KG_OPTION_NUMBER, .standard = "150", .most = 60000,
                                    .help = "Milliseconds without a key before a completion is begun." },
+    [KG_OPTION_INPUT_KEYS] = { .section = "input", .name = "keys", .kind = KG_OPTION_CHOICE, .standard = "emacs", .choices = "emacs vi",
+                               .help = "Keys that edit what you write: those of Emacs, or those of vi with its commands behind Escape." },
     [KG_OPTION_THEME] = { .section = "screen", .name = "theme", .kind = KG_OPTION_TEXT, .standard = "terminal", .repository = true,
                           .help = "terminal, dark, light, or one of yours: ~/.config/kedge/themes/NAME.theme." },
     [KG_OPTION_COLOUR] = { .section = "screen", .name = "colour", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto true 256 16 none",
                            .help = "How many colours; auto = those that the terminal has, and none when NO_COLOR is set; true = 24-bit ones." },
+    [KG_OPTION_MOUSE] = { .section = "screen", .name = "mouse", .kind = KG_OPTION_SWITCH, .standard = "no",
+                          .help = "The mouse scrolls and clicks in kedge; no = it selects text as in any terminal. F3 turns it over." },
 };
 
 const struct kg_option_row *kg_option_row(enum kg_option option)

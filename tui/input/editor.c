@@ -12,8 +12,9 @@
 
 struct change {
     size_t at, cursor; /* cursor: before the change */
-    char *removed;
+    char *removed;     /* in place of what was added: what brings back the text before, or behind when it is undone */
     size_t removed_length, added_length;
+    unsigned group;    /* changes of one are undone together; 0 = none */
 };
 
 enum last { LAST_OTHER, LAST_TYPED, LAST_KILLED, LAST_YANKED };
@@ -30,6 +31,8 @@ struct kg_editor {
     size_t kill_count, yanked;          /* yanked: which one was */
     struct change *changes;
     size_t change_count, change_bytes;
+    size_t undone; /* behind those that count: to be made again */
+    unsigned group, groups; /* group: of changes now */
     enum last last;
     int goal; /* column that row motions keep; -1: the cursor's own */
 };
@@ -54,7 +57,7 @@ void kg_editor_free(struct kg_editor *editor)
 {
     if (!editor)
         return;
-    for (size_t i = 0; i < editor->change_count; i++)
+    for (size_t i = 0; i < editor->change_count + editor->undone; i++)
         free(editor->changes[i].removed);
     free(editor->changes);
     for (size_t i = 0; i < editor->kill_count; i++)
@@ -107,8 +110,19 @@ static void forget_oldest(struct kg_editor *editor)
     memmove(editor->changes, editor->changes + 1, --editor->change_count * sizeof *editor->changes);
 }
 
+static void forget_undone(struct kg_editor *editor)
+{
+    for (; editor->undone > 0; editor->undone--) {
+        struct change *change = &editor->changes[editor->change_count + editor->undone - 1];
+        editor->change_bytes -= change->removed_length;
+        free(change->removed);
+    }
+}
+
 static void record(struct kg_editor *editor, struct change change)
 {
+    forget_undone(editor);
+    change.group = editor->group;
     if (editor->change_count == UNDO_MOST)
         forget_oldest(editor);
     change.cursor = editor->cursor;
@@ -141,6 +155,8 @@ static bool continues_typing(const struct kg_editor *editor, const char *text, s
     if (editor->last != LAST_TYPED || editor->change_count == 0 || length > 4)
         return false;
     const struct change *last = &editor->changes[editor->change_count - 1];
+    if (editor->undone > 0 || last->group != editor->group)
+        return false;
     bool new_word = text[0] != ' ' && editor->cursor > 0 && editor->text[editor->cursor - 1] == ' ';
     return last->at + last->added_length == editor->cursor && !new_word && text[0] != '\n';
 }
@@ -167,17 +183,62 @@ bool kg_editor_set(struct kg_editor *editor, const char *text, size_t length)
     return kg_editor_replace(editor, 0, editor->length, text, length);
 }
 
-void kg_editor_undo(struct kg_editor *editor)
+/* Brings back what a change took away; it is then the one that goes the other way. */
+static bool turn(struct kg_editor *editor, struct change *change)
 {
-    if (editor->change_count == 0)
-        return;
-    struct change *change = &editor->changes[editor->change_count - 1];
-    if (!splice(editor, change->at, change->at + change->added_length, change->removed, change->removed_length))
-        return;
-    place_cursor(editor, change->cursor);
-    editor->change_bytes -= change->removed_length;
+    char *added = malloc(change->added_length + 1);
+    if (!added)
+        return false;
+    memcpy(added, editor->text + change->at, change->added_length);
+    if (!splice(editor, change->at, change->at + change->added_length, change->removed, change->removed_length)) {
+        free(added);
+        return false;
+    }
+    editor->change_bytes = editor->change_bytes - change->removed_length + change->added_length;
     free(change->removed);
-    editor->change_count--;
+    size_t added_length = change->added_length;
+    change->removed = added;
+    change->added_length = change->removed_length;
+    change->removed_length = added_length;
+    return true;
+}
+
+bool kg_editor_undo(struct kg_editor *editor)
+{
+    struct change *change;
+    bool any = false;
+    do {
+        change = editor->change_count > 0 ? &editor->changes[editor->change_count - 1] : NULL;
+        if (!change || !turn(editor, change))
+            return any;
+        any = true;
+        place_cursor(editor, change->cursor);
+        editor->change_count--;
+        editor->undone++;
+    } while (change->group && editor->change_count > 0 && change[-1].group == change->group);
+    return true;
+}
+
+bool kg_editor_redo(struct kg_editor *editor)
+{
+    struct change *change;
+    bool any = false;
+    do {
+        change = editor->undone > 0 ? &editor->changes[editor->change_count] : NULL;
+        if (!change || !turn(editor, change))
+            return any;
+        any = true;
+        place_cursor(editor, change->at);
+        editor->change_count++;
+        editor->undone--;
+    } while (change->group && editor->undone > 0 && change[1].group == change->group);
+    return true;
+}
+
+void kg_editor_group(struct kg_editor *editor, bool together)
+{
+    editor->group = together ? ++editor->groups : 0;
+    editor->last = LAST_OTHER;
 }
 
 static size_t step_right(const struct kg_editor *editor, size_t at)
@@ -192,6 +253,13 @@ static size_t step_right(const struct kg_editor *editor, size_t at)
 static size_t step_left(const struct kg_editor *editor, size_t at)
 {
     return at == 0 ? 0 : kg_glyph_boundary_before(editor->text, editor->length, at);
+}
+
+void kg_editor_place(struct kg_editor *editor, size_t offset)
+{
+    offset = offset > editor->length ? editor->length : offset;
+    size_t before = step_left(editor, offset);
+    place_cursor(editor, step_right(editor, before) <= offset ? offset : before);
 }
 
 /* Letters, digits and everything beyond ASCII that is no space or punctuation. */
@@ -311,6 +379,16 @@ void kg_editor_kill_line(struct kg_editor *editor)
 {
     size_t end = line_end(editor, editor->cursor);
     erase(editor, end == editor->cursor ? step_right(editor, end) : end, true);
+}
+
+void kg_editor_keep(struct kg_editor *editor, const char *text, size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return;
+    memcpy(copy, text, length);
+    push_kill(editor, (struct kill){ .text = copy, .length = length });
+    editor->last = LAST_OTHER;
 }
 
 void kg_editor_yank(struct kg_editor *editor)

@@ -22,7 +22,13 @@ bool kg_editor_insert(struct kg_editor *editor, const char *text, size_t length)
 bool kg_editor_replace(struct kg_editor *editor, size_t from, size_t to, const char *text, size_t length);
 /* The whole text; what was there can be had back by undo. */
 bool kg_editor_set(struct kg_editor *editor, const char *text, size_t length);
-void kg_editor_undo(struct kg_editor *editor);
+/* False when there is nothing left to undo, or to redo: a change forgets what was undone. */
+bool kg_editor_undo(struct kg_editor *editor);
+bool kg_editor_redo(struct kg_editor *editor);
+/* Changes from here on are undone as one, until it is called again. */
+void kg_editor_group(struct kg_editor *editor, bool together);
+/* The cursor to the start of the glyph at an offset. */
+void kg_editor_place(struct kg_editor *editor, size_t offset);
 
 enum kg_motion {
     KG_MOVE_LEFT,
@@ -40,6 +46,8 @@ void kg_editor_erase(struct kg_editor *editor, enum kg_motion motion, bool kill)
 /* To the end of the line, or the newline when there already. */
 void kg_editor_kill_line(struct kg_editor *editor);
 void kg_editor_yank(struct kg_editor *editor);
+/* A text to be yanked that was not removed. */
+void kg_editor_keep(struct kg_editor *editor, const char *text, size_t length);
 /* Right behind a yank: the kill before the one that was yanked in its place, around the ring of KG_EDITOR_KILLS. False anywhere else. */
 #define KG_EDITOR_KILLS 16
 bool kg_editor_yank_pop(struct kg_editor *editor);

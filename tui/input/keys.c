@@ -195,13 +195,24 @@ static void emit_letter(struct kg_keys *keys, char final, unsigned modifiers)
         emit(keys, KG_KEY_FUNCTION, modifiers, final - 'P' + 1);
 }
 
+/* button: as xterm counts them; releases, other buttons and movements are not told. */
+static void emit_mouse(struct kg_keys *keys, int button, int column, int row)
+{
+    unsigned modifiers = (button & 4 ? KG_SHIFT : 0) | (button & 8 ? KG_ALT : 0) | (button & 16 ? KG_CONTROL : 0);
+    int kind = button & ~28, letter = kind == 0 ? 'c' : kind == 64 ? 'u' : kind == 65 ? 'd' : 0;
+    struct kg_key key = { .code = KG_KEY_MOUSE, .modifiers = modifiers, .letter = letter, .row = row - 1, .column = column - 1 };
+    if (letter && row > 0 && column > 0)
+        keys->reader(keys->ctx, &key);
+}
+
 static void control_sequence(struct kg_keys *keys, const char *s, size_t length, unsigned modifiers)
 {
     int numbers[3] = { 0, 0, 0 };
     unsigned count = 0;
     char final = s[length - 1];
-    if (length > 1 && s[0] >= '<' && s[0] <= '?')
-        return; /* an answer of the terminal, the mouse: not asked for */
+    bool mouse = length > 1 && s[0] == '<' && (final == 'M' || final == 'm');
+    if (length > 1 && s[0] >= '<' && s[0] <= '?' && !mouse)
+        return; /* an answer of the terminal */
     for (size_t i = 0; i + 1 < length; i++) {
         if (s[i] >= '0' && s[i] <= '9' && count < 3 && numbers[count] < 0x110000)
             numbers[count] = numbers[count] * 10 + (s[i] - '0');
@@ -209,6 +220,10 @@ static void control_sequence(struct kg_keys *keys, const char *s, size_t length,
             count++;
     }
     unsigned given = modifiers | modifiers_of(numbers[1]);
+    if (mouse && final == 'M')
+        emit_mouse(keys, numbers[0], numbers[1], numbers[2]);
+    if (mouse)
+        return;
     if (final == '~' && numbers[0] == 200)
         keys->pasting = true;
     else if (final == '~' && numbers[0] == 27)
@@ -236,6 +251,13 @@ static size_t read_csi(struct kg_keys *keys, const char *s, size_t length, unsig
         if (s[1] >= 'A' && s[1] <= 'E')
             emit(keys, KG_KEY_FUNCTION, modifiers, s[1] - 'A' + 1);
         return 2;
+    }
+    if (length > 0 && s[0] == 'M') { /* the mouse of terminals that know no other form */
+        for (size_t i = 1; i < 4; i++)
+            if (i >= length || (unsigned char)s[i] < 0x20)
+                return i < length ? 1 : 0;
+        emit_mouse(keys, (unsigned char)s[1] - 32, (unsigned char)s[2] - 32, (unsigned char)s[3] - 32);
+        return 4;
     }
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)s[i];

@@ -25,7 +25,8 @@ enum kg_key_code {
     KG_KEY_PAGE_UP,
     KG_KEY_PAGE_DOWN,
     KG_KEY_INSERT,
-    KG_KEY_FUNCTION /* letter: 1 to 12 */
+    KG_KEY_FUNCTION, /* letter: 1 to 12 */
+    KG_KEY_MOUSE     /* letter: 'c' a click of the left button, 'u' or 'd' the wheel up or down; at row, column */
 };
 enum { KG_SHIFT = 1, KG_ALT = 2, KG_CONTROL = 4 };
 
@@ -33,6 +34,7 @@ struct kg_key {
     enum kg_key_code code;
     unsigned modifiers;
     int letter;
+    int row, column; /* from 0 */
     const char *text; /* of TEXT and PASTE; valid UTF-8 in TEXT; valid until the callback returns */
     size_t length;
 };

@@ -160,11 +160,14 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
     ui->keys = kg_keys_create(kg_interface_key, ui);
     ui->editor = kg_editor_create();
     ui->line = kg_editor_create();
+    ui->vi = ui->options->vi ? kg_vi_create() : NULL;
     ui->completion = kg_completion_create(kg_interface_commands);
     ui->transcript = kg_transcript_create();
     ui->events = kg_channel_create();
-    if (!ui->screen || !ui->keys || !ui->editor || !ui->line || !ui->completion || !ui->transcript || !ui->events)
+    if (!ui->screen || !ui->keys || !ui->editor || !ui->line || (ui->options->vi && !ui->vi) || !ui->completion || !ui->transcript || !ui->events)
         return kg_fail_nomem(err, "opening the interface");
+    if (ui->options->mouse)
+        kg_terminal_mouse(ui->terminal);
     kg_terminal_teach(ui->terminal, ui->keys);
     kg_terminal_measure(ui->terminal, &rows, &columns);
     if (!kg_screen_resize(ui->screen, rows, columns))
@@ -214,6 +217,7 @@ static void close_all(struct kg_interface *ui)
     kg_history_close(ui->history);
     kg_editor_free(ui->editor);
     kg_editor_free(ui->line);
+    kg_vi_free(ui->vi);
     free(ui->draft);
     free(ui->output);
     free(ui->test);

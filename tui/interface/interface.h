@@ -25,6 +25,8 @@ struct kg_interface_options {
     size_t notice_count;
     const char *theme;               /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */
     enum kg_colours colours;
+    bool vi;                         /* keys of vi in the input */
+    bool mouse;                      /* is told of at first */
 };
 
 /* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED

@@ -38,7 +38,7 @@ static const char keys_help[] = "\n"
                                 "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
                                 "Up, Down        what you sent before     Ctrl-R              find in that\n"
                                 "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
-                                "Tab             complete                 F2                  the context\n"
+                                "Tab             complete                 F2, F3              context, mouse\n"
                                 "Ctrl-Z, Ctrl-L  suspend, redraw          Ctrl-X Ctrl-E       in an editor\n"
                                 "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D -Y edit as in Emacs\n"
                                 "@path in a question reads that file; !command runs one.";

@@ -46,6 +46,13 @@ static void stop(struct kg_interface *ui)
     kg_interface_hint(ui, "stopping");
 }
 
+static void empty_input(struct kg_interface *ui)
+{
+    kg_editor_set(ui->editor, "", 0);
+    if (ui->vi)
+        kg_vi_begin(ui->vi, ui->editor);
+}
+
 static void send_input(struct kg_interface *ui)
 {
     size_t length;
@@ -54,7 +61,7 @@ static void send_input(struct kg_interface *ui)
     if (kg_history_add(ui->history, text, length, &err) != KG_OK)
         kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, err.text, strlen(err.text));
     kg_interface_submit(ui, text, length);
-    kg_editor_set(ui->editor, "", 0);
+    empty_input(ui);
 }
 
 /* What was queued last comes back to be edited. */
@@ -73,7 +80,7 @@ static bool take_back(struct kg_interface *ui)
     return true;
 }
 
-static void up_or_down(struct kg_interface *ui, int direction)
+void kg_interface_row(struct kg_interface *ui, int direction)
 {
     size_t length, draft;
     if (direction < 0 && take_back(ui))
@@ -103,7 +110,7 @@ static void interrupt(struct kg_interface *ui)
         return;
     }
     if (length > 0)
-        kg_editor_set(ui->editor, "", 0);
+        empty_input(ui);
     ui->first_hint = true;
     kg_interface_hint(ui, "Ctrl-C again quits");
 }
@@ -149,13 +156,13 @@ static void control(struct kg_interface *ui, int letter)
         kg_terminal_redraw(ui->terminal);
         break;
     case 'n':
-        up_or_down(ui, 1);
+        kg_interface_row(ui, 1);
         break;
     case 'o':
         kg_transcript_unfold(ui->transcript, !kg_transcript_unfolded(ui->transcript));
         break;
     case 'p':
-        up_or_down(ui, -1);
+        kg_interface_row(ui, -1);
         break;
     case 'r':
         kg_interface_begin_history(ui);
@@ -232,13 +239,13 @@ static void arrow(struct kg_interface *ui, const struct kg_key *key)
         else if (key->modifiers & KG_CONTROL)
             kg_transcript_scroll(ui->transcript, -1);
         else
-            up_or_down(ui, -1);
+            kg_interface_row(ui, -1);
         break;
     case KG_KEY_DOWN:
         if (key->modifiers & KG_CONTROL)
             kg_transcript_scroll(ui->transcript, 1);
         else
-            up_or_down(ui, 1);
+            kg_interface_row(ui, 1);
         break;
     case KG_KEY_LEFT:
         kg_editor_move(ui->editor, words ? KG_MOVE_WORD_LEFT : KG_MOVE_LEFT);
@@ -284,18 +291,32 @@ static void page(struct kg_interface *ui, int direction)
     kg_transcript_scroll(ui->transcript, direction * rows);
 }
 
+/* What is not the input's. */
+static bool take_elsewhere(struct kg_interface *ui, const struct kg_key *key)
+{
+    if (key->code == KG_KEY_MOUSE)
+        kg_interface_mouse(ui, key);
+    else if (key->code == KG_KEY_FUNCTION && key->letter == 3)
+        kg_interface_turn_mouse(ui);
+    else if (ui->mode == KG_MODE_REVIEW)
+        kg_interface_review_key(ui, key);
+    else
+        return ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key);
+    return true;
+}
+
 static void take_key(struct kg_interface *ui, const struct kg_key *key)
 {
     ui->dirty = ui->typed = true;
     kg_worker_touch(ui->worker);
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
-    if (ui->mode == KG_MODE_REVIEW) {
-        kg_interface_review_key(ui, key);
+    if (take_elsewhere(ui, key))
+        return;
+    if (ui->vi && !ui->prefixed && kg_interface_vi(ui, key)) {
+        kg_interface_complete(ui);
         return;
     }
-    if (ui->mode != KG_MODE_INPUT && kg_interface_browse(ui, key))
-        return;
     if (ui->prefixed) {
         ui->prefixed = false;
         if (key->code == KG_KEY_CTRL && key->letter == 'e') {
@@ -366,5 +387,6 @@ void kg_interface_key(void *ctx, const struct kg_key *key)
 {
     struct kg_interface *ui = ctx;
     take_key(ui, key);
+    kg_interface_show_vi(ui);
     kg_interface_show_held(ui);
 }

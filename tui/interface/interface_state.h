@@ -3,6 +3,7 @@
 #define KG_TUI_INTERFACE_STATE_H
 
 #include "tui/input/history.h"
+#include "tui/input/vi.h"
 #include "tui/interface/interface.h"
 #include "tui/changes/journal.h"
 #include "tui/interface/lookup.h"
@@ -39,6 +40,7 @@ struct kg_interface {
     struct kg_screen *screen;
     struct kg_keys *keys;
     struct kg_editor *editor, *line; /* line: of a search */
+    struct kg_vi *vi;                /* keys of the editor; NULL: those of Emacs */
     enum kg_mode mode, mode_before;  /* before: of a search */
     struct kg_transcript_place search_from;
     char *draft;        /* the input before a search in the history */
@@ -95,6 +97,14 @@ void kg_interface_next(struct kg_interface *ui);
 /* Keys (interface_keys.c). */
 void kg_interface_key(void *ui, const struct kg_key *key);
 void kg_interface_complete(struct kg_interface *ui);
+/* A row up or down in the input, or what was sent before or behind what it shows. */
+void kg_interface_row(struct kg_interface *ui, int direction);
+/* Keys of vi (interface_vi.c); false: the key is as with any others. Behind every key: what the input looks like. */
+bool kg_interface_vi(struct kg_interface *ui, const struct kg_key *key);
+void kg_interface_show_vi(struct kg_interface *ui);
+/* The mouse (interface_mouse.c). */
+void kg_interface_mouse(struct kg_interface *ui, const struct kg_key *key);
+void kg_interface_turn_mouse(struct kg_interface *ui);
 
 /* In place of what goes on, for a moment; text is static, or ui->hint. */
 void kg_interface_hint(struct kg_interface *ui, const char *text);

@@ -105,12 +105,19 @@ static int draw_legend(const struct kg_view *view, struct kg_screen *screen)
     return 1;
 }
 
-static int draw_input(struct kg_view *view, struct kg_screen *screen)
+static struct input input_of(const struct kg_view *view, const struct kg_screen *screen)
 {
-    if (view->legend)
-        return draw_legend(view, screen);
     struct input input = { .cursor = kg_editor_cursor(view->editor), .width = kg_view_input_width(screen->columns) };
     input.text = kg_editor_text(view->editor, &input.length);
+    return input;
+}
+
+static int draw_input(struct kg_view *view, struct kg_screen *screen)
+{
+    view->input_rows = 0;
+    if (view->legend)
+        return draw_legend(view, screen);
+    struct input input = input_of(view, screen);
     int most = screen->rows / 3 > 0 ? screen->rows / 3 : 1;
     int rows = count_rows(&input, most + 1), first;
     bool scrolls = rows > most;
@@ -127,7 +134,31 @@ static int draw_input(struct kg_view *view, struct kg_screen *screen)
             break;
         row = row_at(&input, row.next);
     }
+    int noted = view->note ? (int)kg_text_width(view->note, strlen(view->note)) : 0;
+    if (noted > 0 && noted < screen->columns / 2)
+        kg_screen_puts(screen, first, screen->columns - noted - 1, screen->columns, view->note, KG_STYLE_DIM);
+    view->input_row = first;
+    view->input_rows = rows;
     return rows;
+}
+
+bool kg_view_input_at(const struct kg_view *view, const struct kg_screen *screen, int row, int column, size_t *offset)
+{
+    if (row < view->input_row || row >= view->input_row + view->input_rows)
+        return false;
+    struct input input = input_of(view, screen);
+    struct kg_row at = row_at(&input, view->input_top);
+    for (int i = view->input_row; i < row && has_next(&input, &at); i++)
+        at = row_at(&input, at.next);
+    struct kg_glyph glyph;
+    int reached = KG_PROMPT_COLUMNS;
+    for (*offset = at.start; *offset < at.end; *offset += glyph.bytes) {
+        kg_glyph_next(input.text + *offset, at.end - *offset, &glyph);
+        reached += glyph.kind == KG_GLYPH_TAB ? kg_tab_width(reached - KG_PROMPT_COLUMNS) : glyph.width;
+        if (reached > column)
+            break;
+    }
+    return true;
 }
 
 static void draw_candidates(const struct kg_view *view, struct kg_screen *screen, int below)
@@ -162,6 +193,7 @@ void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
     if (bar >= 0)
         kg_status_line_draw(view->status, screen, bar);
     view->page = bar > 0 ? bar : 0;
+    view->pane_column = screen->columns;
     if (bar <= 0)
         return;
     if (view->review) {
@@ -175,6 +207,7 @@ void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
         kg_transcript_draw(view->transcript, screen, 0);
     if (pane > 0)
         kg_pane_draw(view->pane, screen, bar - gap, columns);
+    view->pane_column = columns;
     if (columns > 0 && kg_transcript_more_below(view->transcript)) {
         static const char more[] = " ↓ more ";
         int width = (int)kg_text_width(more, strlen(more));

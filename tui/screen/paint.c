@@ -54,7 +54,7 @@ static uint32_t plain(uint32_t code)
     static const struct {
         uint32_t code;
         char plain;
-    } known[] = { { 0x2026, '~' }, { 0x203a, '>' }, { 0xb7, '-' }, { 0x2022, '*' }, { 0x2500, '-' }, { 0x2193, 'v' }, { 0x25cc, 'o' } };
+    } known[] = { { 0x2026, '~' }, { 0x203a, '>' }, { 0x2039, '<' }, { 0xb7, '-' }, { 0x2022, '*' }, { 0x2500, '-' }, { 0x2193, 'v' }, { 0x25cc, 'o' } };
     char bytes[MB_LEN_MAX];
     mbstate_t state = { 0 };
     if (code < 0x80 || wcrtomb(bytes, (wchar_t)code, &state) != (size_t)-1)

@@ -155,6 +155,23 @@ bool kg_transcript_fold_selected(struct kg_transcript *transcript)
     return true;
 }
 
+bool kg_transcript_fold_at(struct kg_transcript *transcript, int row)
+{
+    if (transcript->follow)
+        kg_transcript_scroll(transcript, 0);
+    size_t i = transcript->top, left = row < 0 ? 0 : (size_t)row + transcript->top_row;
+    while (i < transcript->count && left >= kg_entry_rows(transcript, i))
+        left -= kg_entry_rows(transcript, i++);
+    if (i >= transcript->count || left < kg_entry_gap(transcript, i))
+        return false;
+    size_t selected = transcript->selected, code = transcript->code;
+    transcript->selected = i;
+    bool folded = kg_transcript_fold_selected(transcript);
+    transcript->selected = selected;
+    transcript->code = code;
+    return folded;
+}
+
 void kg_transcript_set_pattern(struct kg_transcript *transcript, const char *pattern, size_t length)
 {
     transcript->pattern_length = length < KG_PATTERN_MOST ? length : KG_PATTERN_MOST;

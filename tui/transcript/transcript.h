@@ -67,6 +67,9 @@ const char *kg_transcript_last_code(struct kg_transcript *transcript, size_t *le
 /* Folds or unfolds the chosen message; false when it cannot be folded. */
 bool kg_transcript_fold_selected(struct kg_transcript *transcript);
 
+/* Folds or unfolds the message in that row of the window; false when there is none that can be folded. */
+bool kg_transcript_fold_at(struct kg_transcript *transcript, int row);
+
 /* What is looked for from now on; matches in the window are marked. Cut to KG_PATTERN_MOST. "" = nothing. */
 #define KG_PATTERN_MOST 256
 void kg_transcript_set_pattern(struct kg_transcript *transcript, const char *pattern, size_t length);
