@@ -106,15 +106,16 @@ struct kg_session_options {
 enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err);
 void kg_session_close(struct kg_session *session); /* NULL is fine */
 
-enum kg_part_kind { KG_PART_FILE, KG_PART_TURN, KG_PART_ANSWER };
+enum kg_part_kind { KG_PART_FILE, KG_PART_TURN, KG_PART_ANSWER, KG_PART_SUMMARY };
 struct kg_part {
     enum kg_part_kind kind;
     const char *label; /* path of a file */
-    const char *text;  /* question or answer; NULL for a file */
+    const char *text;  /* question, answer or summary; NULL for a file */
     size_t length;
     uint32_t tokens;
     uint64_t digest;   /* of a file: first 8 bytes of its content's SHA-256 */
-    bool dropped, partial;
+    bool dropped, partial; /* dropped: not in context any more */
+    bool summarised;       /* dropped, and a summary stands for it */
 };
 /* In order of appearance; the pointers are valid until the session changes. */
 size_t kg_session_parts(const struct kg_session *session);
@@ -196,12 +197,35 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
 void kg_session_counts(const struct kg_session *session, struct kg_counts *out);
 
 /* Sessions by name, without loading a model; NULL state_dir = KG_PLACE_STATE, NULL repository = all. */
+#define KG_SESSION_NAME 128
 struct kg_session_summary {
     const char *name, *repository, *model;
+    const char *title; /* how its first question begins */
     uint64_t used; /* seconds since 1970 */
-    uint32_t parts;
+    uint32_t parts, questions;
 };
 enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx, struct kg_error *err);
+
+/* What was said in sessions, names of sessions, and paths of their files that hold all of the words, in any case and inside of other
+ * words too; last used sessions first. repository NULL: of all, "": of those outside of any. Nonzero from each ends it. */
+struct kg_session_hit {
+    struct kg_session_summary session;
+    bool name;              /* text is the session's name, else: */
+    enum kg_part_kind kind; /* of a file: text is its path */
+    const char *text;
+    size_t length;
+};
+enum kg_status kg_sessions_search(const char *state_dir, const char *repository, const char *words, int (*each)(void *ctx, const struct kg_session_hit *),
+                                  void *ctx, struct kg_error *err);
+/* One session of a repository ("" = outside of any) by its name. show: all of it in order; of files that were cut, `length` and
+ * `tokens` of the first part. copy: under new_name (NULL: the same one), or "NAME (2)" and so on when that is taken; made: under
+ * which. remove: what it said is overwritten in the file; KG_ERR_BUSY while it is open. */
+enum kg_status kg_sessions_show(const char *state_dir, const char *repository, const char *name, int (*each)(void *ctx, const struct kg_part *), void *ctx,
+                                struct kg_error *err);
+enum kg_status kg_sessions_rename(const char *state_dir, const char *repository, const char *name, const char *new_name, struct kg_error *err);
+enum kg_status kg_sessions_copy(const char *state_dir, const char *repository, const char *name, const char *new_name, char made[KG_SESSION_NAME],
+                                struct kg_error *err);
+enum kg_status kg_sessions_remove(const char *state_dir, const char *repository, const char *name, struct kg_error *err);
 
 /* What has been read and is kept: kv.db, without loading a model; NULL cache_dir = KG_PLACE_CACHE. Texts are printable and
  * valid until the callback returns; nonzero ends the list. */

@@ -1,10 +1,7 @@
 /* A session's life: opening, resuming, what is in it, files in and out. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,15 +22,7 @@ static enum kg_status open_stores(struct kg_engine *engine, bool saved, struct k
 static enum kg_status lock_session(struct kg_session *session, struct kg_error *err)
 {
     char path[KG_PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/session-%lld.lock", session->engine->state_dir, (long long)session->stored_id);
-    if (n < 0 || n >= (int)sizeof path)
-        return kg_fail(err, KG_ERR_RANGE, "the state directory's path is too long; set XDG_STATE_HOME to a shorter one");
-    session->lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    if (session->lock < 0)
-        return kg_fail(err, KG_ERR_IO, "cannot lock session '%s': %s: %s", session->name, path, strerror(errno));
-    if (flock(session->lock, LOCK_EX | LOCK_NB) != 0)
-        return kg_fail(err, KG_ERR_BUSY, "session '%s' is open in another kedge; close that one or choose another name", session->name);
-    return KG_OK;
+    return kg_stored_lock(session->engine->state_dir, session->stored_id, session->name, path, &session->lock, err);
 }
 
 /* Sessions hold token ids, so they belong to one model file. */
@@ -79,7 +68,7 @@ static int32_t place_of(const struct kg_session *session, const struct kg_stored
 
 static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
 {
-    if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_ANSWER)
+    if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_SUMMARY)
         return kg_fail(err, KG_ERR_CORRUPT, "session '%s' holds a part of unknown kind %d; choose another name", session->name, part->kind);
     uint32_t vocabulary = kg_vocabulary(session->engine->tokenizer);
     for (size_t i = 0; i < part->id_count; i++)
@@ -91,7 +80,7 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     const struct kg_piece *before = session->count > 1 ? piece - 1 : NULL;
     piece->stored_id = part->id;
     piece->partial = part->partial;
-    piece->dropped = part->dropped;
+    piece->dropped = part->dropped != 0;
     piece->continues = before && piece->kind == KG_BLOCK_FILE && before->kind == KG_BLOCK_FILE && strcmp(before->label, piece->label) == 0;
     piece->rule = kg_session_rule(session, piece->kind);
     if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
@@ -360,40 +349,4 @@ void kg_session_counts(const struct kg_session *session, struct kg_counts *out)
     *out = session->counts;
     out->context_tokens = kg_sequence_tokens(session->sequence);
     out->context_limit = kg_model_shape(session->engine->model)->trained_length;
-}
-
-struct listing {
-    int (*each)(void *ctx, const struct kg_session_summary *);
-    void *ctx;
-};
-
-static int list_one(void *ctx, const struct kg_stored_session *stored)
-{
-    struct listing *listing = ctx;
-    struct kg_session_summary summary = {
-        .name = stored->name, .repository = stored->repository, .model = stored->model, .used = stored->used, .parts = stored->parts,
-    };
-    return listing->each(listing->ctx, &summary);
-}
-
-enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx,
-                                struct kg_error *err)
-{
-    char path[KG_PATH_MAX];
-    enum kg_status status = KG_OK;
-    if (state_dir)
-        snprintf(path, sizeof path, "%s", state_dir);
-    else
-        status = kg_place_path(KG_PLACE_STATE, NULL, path, err);
-    struct kg_session_store *store = NULL;
-    if (status == KG_OK)
-        status = kg_make_dirs(path, err);
-    if (status == KG_OK)
-        status = kg_session_store_open(path, &store, err);
-    struct listing listing = { .each = each, .ctx = ctx };
-    if (status == KG_OK)
-        status = kg_session_store_list(store, repository, list_one, &listing, err);
-    if (store)
-        kg_session_store_close(store);
-    return status;
 }

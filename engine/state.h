@@ -107,6 +107,10 @@ struct kg_session {
 };
 
 double kg_seconds(void); /* monotonic */
+/* sessions.c: the lock of a stored session, held as long as *lock is open; KG_ERR_BUSY when another process has it. *lock is to be
+ * closed unless it is -1, also after a failure. */
+enum kg_status kg_stored_lock(const char *state_dir, int64_t id, const char *name, char path[KG_PATH_MAX], int *lock, struct kg_error *err);
+enum kg_part_kind kg_part_kind_of(int block_kind);
 void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const char *what, uint64_t done, uint64_t total);
 
 /* loading.c: the weights of the model that was described; aside: they may come behind. load_end: they are not wanted any more. */

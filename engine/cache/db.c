@@ -157,8 +157,10 @@ static enum kg_status same_schema(sqlite3 *db, const struct kg_db_format *format
 {
     sqlite3_stmt *statement = NULL;
     size_t n = 0;
-    static const char query[] = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
-                                " ORDER BY rowid";
+    /* what a virtual table keeps its rows in is SQLite's, and differs from version to version */
+    static const char query[] = "SELECT sql FROM sqlite_schema s WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+                                " AND NOT EXISTS (SELECT 1 FROM pragma_table_list t WHERE t.name = s.name AND t.type = 'shadow')"
+                                " ORDER BY s.rowid";
     int rc = sqlite3_prepare_v2(db, query, -1, &statement, NULL);
     *same = true;
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {

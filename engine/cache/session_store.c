@@ -8,6 +8,7 @@
 
 #include "base/paths.h"
 #include "engine/cache/db.h"
+#include "engine/cache/session_said.h"
 #include "engine/context/block.h"
 
 #define TABLE_SESSION                                                                                                           \
@@ -25,12 +26,15 @@
 #define INDEX_TEXT    "CREATE INDEX part_by_text ON part(text_at)"
 #define INDEX_IDS     "CREATE INDEX part_by_ids ON part(ids_at)"
 
-static const char *const steps[] = { TABLE_SESSION ";" TABLE_CONTENT ";" TABLE_PART ";" INDEX_SESSION ";" INDEX_TEXT ";" INDEX_IDS };
-static const char *const schema[] = { TABLE_SESSION, TABLE_CONTENT, TABLE_PART, INDEX_SESSION, INDEX_TEXT, INDEX_IDS, NULL };
+#define TABLE_PINNED  "CREATE TABLE pinned(session INTEGER NOT NULL REFERENCES session(id), label TEXT NOT NULL, PRIMARY KEY(session, label)) WITHOUT ROWID"
+
+static const char *const steps[] = { TABLE_SESSION ";" TABLE_CONTENT ";" TABLE_PART ";" INDEX_SESSION ";" INDEX_TEXT ";" INDEX_IDS,
+                                     KG_SAID_TABLE ";" TABLE_PINNED ";" KG_SAID_FILL };
+static const char *const schema[] = { TABLE_SESSION, TABLE_CONTENT, TABLE_PART, INDEX_SESSION, INDEX_TEXT, INDEX_IDS, KG_SAID_TABLE, TABLE_PINNED, NULL };
 
 static const struct kg_db_format format = {
     .application_id = 0x6b677373, /* kgss */
-    .version = 1,
+    .version = 2,
     .steps = steps,
     .schema = schema,
     .creation = "PRAGMA auto_vacuum = INCREMENTAL",
@@ -43,6 +47,7 @@ static const struct kg_db_format format = {
 
 struct kg_session_store {
     sqlite3 *db;
+    bool together; /* a transaction is open for several calls */
 };
 
 void kg_stored_part_clear(struct kg_stored_part *part)
@@ -137,12 +142,35 @@ static enum kg_status run(struct kg_session_store *store, sqlite3_stmt *statemen
     return status;
 }
 
+static enum kg_status begin(struct kg_session_store *store, struct kg_error *err)
+{
+    return store->together ? KG_OK : kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+}
+
 static enum kg_status end(struct kg_session_store *store, enum kg_status status, struct kg_error *err)
 {
+    if (store->together)
+        return status;
     if (status == KG_OK)
         status = kg_db_exec(store->db, "COMMIT", err);
     kg_db_rollback(store->db);
     return status;
+}
+
+enum kg_status kg_session_store_begin(struct kg_session_store *store, struct kg_error *err)
+{
+    enum kg_status status = begin(store, err);
+    store->together = status == KG_OK;
+    return status;
+}
+
+enum kg_status kg_session_store_end(struct kg_session_store *store, bool commit, struct kg_error *err)
+{
+    store->together = false;
+    if (commit)
+        return end(store, KG_OK, err);
+    kg_db_rollback(store->db);
+    return KG_OK;
 }
 
 /* name and repository as struct kg_stored_session holds them. */
@@ -156,30 +184,10 @@ static enum kg_status check_name(const char *repository, const char *name, struc
     return KG_OK;
 }
 
-#define SESSION_COLUMNS "s.id, s.name, s.repository, s.model, s.created, s.used, (SELECT count(*) FROM part p WHERE p.session = s.id)"
-
-static void copy_column(char *out, size_t room, sqlite3_stmt *row, int column)
-{
-    const char *text = (const char *)sqlite3_column_text(row, column);
-    snprintf(out, room, "%s", text ? text : "");
-}
-
-static void take_session(sqlite3_stmt *row, struct kg_stored_session *out)
-{
-    memset(out, 0, sizeof *out);
-    out->id = sqlite3_column_int64(row, 0);
-    copy_column(out->name, sizeof out->name, row, 1);
-    copy_column(out->repository, sizeof out->repository, row, 2);
-    copy_column(out->model, sizeof out->model, row, 3);
-    out->created = (uint64_t)sqlite3_column_int64(row, 4);
-    out->used = (uint64_t)sqlite3_column_int64(row, 5);
-    out->parts = (uint32_t)sqlite3_column_int64(row, 6);
-}
-
 enum kg_status kg_session_store_find(struct kg_session_store *store, const char *repository, const char *name,
                                      struct kg_stored_session *out, struct kg_error *err)
 {
-    sqlite3_stmt *find = prepare(store, "SELECT " SESSION_COLUMNS " FROM session s WHERE s.repository = ?1 AND s.name = ?2");
+    sqlite3_stmt *find = prepare(store, "SELECT " KG_SESSION_COLUMNS " FROM session s WHERE s.repository = ?1 AND s.name = ?2");
     if (find) {
         sqlite3_bind_text(find, 1, repository, -1, SQLITE_STATIC);
         sqlite3_bind_text(find, 2, name, -1, SQLITE_STATIC);
@@ -187,7 +195,7 @@ enum kg_status kg_session_store_find(struct kg_session_store *store, const char 
     int rc = find ? sqlite3_step(find) : SQLITE_ERROR;
     enum kg_status status = KG_OK;
     if (rc == SQLITE_ROW)
-        take_session(find, out);
+        kg_session_take(find, out);
     else if (rc == SQLITE_DONE)
         status = kg_fail(err, KG_ERR_NOT_FOUND, "there is no session '%s' here; list them to see what there is", name);
     else
@@ -206,7 +214,7 @@ enum kg_status kg_session_store_create(struct kg_session_store *store, const cha
 {
     enum kg_status status = check_name(repository, name, err);
     if (status == KG_OK)
-        status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+        status = begin(store, err);
     if (status == KG_OK && kg_session_store_find(store, repository, name, out, NULL) == KG_OK)
         status = taken(name, err);
     if (status == KG_OK) {
@@ -235,7 +243,7 @@ enum kg_status kg_session_store_rename(struct kg_session_store *store, int64_t s
     sqlite3_int64 clash = 0;
     enum kg_status status = check_name(NULL, name, err);
     if (status == KG_OK)
-        status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+        status = begin(store, err);
     if (status != KG_OK)
         return status;
     sqlite3_stmt *other = prepare(store, "SELECT count(*) FROM session a JOIN session b ON a.repository = b.repository"
@@ -276,7 +284,11 @@ static enum kg_status run_with_id(struct kg_session_store *store, const char *sq
 enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t session, struct kg_error *err)
 {
     static const char what[] = "deleting a session";
-    enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    enum kg_status status = begin(store, err);
+    if (status == KG_OK)
+        status = run_with_id(store, KG_SAID_FORGET, session, what, err);
+    if (status == KG_OK)
+        status = run_with_id(store, "DELETE FROM pinned WHERE session = ?1", session, what, err);
     if (status == KG_OK)
         status = run_with_id(store, "DELETE FROM part WHERE session = ?1", session, what, err);
     if (status == KG_OK)
@@ -285,6 +297,8 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
         status = not_there(session, err);
     if (status == KG_OK)
         status = kg_db_exec(store->db, DROP_UNUSED, err);
+    if (status == KG_OK)
+        status = kg_db_exec(store->db, KG_SAID_MERGE, err);
     status = end(store, status, err);
     /* what follows makes the file smaller and the log empty, if nobody reads meanwhile; the deletion stands without it */
     if (status == KG_OK)
@@ -295,14 +309,14 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
 enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository,
                                      int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err)
 {
-    sqlite3_stmt *list = prepare(store, "SELECT " SESSION_COLUMNS " FROM session s WHERE ?1 IS NULL OR s.repository = ?1"
+    sqlite3_stmt *list = prepare(store, "SELECT " KG_SESSION_COLUMNS " FROM session s WHERE ?1 IS NULL OR s.repository = ?1"
                                         " ORDER BY s.used DESC, s.id DESC");
     if (list && repository)
         sqlite3_bind_text(list, 1, repository, -1, SQLITE_STATIC);
     int rc = list ? SQLITE_ROW : SQLITE_ERROR;
     struct kg_stored_session session;
     while (list && (rc = sqlite3_step(list)) == SQLITE_ROW) {
-        take_session(list, &session);
+        kg_session_take(list, &session);
         if (each(ctx, &session))
             break;
     }
@@ -400,10 +414,12 @@ static enum kg_status write_part(struct kg_session_store *store, int64_t session
     sqlite3_bind_int(update, 9, part->partial);
     sqlite3_bind_int64(update, 10, sum_of(session, part));
     sqlite3_bind_int(update, 11, part->base);
-    if (status == KG_OK)
-        return run(store, update, "storing a conversation", err);
-    sqlite3_finalize(update);
-    return status;
+    if (status != KG_OK) {
+        sqlite3_finalize(update);
+        return status;
+    }
+    status = run(store, update, "storing a conversation", err);
+    return status == KG_OK ? kg_said_put(store->db, part, err) : status;
 }
 
 static enum kg_status touch(struct kg_session_store *store, int64_t session, struct kg_error *err)
@@ -436,7 +452,7 @@ enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t s
                                        struct kg_error *err)
 {
     struct kg_stored_part stored = *part;
-    enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    enum kg_status status = begin(store, err);
     if (status == KG_OK)
         status = touch(store, session, err);
     if (status == KG_OK)
@@ -475,7 +491,7 @@ enum kg_status kg_session_store_update(struct kg_session_store *store, const str
     int64_t session = 0;
     struct kg_stored_part whole = *part;
     whole.label = NULL;
-    enum kg_status status = kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    enum kg_status status = begin(store, err);
     if (status == KG_OK)
         status = read_fixed(store, &session, &whole, err);
     if (status == KG_OK)
@@ -512,7 +528,7 @@ static enum kg_status take_part(sqlite3_stmt *row, int64_t session, struct kg_st
         .label = strdup(label ? label : ""),
         .base = sqlite3_column_int(row, 5),
         .read_rule = sqlite3_column_int(row, 7),
-        .dropped = sqlite3_column_int(row, 8) != 0,
+        .dropped = sqlite3_column_int(row, 8),
         .partial = sqlite3_column_int(row, 9) != 0,
     };
     if (whole)
@@ -552,4 +568,114 @@ enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t se
         status = fail(store, "reading a conversation", err);
     sqlite3_finalize(rows);
     return status == KG_OK && damaged ? KG_ERR_CORRUPT : status;
+}
+
+static sqlite3_stmt *prepare_for(struct kg_session_store *store, const char *sql, int64_t session, const char *label)
+{
+    sqlite3_stmt *statement = prepare(store, sql);
+    if (statement) {
+        sqlite3_bind_int64(statement, 1, session);
+        sqlite3_bind_text(statement, 2, label, -1, SQLITE_STATIC);
+    }
+    return statement;
+}
+
+enum kg_status kg_session_store_pin(struct kg_session_store *store, int64_t session, const char *label, bool pinned, struct kg_error *err)
+{
+    static const char add[] = "INSERT OR IGNORE INTO pinned(session, label) VALUES(?1, ?2)", drop[] = "DELETE FROM pinned WHERE session = ?1 AND label = ?2";
+    return run(store, prepare_for(store, pinned ? add : drop, session, label), "pinning a file", err);
+}
+
+enum kg_status kg_session_store_pinned(struct kg_session_store *store, int64_t session, int (*each)(void *ctx, const char *label), void *ctx,
+                                       struct kg_error *err)
+{
+    sqlite3_stmt *rows = prepare_for(store, "SELECT label FROM pinned WHERE session = ?1 ORDER BY label", session, "");
+    int rc = rows ? SQLITE_ROW : SQLITE_ERROR;
+    while (rows && (rc = sqlite3_step(rows)) == SQLITE_ROW)
+        if (each(ctx, (const char *)sqlite3_column_text(rows, 0)))
+            break;
+    enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : fail(store, "reading what is pinned", err);
+    sqlite3_finalize(rows);
+    return status;
+}
+
+enum kg_status kg_session_store_search(struct kg_session_store *store, const char *repository, const char *words,
+                                       int (*each)(void *ctx, const struct kg_stored_hit *), void *ctx, struct kg_error *err)
+{
+    return kg_said_search(store->db, repository, words, each, ctx, err);
+}
+
+struct copying {
+    struct kg_session_store *store;
+    int64_t until, into;
+    void (*copied)(void *ctx, int64_t old_part, int64_t new_part);
+    void *ctx;
+    enum kg_status status;
+    struct kg_error *err;
+};
+
+static int copy_part(void *ctx, const struct kg_stored_part *part)
+{
+    struct copying *copying = ctx;
+    struct kg_stored_part copy = *part;
+    if (copying->until && part->id >= copying->until)
+        return 1;
+    copying->status = insert_part(copying->store, copying->into, &copy, copying->err);
+    if (copying->status == KG_OK)
+        copying->status = write_part(copying->store, copying->into, &copy, copying->err);
+    if (copying->status == KG_OK && copying->copied)
+        copying->copied(copying->ctx, part->id, copy.id);
+    return copying->status != KG_OK;
+}
+
+/* Inside a transaction: a session under the first of these names that is free, with the model of another. */
+static enum kg_status create_like(struct kg_session_store *store, int64_t session, const char *name, struct kg_stored_session *out, struct kg_error *err)
+{
+    char repository[sizeof out->repository] = "", model[sizeof out->model] = "", numbered[sizeof out->name];
+    sqlite3_stmt *find = prepare_for(store, "SELECT repository, model FROM session WHERE id = ?1", session, "");
+    bool there = find && sqlite3_step(find) == SQLITE_ROW;
+    if (there) {
+        snprintf(repository, sizeof repository, "%s", (const char *)sqlite3_column_text(find, 0));
+        snprintf(model, sizeof model, "%s", (const char *)sqlite3_column_text(find, 1));
+    }
+    sqlite3_finalize(find);
+    enum kg_status status = there ? check_name(repository, name, err) : not_there(session, err);
+    if (status != KG_OK)
+        return status;
+    snprintf(numbered, sizeof numbered, "%s", name);
+    for (unsigned n = 2; kg_session_store_find(store, repository, numbered, out, NULL) == KG_OK; n++)
+        snprintf(numbered, sizeof numbered, "%.100s (%u)", name, n);
+    return kg_session_store_create(store, repository, numbered, model, out, err);
+}
+
+enum kg_status kg_session_store_copy(struct kg_session_store *store, int64_t session, int64_t until, const char *name, struct kg_stored_session *out,
+                                     void (*copied)(void *ctx, int64_t old_part, int64_t new_part), void *ctx, struct kg_error *err)
+{
+    struct copying copying = { .store = store, .until = until, .copied = copied, .ctx = ctx, .status = KG_OK, .err = err };
+    enum kg_status status = kg_session_store_begin(store, err);
+    if (status != KG_OK)
+        return status;
+    status = create_like(store, session, name, out, err);
+    copying.into = out->id;
+    if (status == KG_OK) {
+        status = kg_session_store_parts(store, session, copy_part, &copying, err);
+        status = copying.status != KG_OK ? copying.status : status == KG_ERR_CORRUPT ? KG_OK : status; /* what is damaged stays behind */
+    }
+    if (status == KG_OK) {
+        sqlite3_stmt *pins = prepare(store, "INSERT INTO pinned(session, label) SELECT ?2, label FROM pinned WHERE session = ?1");
+        if (pins) {
+            sqlite3_bind_int64(pins, 1, session);
+            sqlite3_bind_int64(pins, 2, out->id);
+        }
+        status = run(store, pins, "copying a session", err);
+    }
+    enum kg_status ended = kg_session_store_end(store, status == KG_OK, err);
+    status = status == KG_OK ? ended : status;
+    if (status == KG_OK) { /* with its parts counted */
+        char repository[sizeof out->repository], new_name[sizeof out->name];
+        strcpy(repository, out->repository);
+        strcpy(new_name, out->name);
+        status = kg_session_store_find(store, repository, new_name, out, err);
+    }
+    return status;
 }

@@ -1,6 +1,7 @@
 /* sessions.db: text, tokens and block list of every conversation. Never evicted; WAL, synchronous=FULL.
  *
- * A session is a list of parts in order of their appearance. File contents are stored once per digest.
+ * A session is a list of parts in order of their appearance. File contents are stored once per digest. What was said in all
+ * of them (questions, answers, summaries, paths of files) is searchable.
  * Functions may be called from any thread, one at a time per store.
  */
 #ifndef KG_ENGINE_SESSION_STORE_H
@@ -25,7 +26,7 @@ struct kg_stored_part {
     int32_t base;          /* position in the sequence */
     struct kg_digest identity; /* of the ids and of all that they saw (engine/state.h) */
     int read_rule;         /* what its tokens saw (engine/state.h) */
-    bool dropped;          /* no longer in context, still part of the conversation */
+    int dropped;           /* 0: in context; else no longer, but still part of the conversation (engine/state.h) */
     bool partial;          /* an answer that was stopped or is being written */
 };
 void kg_stored_part_clear(struct kg_stored_part *part);
@@ -36,7 +37,8 @@ struct kg_stored_session {
     char repository[4096];
     char model[128];
     uint64_t created, used; /* seconds since 1970 */
-    uint32_t parts;
+    uint32_t parts, turns;  /* turns: questions among the parts */
+    char title[512];        /* how the first question begins */
 };
 
 /* Opens or creates directory/sessions.db (mode 0600). A file of a newer version (KG_ERR_UNSUPPORTED), of something else
@@ -53,6 +55,34 @@ enum kg_status kg_session_store_rename(struct kg_session_store *store, int64_t s
 enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t session, struct kg_error *err);
 /* All sessions of a repository (NULL: of all), last used first. */
 enum kg_status kg_session_store_list(struct kg_session_store *store, const char *repository, int (*each)(void *ctx, const struct kg_stored_session *), void *ctx, struct kg_error *err);
+
+
+/* What was said, or the name of a session, that holds all words of the query, in any case and as parts of other words as well;
+ * last used sessions first, in each its name before its parts. repository NULL: of all. Nonzero from each ends it. */
+struct kg_stored_hit {
+    const struct kg_stored_session *session;
+    int64_t part; /* 0: the name */
+    int kind;     /* enum kg_block_kind */
+    const char *text; /* the whole text, or the path of a file */
+    size_t length;
+};
+enum kg_status kg_session_store_search(struct kg_session_store *store, const char *repository, const char *words,
+                                       int (*each)(void *ctx, const struct kg_stored_hit *), void *ctx, struct kg_error *err);
+
+/* A new session with the parts of another one that stand before the part `until` (0: with all), under the first of "NAME",
+ * "NAME (2)", "NAME (3)", ... that is free; all of it or nothing. copied (may be NULL) is told the ids. */
+enum kg_status kg_session_store_copy(struct kg_session_store *store, int64_t session, int64_t until, const char *name, struct kg_stored_session *out,
+                                     void (*copied)(void *ctx, int64_t old_part, int64_t new_part), void *ctx, struct kg_error *err);
+
+/* Files of a session that are to stay in context, by their paths. */
+enum kg_status kg_session_store_pin(struct kg_session_store *store, int64_t session, const char *label, bool pinned, struct kg_error *err);
+enum kg_status kg_session_store_pinned(struct kg_session_store *store, int64_t session, int (*each)(void *ctx, const char *label), void *ctx,
+                                       struct kg_error *err);
+
+/* What is appended and updated between them is durable at the end, all of it or nothing: what is not ended with commit = true
+ * is taken back. */
+enum kg_status kg_session_store_begin(struct kg_session_store *store, struct kg_error *err);
+enum kg_status kg_session_store_end(struct kg_session_store *store, bool commit, struct kg_error *err);
 
 /* Durable on return. append sets part->id; update replaces text, ids, base, identity, read_rule, dropped and partial
  * of part->id. text and ids may be NULL when they are empty. KG_ERR_NOT_FOUND when the session or part was deleted. */

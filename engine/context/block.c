@@ -37,6 +37,7 @@ const char *kg_block_kind_name(enum kg_block_kind kind)
         [KG_BLOCK_PREAMBLE] = "preamble", [KG_BLOCK_HEADING] = "heading", [KG_BLOCK_FILE] = "file",
         [KG_BLOCK_MAP] = "map",           [KG_BLOCK_INSTRUCTIONS] = "instructions",
         [KG_BLOCK_TURN] = "turn",         [KG_BLOCK_ANSWER] = "answer", [KG_BLOCK_EXCERPT] = "excerpt",
+        [KG_BLOCK_SUMMARY] = "summary",
     };
     return (size_t)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }

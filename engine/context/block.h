@@ -38,7 +38,8 @@ enum kg_block_kind {
     KG_BLOCK_INSTRUCTIONS,
     KG_BLOCK_TURN,
     KG_BLOCK_ANSWER,
-    KG_BLOCK_EXCERPT /* of a text that is completed: what stands around the cursor */
+    KG_BLOCK_EXCERPT, /* of a text that is completed: what stands around the cursor */
+    KG_BLOCK_SUMMARY  /* of turns and answers, which it stands for */
 };
 const char *kg_block_kind_name(enum kg_block_kind kind);
 

@@ -219,9 +219,11 @@ static void what_was_deleted_is_overwritten(void **state)
     memcpy(big, "the secret of the matter", 24);
     append(w, w->session.id, part_of(KG_BLOCK_FILE, "a.c", big, sizeof big, 10));
     append(w, w->session.id, part_of(KG_BLOCK_TURN, "", big, sizeof big, 10));
+    append(w, w->session.id, part_of(KG_BLOCK_ANSWER, "", "xyzzy", 5, 10));
     assert_int_equal(kg_session_store_delete(w->store, w->session.id, NULL), KG_OK);
     assert_int_equal(kg_read_file(w->path, 1 << 26, &bytes, &length, NULL), KG_OK);
     assert_null(memmem(bytes, length, "the secret of the matter", 24));
+    assert_null(memmem(bytes, length, "xyz", 3)); /* nor as words that can be found */
     free(bytes);
     char log[320];
     struct stat st;
@@ -337,7 +339,7 @@ static void the_file_is_private_durable_and_small_again(void **state)
     snprintf(log, sizeof log, "%s-wal", w->path);
     assert_int_equal(stat(log, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(sql(w, "PRAGMA user_version"), 1);
+    assert_int_equal(sql(w, "PRAGMA user_version"), 2);
     static char megabyte[1 << 20];
     memset(megabyte, 'm', sizeof megabyte);
     append(w, w->session.id, part_of(KG_BLOCK_FILE, "m", megabyte, sizeof megabyte, 1));
@@ -353,8 +355,8 @@ static void what_is_not_ours_is_refused_and_left_alone(void **state)
         const char *change;
         enum kg_status status;
     } cases[] = {
-        { "PRAGMA user_version = 2", KG_ERR_UNSUPPORTED },
-        { "PRAGMA user_version = 1; PRAGMA application_id = 5", KG_ERR_FORMAT },
+        { "PRAGMA user_version = 3", KG_ERR_UNSUPPORTED },
+        { "PRAGMA user_version = 2; PRAGMA application_id = 5", KG_ERR_FORMAT },
         { "PRAGMA application_id = 1801941875; CREATE TABLE more(a)", KG_ERR_FORMAT },
     };
     struct kg_error err;
@@ -381,6 +383,161 @@ static void what_is_not_ours_is_refused_and_left_alone(void **state)
     assert_string_equal(text, "this is a letter, not a database");
     free(text);
     w->store = NULL;
+}
+
+struct hits {
+    int count;
+    int64_t parts[16];
+    char names[16][128];
+};
+
+static int take_hit(void *ctx, const struct kg_stored_hit *hit)
+{
+    struct hits *hits = ctx;
+    hits->parts[hits->count] = hit->part;
+    snprintf(hits->names[hits->count++], sizeof hits->names[0], "%s", hit->session->name);
+    return 0;
+}
+
+static int found(struct world *w, const char *repository, const char *words, struct hits *out)
+{
+    *out = (struct hits){ 0 };
+    assert_int_equal(kg_session_store_search(w->store, repository, words, take_hit, out, NULL), KG_OK);
+    return out->count;
+}
+
+static void what_was_said_is_found(void **state)
+{
+    struct world *w = *state;
+    struct kg_stored_session other;
+    struct hits hits;
+    assert_int_equal(kg_session_store_create(w->store, "/other", "parsing", "model", &other, NULL), KG_OK);
+    append(w, w->session.id, part_of(KG_BLOCK_FILE, "src/parse_header.c", "int secret_content;", 19, 5));
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "Why does Parse_Header fail?", 27, 5));
+    append(w, other.id, part_of(KG_BLOCK_ANSWER, "", "Caf\xc3\xa9 \xe6\xbc\xa2\xe5\xad\x97\xe3\x81\x8b 100% \"quoted\" a_b", 33, 5));
+    assert_int_equal(found(w, NULL, "parse_header", &hits), 2);
+    assert_string_equal(hits.names[0], "one");
+    assert_int_equal(found(w, NULL, "se_hea", &hits), 2);
+    assert_int_equal(found(w, NULL, "header why", &hits), 1);
+    assert_int_equal(found(w, NULL, "header why not", &hits), 0);
+    assert_int_equal(found(w, NULL, "secret_content", &hits), 0); /* of files the path */
+    assert_int_equal(found(w, NULL, "pars", &hits), 3);
+    assert_int_equal(found(w, "/other", "pars", &hits), 1);
+    assert_int_equal(hits.parts[0], 0); /* the name */
+    assert_int_equal(found(w, NULL, "CAF\xc3\x89", &hits), 1);
+    assert_int_equal(found(w, NULL, "\xe5\xad\x97", &hits), 1);
+    assert_int_equal(found(w, NULL, "0%", &hits), 1);
+    assert_int_equal(found(w, NULL, "1%0", &hits), 0);
+    assert_int_equal(found(w, NULL, "\"quoted\"", &hits), 1);
+    assert_int_equal(found(w, NULL, "a_b", &hits), 1);
+    assert_int_equal(found(w, NULL, "AND OR NOT ( * NEAR", &hits), 0);
+    assert_int_equal(found(w, NULL, "  ", &hits), 0);
+    struct parts p = { 0 };
+    assert_int_equal(kg_session_store_parts(w->store, other.id, take, &p, NULL), KG_OK);
+    p.at[0].text[0] = 'c';
+    p.at[0].text[1] = 'u';
+    assert_int_equal(kg_session_store_update(w->store, &p.at[0], NULL), KG_OK);
+    forget(&p);
+    assert_int_equal(found(w, NULL, "caf\xc3\xa9", &hits), 0);
+    assert_int_equal(found(w, NULL, "cuf\xc3\xa9", &hits), 1);
+    assert_int_equal(kg_session_store_delete(w->store, other.id, NULL), KG_OK);
+    assert_int_equal(found(w, NULL, "cuf\xc3\xa9", &hits), 0);
+}
+
+/* A file of the version before is taken over, and what was said in it is found. */
+static void an_older_file_is_taken_over(void **state)
+{
+    struct world *w = *state;
+    struct hits hits;
+    struct parts p = { 0 };
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "an old question", 15, 5));
+    kg_session_store_close(w->store);
+    w->store = NULL;
+    sql(w, "DROP TABLE said; DROP TABLE pinned; PRAGMA user_version = 1");
+    reopen(w);
+    assert_int_equal(found(w, NULL, "old quest", &hits), 1);
+    assert_int_equal(kg_session_store_parts(w->store, w->session.id, take, &p, NULL), KG_OK);
+    assert_int_equal(p.count, 1);
+    forget(&p);
+}
+
+struct copied {
+    int count;
+    int64_t from[8], to[8];
+};
+
+static void take_copy(void *ctx, int64_t from, int64_t to)
+{
+    struct copied *copied = ctx;
+    copied->from[copied->count] = from;
+    copied->to[copied->count++] = to;
+}
+
+static int take_label(void *ctx, const char *label)
+{
+    strcat(ctx, label);
+    return 0;
+}
+
+static void a_session_is_copied(void **state)
+{
+    struct world *w = *state;
+    struct kg_stored_session copy, second;
+    struct copied copied = { 0 };
+    struct parts p = { 0 };
+    struct hits hits;
+    char labels[64] = "";
+    append(w, w->session.id, part_of(KG_BLOCK_FILE, "a.c", "file", 4, 5));
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "first words", 11, 5));
+    struct kg_stored_part third = part_of(KG_BLOCK_TURN, "", "second words", 12, 5);
+    third.dropped = 3;
+    assert_int_equal(kg_session_store_append(w->store, w->session.id, &third, NULL), KG_OK);
+    assert_int_equal(kg_session_store_pin(w->store, w->session.id, "a.c", true, NULL), KG_OK);
+    assert_int_equal(kg_session_store_pin(w->store, w->session.id, "a.c", true, NULL), KG_OK);
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, third.id, "one", &copy, take_copy, &copied, NULL), KG_OK);
+    assert_string_equal(copy.name, "one (2)");
+    assert_string_equal(copy.title, "first words");
+    assert_int_equal(copy.turns, 1);
+    assert_int_equal(copied.count, 2);
+    assert_int_equal(kg_session_store_parts(w->store, copy.id, take, &p, NULL), KG_OK);
+    assert_int_equal(p.count, 2);
+    assert_int_equal(p.at[1].id, copied.to[1]);
+    assert_memory_equal(p.at[1].text, "first words", 11);
+    forget(&p);
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, "one", &second, NULL, NULL, NULL), KG_OK);
+    assert_string_equal(second.name, "one (3)");
+    assert_int_equal(kg_session_store_parts(w->store, second.id, take, &p, NULL), KG_OK);
+    assert_int_equal(p.count, 3);
+    assert_int_equal(p.at[2].dropped, 3);
+    forget(&p);
+    assert_int_equal(found(w, NULL, "second words", &hits), 2);
+    assert_int_equal(kg_session_store_pinned(w->store, second.id, take_label, labels, NULL), KG_OK);
+    assert_string_equal(labels, "a.c");
+    assert_int_equal(kg_session_store_pin(w->store, second.id, "a.c", false, NULL), KG_OK);
+    assert_int_equal(sql(w, "SELECT count(*) FROM pinned"), 2);
+    assert_int_equal(kg_session_store_delete(w->store, w->session.id, NULL), KG_OK);
+    assert_int_equal(sql(w, "SELECT count(*) FROM pinned"), 1);
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, "gone", &second, NULL, NULL, NULL), KG_ERR_NOT_FOUND);
+}
+
+static void what_is_done_together_is_done_or_not(void **state)
+{
+    struct world *w = *state;
+    struct parts p = { 0 };
+    assert_int_equal(kg_session_store_begin(w->store, NULL), KG_OK);
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "one", 3, 5));
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "two", 3, 5));
+    assert_int_equal(kg_session_store_end(w->store, false, NULL), KG_OK);
+    assert_int_equal(kg_session_store_parts(w->store, w->session.id, take, &p, NULL), KG_OK);
+    assert_int_equal(p.count, 0);
+    assert_int_equal(kg_session_store_begin(w->store, NULL), KG_OK);
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "one", 3, 5));
+    append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "two", 3, 5));
+    assert_int_equal(kg_session_store_end(w->store, true, NULL), KG_OK);
+    reopen(w);
+    assert_int_equal(kg_session_store_parts(w->store, w->session.id, take, &p, NULL), KG_OK);
+    assert_int_equal(p.count, 2);
+    forget(&p);
 }
 
 static void two_stores_write_one_file(void **state)
@@ -413,6 +570,10 @@ int main(void)
         TEST(the_file_is_private_durable_and_small_again),
         TEST(what_is_not_ours_is_refused_and_left_alone),
         TEST(two_stores_write_one_file),
+        TEST(what_was_said_is_found),
+        TEST(an_older_file_is_taken_over),
+        TEST(a_session_is_copied),
+        TEST(what_is_done_together_is_done_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ const struct kg_command kg_commands[] = {
     { "cache", "show, check and empty what has been read", kg_command_cache },
     { "complete", "complete at the cursor of a file", kg_command_complete },
     { "completion", "complete words in bash, zsh and fish", kg_command_completion },
+    { "sessions", "list, search and change conversations", kg_command_sessions },
     { "config", "show what is configured, and where", kg_command_config },
     { "index", "bring the repository's index up to date", kg_command_index },
     { "search", "search the repository", kg_command_search },

@@ -30,6 +30,7 @@ int kg_command_model(int argc, char **argv);
 int kg_command_cache(int argc, char **argv);
 int kg_command_complete(int argc, char **argv);
 int kg_command_completion(int argc, char **argv);
+int kg_command_sessions(int argc, char **argv);
 int kg_command_config(int argc, char **argv);
 int kg_command_index(int argc, char **argv);
 int kg_command_search(int argc, char **argv);
