@@ -172,6 +172,7 @@ static enum kg_status create_stored(struct kg_session *session, const char *name
     if (status != KG_OK)
         return status;
     session->stored_id = stored.id;
+    session->unnamed = !name;
     snprintf(session->name, sizeof session->name, "%s", stored.name);
     return lock_session(session, err);
 }
@@ -224,6 +225,21 @@ static enum kg_status set_rules(struct kg_session *session, struct kg_error *err
     return status;
 }
 
+/* Of a conversation in which nothing was said, only its name would be left. */
+static void forget_empty(struct kg_session *session)
+{
+    char path[KG_PATH_MAX];
+    int lock = -1;
+    struct kg_error kept;
+    if (kg_session_store_delete(session->engine->session_store, session->stored_id, &kept) != KG_OK)
+        return;
+    kg_stored_lock(session->engine->state_dir, session->stored_id, session->name, path, &lock, &kept); /* ours: only for its path */
+    if (lock >= 0) {
+        close(lock);
+        unlink(path);
+    }
+}
+
 enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session_options *options, struct kg_session **out, struct kg_error *err)
 {
     double start = kg_seconds();
@@ -258,6 +274,8 @@ void kg_session_close(struct kg_session *session)
 {
     if (!session)
         return;
+    if (session->unnamed && session->stored_id && session->count <= 1)
+        forget_empty(session);
     if (session->sequence)
         kg_sequence_free(session->sequence);
     for (size_t i = 0; i < session->count; i++)
@@ -280,8 +298,10 @@ enum kg_status kg_session_rename(struct kg_session *session, const char *name, s
         return kg_fail(err, KG_ERR_USAGE, "a session's name has 1 to %zu bytes", sizeof session->name - 1);
     if (session->stored_id)
         status = kg_session_store_rename(session->engine->session_store, session->stored_id, name, err);
-    if (status == KG_OK)
+    if (status == KG_OK) {
         snprintf(session->name, sizeof session->name, "%s", name);
+        session->unnamed = false;
+    }
     return status;
 }
 

@@ -103,6 +103,7 @@ struct kg_session {
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
     bool drafts_off;
+    bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
 };
 

@@ -261,6 +261,8 @@ static void commands_work(void **state)
     driver_wait_for(d, "this conversation is kept as kept");
     ask(d, "/sessions");
     driver_wait_for(d, "2 hours ago");
+    driver_send(d, "q");
+    driver_wait_for(d, "this conversation is kept as kept");
     ask(d, "/resume nobody");
     driver_wait_for(d, "there is no session 'nobody'");
     ask(d, "/resume older talk");

@@ -449,13 +449,71 @@ enum kg_status kg_fill_complete(struct kg_fill *fill, const struct kg_completion
     return KG_OK;
 }
 
+static const struct kg_session_summary script_sessions[] = {
+    { .name = "older talk", .repository = "/repo", .model = "scripted 1B", .title = "What was it?", .used = 7200, .parts = 2, .questions = 1 },
+    { .name = "evil \x1b]0;owned\x07", .repository = "/repo", .model = "scripted 1B", .title = "title \x1b[31337m\nwith lines", .used = 90000, .questions = 3 },
+    { .name = "elsewhere", .repository = "/other", .model = "scripted 1B", .title = "Asked in another repository", .used = 864000, .questions = 12 },
+};
+static atomic_bool script_removed, script_renamed;
+
+static struct kg_session_summary script_session(size_t i)
+{
+    struct kg_session_summary session = script_sessions[i];
+    session.used = (uint64_t)time(NULL) - session.used;
+    if (i == 0 && atomic_load(&script_renamed))
+        session.name = "newer talk";
+    return session;
+}
+
+static bool script_lists(size_t i, const char *repository)
+{
+    return (!repository || strcmp(repository, script_sessions[i].repository) == 0) && (i != 1 || !atomic_load(&script_removed));
+}
+
+enum kg_status kg_sessions_search(const char *state_dir, const char *repository, const char *words, int (*each)(void *ctx, const struct kg_session_hit *),
+                                  void *ctx, struct kg_error *err)
+{
+    (void)state_dir, (void)err;
+    for (size_t i = 0; i < 3; i++)
+        if (script_lists(i, repository) && strstr(script_sessions[i].title, words))
+            each(ctx, &(struct kg_session_hit){ .session = script_session(i), .kind = KG_PART_TURN, .text = script_sessions[i].title,
+                                                .length = strlen(script_sessions[i].title) });
+    return KG_OK;
+}
+
+enum kg_status kg_sessions_rename(const char *state_dir, const char *repository, const char *name, const char *new_name, struct kg_error *err)
+{
+    (void)state_dir, (void)repository, (void)new_name;
+    if (strcmp(name, "older talk") != 0)
+        return kg_fail(err, KG_ERR_USAGE, "there is a session '%s' already; choose another name", new_name);
+    atomic_store(&script_renamed, true);
+    return KG_OK;
+}
+
+enum kg_status kg_sessions_copy(const char *state_dir, const char *repository, const char *name, const char *new_name, char made[KG_SESSION_NAME],
+                                struct kg_error *err)
+{
+    (void)state_dir, (void)repository, (void)new_name, (void)err;
+    snprintf(made, KG_SESSION_NAME, "%.100s (2)", name);
+    return KG_OK;
+}
+
+enum kg_status kg_sessions_remove(const char *state_dir, const char *repository, const char *name, struct kg_error *err)
+{
+    (void)state_dir, (void)repository, (void)name, (void)err;
+    atomic_store(&script_removed, true);
+    return KG_OK;
+}
+
 enum kg_status kg_sessions_list(const char *state_dir, const char *repository, int (*each)(void *ctx, const struct kg_session_summary *), void *ctx,
                                 struct kg_error *err)
 {
-    (void)state_dir;
-    (void)repository;
-    (void)err;
-    each(ctx, &(struct kg_session_summary){ .name = "older talk", .repository = "/repo", .model = "scripted 1B", .used = (uint64_t)time(NULL) - 7200, .parts = 2 });
+    (void)state_dir, (void)err;
+    for (size_t i = 0; i < 3; i++) {
+        struct kg_session_summary session = script_session(i);
+        if (script_lists(i, repository) && each(ctx, &session))
+            break;
+    }
     return KG_OK;
 }
 

@@ -45,28 +45,21 @@ static size_t flatten(const char *text, size_t length, char *out)
 
 void kg_excerpt(const char *text, size_t length, const char *words, size_t width, char *out, size_t capacity)
 {
-    size_t at = first_word(text, length, words), from = at > width / 3 ? at - width / 3 : 0, to = from, shown = 0;
+    size_t at = first_word(text, length, words), from = at > width / 3 ? at - width / 3 : 0, shown = 0;
     while (from < at && from > 0 && is_inside(text[from]))
         from++;
-    for (to = from; to < length && shown < width; shown++)
+    size_t to = from;
+    for (; to < length && shown < width; shown++)
         do
             to++;
         while (to < length && is_inside(text[to]));
-    char *flat = malloc(to - from + 7);
-    if (!flat) {
-        out[0] = '\0';
+    char *flat = malloc(to - from + sizeof "......");
+    out[0] = '\0';
+    if (!flat)
         return;
-    }
-    size_t n = 0;
-    if (from > 0) {
-        memcpy(flat, "...", 3);
-        n = 3;
-    }
-    n += flatten(text + from, to - from, flat + n);
-    if (to < length) {
-        memcpy(flat + n, "...", 3);
-        n += 3;
-    }
-    kg_printable(out, capacity, flat, n);
+    char *end = stpcpy(flat, from > 0 ? "..." : "");
+    end += flatten(text + from, to - from, end);
+    end = stpcpy(end, to < length ? "..." : "");
+    kg_printable(out, capacity, flat, (size_t)(end - flat));
     free(flat);
 }

@@ -21,6 +21,7 @@ enum kg_event_kind {
     KG_EVENT_INDEXED,   /* the repository's files are known: total of them */
     KG_EVENT_CANDIDATE, /* for a completion: ticket, text, more = help */
     KG_EVENT_PROPOSAL,  /* changes to be reviewed: proposal, whose content may be taken over */
+    KG_EVENT_SESSIONS,  /* conversations: text as in session_list.h, more = what was done before they were listed, or NULL; ticket */
     KG_EVENT_MESSAGE,   /* the draft of a commit's message: text */
 };
 

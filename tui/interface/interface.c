@@ -222,6 +222,7 @@ static void close_all(struct kg_interface *ui)
     free(ui->output);
     free(ui->test);
     kg_review_end(&ui->review);
+    kg_session_list_clear(&ui->sessions);
     kg_proposal_free(&ui->held);
     kg_shell_clear(&ui->shell);
     kg_keys_free(ui->keys);

@@ -16,8 +16,10 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     kg_completion_dismiss(ui->completion);
     ui->view.editor = mode == KG_MODE_SEARCH ? ui->line : ui->editor;
     ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : KG_PROMPT;
-    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : NULL;
+    ui->view.placeholder = ui->placeholder;
+    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : mode == KG_MODE_SESSIONS ? KG_SESSIONS_LEGEND : NULL;
     ui->view.review = mode == KG_MODE_REVIEW ? &ui->review : NULL;
+    ui->view.sessions = mode == KG_MODE_SESSIONS ? &ui->sessions : NULL;
     ui->pane.focused = mode == KG_MODE_PANE;
     ui->pane.open |= mode == KG_MODE_PANE;
     ui->view.input_top = 0;
@@ -28,7 +30,7 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     } else if (mode == KG_MODE_INPUT) {
         kg_transcript_deselect(ui->transcript);
         kg_transcript_set_pattern(ui->transcript, "", 0);
-    } else if (mode == KG_MODE_PANE || mode == KG_MODE_REVIEW) {
+    } else if (mode == KG_MODE_PANE || mode == KG_MODE_REVIEW || mode == KG_MODE_SESSIONS) {
         kg_transcript_deselect(ui->transcript);
     } else if (before == KG_MODE_INPUT) {
         kg_transcript_select(ui->transcript, KG_UNIT_MESSAGE, -1);
@@ -377,6 +379,8 @@ static bool list_context(struct kg_interface *ui, const struct kg_key *key)
 
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key)
 {
+    if (ui->mode == KG_MODE_SESSIONS)
+        return kg_interface_sessions_key(ui, key);
     if (ui->mode == KG_MODE_HISTORY)
         return kg_interface_search_history(ui, key);
     return ui->mode == KG_MODE_SEARCH ? search(ui, key) : ui->mode == KG_MODE_PANE ? list_context(ui, key) : browse(ui, key);

@@ -24,7 +24,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
     { "/retry", "", "ask the last question again, over what is current", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
-    { "/sessions", "", "conversations about this repository", KG_WANTED_NOTHING },
+    { "/sessions", "[WORDS]", "conversations: open, search, fork, delete", KG_WANTED_NOTHING },
     { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
     { "/save", "NAME", "name this conversation", KG_WANTED_NOTHING },
     { "/quit", "", "leave; everything is kept", KG_WANTED_NOTHING },
@@ -54,7 +54,7 @@ static void help(struct kg_interface *ui)
     char text[4096];
     size_t n = 0;
     for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-6s %s\n", c->name, c->argument, c->help);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-8s %s\n", c->name, c->argument, c->help);
     snprintf(text + n, sizeof text - n, "%s", keys_help);
     say(ui, KG_ENTRY_TABLE, text);
 }
@@ -163,7 +163,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
     else if (strcmp(command->name, "/transcript") == 0)
         kg_interface_page(ui);
     else if (strcmp(command->name, "/sessions") == 0)
-        kg_lookup_list_sessions(ui->lookup);
+        kg_interface_sessions(ui, argument);
     else if (strcmp(command->name, "/diff") == 0)
         kg_interface_diff(ui);
     else if (strcmp(command->name, "/undo") == 0 || strcmp(command->name, "/redo") == 0)

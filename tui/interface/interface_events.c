@@ -104,6 +104,7 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
         break;
     case KG_EVENT_NAMED:
         snprintf(ui->session, sizeof ui->session, "%s", event->text);
+        kg_interface_sessions_again(ui);
         break;
     case KG_EVENT_ENTRY:
         take_entry(ui, event);
@@ -134,6 +135,9 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
         break;
     case KG_EVENT_MESSAGE:
         kg_interface_take_message(ui, event->text, event->length);
+        break;
+    case KG_EVENT_SESSIONS:
+        kg_interface_take_sessions(ui, event);
         break;
     case KG_EVENT_CANDIDATE:
         if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more)) {

@@ -24,7 +24,8 @@ enum kg_mode {
     KG_MODE_SEARCH, /* the line in which a pattern is written */
     KG_MODE_PANE,   /* the list of what is in context */
     KG_MODE_HISTORY, /* the line in which a pattern is written, the input shows what was found */
-    KG_MODE_REVIEW   /* changes, hunk by hunk */
+    KG_MODE_REVIEW,  /* changes, hunk by hunk */
+    KG_MODE_SESSIONS /* the list of conversations */
 };
 
 /* Sent, and waiting for the worker. */
@@ -63,6 +64,8 @@ struct kg_interface {
     bool holds;
     double letter_at, review_at; /* last letter of an input that was not sent; the review's first moment */
     struct kg_pane pane;
+    struct kg_session_list sessions;
+    uint32_t session_tickets; /* lists opened so far */
     struct kg_view view;
     char placeholder[64];
 
@@ -156,6 +159,13 @@ void kg_interface_take_message(struct kg_interface *ui, const char *text, size_t
 void kg_interface_test(struct kg_interface *ui, const char *command);
 void kg_interface_tested(struct kg_interface *ui, int status);
 void kg_interface_fix(struct kg_interface *ui, const char *request);
+
+/* The list of conversations (interface_sessions.c): opened, with a search when there are words; a key in KG_MODE_SESSIONS, false:
+ * it is the input's; what the lookup found; looked up again when it is seen. */
+void kg_interface_sessions(struct kg_interface *ui, const char *words);
+bool kg_interface_sessions_key(struct kg_interface *ui, const struct kg_key *key);
+void kg_interface_take_sessions(struct kg_interface *ui, const struct kg_event *event);
+void kg_interface_sessions_again(struct kg_interface *ui);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

@@ -9,19 +9,25 @@
 #include <time.h>
 
 #include "repo-index/repo_index.h"
+#include "tui/conversation/excerpt.h"
 #include "tui/interface/figures.h"
+#include "tui/interface/session_list.h"
 #include "tui/screen/restore.h"
 
 #define CANDIDATES 30
-#define LISTED 40
+#define LISTED 500
+#define EXCERPT 160 /* characters */
 
-enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_END };
+enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_CHANGE, REQUEST_END };
 
 struct request {
     struct kg_message message;
     enum request_kind kind;
     uint32_t ticket;
     char *pattern;
+    bool all; /* of all repositories */
+    enum kg_session_change change;
+    char *name, *new_name;
 };
 
 struct kg_lookup {
@@ -30,6 +36,7 @@ struct kg_lookup {
     pthread_t thread;
     atomic_bool quitting;
     atomic_uint newest; /* ticket: older requests for candidates are stale */
+    atomic_uint newest_list; /* the same for lists */
     struct request *last;
     struct kg_index *index;   /* to search in while the other handle of the index is being brought up to date */
     struct kg_index *watched; /* NULL: there is no repository */
@@ -40,6 +47,8 @@ static void free_request(struct kg_message *message)
 {
     struct request *request = (struct request *)message;
     free(request->pattern);
+    free(request->name);
+    free(request->new_name);
     free(request);
 }
 
@@ -55,8 +64,11 @@ static void offer(struct kg_lookup *lookup, uint32_t ticket, const char *text, c
 struct answering {
     struct kg_lookup *lookup;
     const struct request *request;
-    FILE *table;
     unsigned count;
+    FILE *table; /* of sessions, and its row that is not written yet */
+    char name[KG_SESSION_NAME], repository[KG_PATH_MAX], line[4 * EXCERPT];
+    uint64_t used;
+    uint32_t questions, hits;
 };
 
 static int offer_path(void *ctx, const char *path)
@@ -77,32 +89,89 @@ static int offer_session(void *ctx, const struct kg_session_summary *summary)
     return ++answering->count == CANDIDATES;
 }
 
+/* A row is written when the next one begins: only then is known how often the words stand in it. */
+static void end_row(struct answering *answering)
+{
+    struct kg_session_row row = { .name = answering->name, .repository = answering->repository, .line = answering->line, .used = answering->used,
+                                  .questions = answering->questions, .hits = answering->hits };
+    if (answering->name[0] && answering->count++ < LISTED)
+        kg_session_row_write(answering->table, &row);
+    answering->name[0] = '\0';
+}
+
+static void begin_row(struct answering *answering, const struct kg_session_summary *summary)
+{
+    end_row(answering);
+    snprintf(answering->name, sizeof answering->name, "%s", summary->name);
+    snprintf(answering->repository, sizeof answering->repository, "%s", summary->repository);
+    kg_excerpt(summary->title, strlen(summary->title), "", EXCERPT, answering->line, sizeof answering->line);
+    answering->used = summary->used;
+    answering->questions = summary->questions;
+    answering->hits = 0;
+}
+
 static int list_session(void *ctx, const struct kg_session_summary *summary)
 {
     struct answering *answering = ctx;
-    char age[KG_FIGURE];
-    fprintf(answering->table, "%s%-30s  %-14s  %s", answering->count ? "\n" : "", summary->name,
-            kg_figure_age(age, (uint64_t)time(NULL), summary->used), summary->model);
-    return ++answering->count == LISTED;
+    begin_row(answering, summary);
+    return answering->count == LISTED;
 }
 
-static void list_sessions(struct answering *answering)
+static int list_hit(void *ctx, const struct kg_session_hit *hit)
+{
+    struct answering *answering = ctx;
+    if (strcmp(answering->name, hit->session.name) != 0 || strcmp(answering->repository, hit->session.repository) != 0)
+        begin_row(answering, &hit->session);
+    if (!hit->name && answering->hits++ == 0)
+        kg_excerpt(hit->text, hit->length, answering->request->pattern, EXCERPT, answering->line, sizeof answering->line);
+    return answering->count == LISTED || answering->request->ticket != atomic_load(&answering->lookup->newest_list);
+}
+
+static void list_sessions(struct answering *answering, const char *said)
 {
     const struct kg_interface_options *options = answering->lookup->options;
+    const struct request *request = answering->request;
+    const char *repository = request->all ? NULL : options->repository ? options->repository : "";
     char *text = NULL;
     size_t length;
     struct kg_error err;
+    enum kg_status status;
     answering->table = open_memstream(&text, &length);
     if (!answering->table)
         return;
-    enum kg_status status = kg_sessions_list(options->engine.state_dir, options->repository, list_session, answering, &err);
-    if (fclose(answering->table) != 0 || status != KG_OK)
-        kg_tell_entry(answering->lookup->events, KG_ENTRY_ERROR, err.text, strlen(err.text), NULL);
-    else if (answering->count == 0)
-        kg_tell_entry(answering->lookup->events, KG_ENTRY_NOTICE, "no conversations yet", strlen("no conversations yet"), NULL);
+    if (strspn(request->pattern, " \t") < strlen(request->pattern))
+        status = kg_sessions_search(options->engine.state_dir, repository, request->pattern, list_hit, answering, &err);
     else
-        kg_tell_entry(answering->lookup->events, KG_ENTRY_TABLE, text, length, NULL);
+        status = kg_sessions_list(options->engine.state_dir, repository, list_session, answering, &err);
+    end_row(answering);
+    bool written = fclose(answering->table) == 0;
+    struct kg_event *event = written ? kg_event_create(KG_EVENT_SESSIONS, text, length, status == KG_OK ? said : err.text) : NULL;
+    if (event) {
+        event->ticket = request->ticket;
+        kg_channel_send(answering->lookup->events, &event->message);
+    }
     free(text);
+}
+
+static void change_session(struct answering *answering)
+{
+    const struct kg_interface_options *options = answering->lookup->options;
+    const struct request *request = answering->request;
+    const char *state = options->engine.state_dir, *repository = options->repository ? options->repository : "";
+    char said[KG_ERROR_TEXT], made[KG_SESSION_NAME];
+    struct kg_error err;
+    enum kg_status status;
+    if (request->change == KG_SESSION_RENAME) {
+        status = kg_sessions_rename(state, repository, request->name, request->new_name, &err);
+        snprintf(said, sizeof said, "renamed");
+    } else if (request->change == KG_SESSION_FORK) {
+        status = kg_sessions_copy(state, repository, request->name, NULL, made, &err);
+        snprintf(said, sizeof said, "forked as %s", status == KG_OK ? made : "");
+    } else {
+        status = kg_sessions_remove(state, repository, request->name, &err);
+        snprintf(said, sizeof said, "deleted %s", request->name);
+    }
+    list_sessions(answering, status == KG_OK ? said : err.text);
 }
 
 static void answer(struct kg_lookup *lookup, const struct request *request)
@@ -110,12 +179,14 @@ static void answer(struct kg_lookup *lookup, const struct request *request)
     struct answering answering = { .lookup = lookup, .request = request };
     const struct kg_interface_options *options = lookup->options;
     struct kg_error err;
-    if (request->kind == REQUEST_LIST)
-        list_sessions(&answering);
-    else if (request->kind == REQUEST_END || request->ticket != atomic_load(&lookup->newest))
+    if (request->kind == REQUEST_CHANGE)
+        change_session(&answering);
+    else if (request->kind == REQUEST_LIST && request->ticket == atomic_load(&lookup->newest_list))
+        list_sessions(&answering, NULL);
+    else if (request->kind == REQUEST_LIST || request->kind == REQUEST_END || request->ticket != atomic_load(&lookup->newest))
         return;
     else if (request->kind == REQUEST_SESSIONS)
-        kg_sessions_list(options->engine.state_dir, options->repository, offer_session, &answering, &err);
+        kg_sessions_list(options->engine.state_dir, options->repository ? options->repository : "", offer_session, &answering, &err);
     else if (lookup->index || (options->repository && kg_index_open(options->repository, options->engine.cache_dir, &lookup->index, &err) == KG_OK))
         kg_index_complete(lookup->index, request->pattern, CANDIDATES, offer_path, &answering, &err);
 }
@@ -253,27 +324,44 @@ void kg_lookup_end(struct kg_lookup *lookup)
     free(lookup);
 }
 
-static void request(struct kg_lookup *lookup, enum request_kind kind, const char *pattern, uint32_t ticket)
+static void send(struct kg_lookup *lookup, struct request *new)
 {
-    struct request *new = create_request(kind, pattern, ticket);
     if (!new)
         return;
-    if (kind != REQUEST_LIST)
-        atomic_store(&lookup->newest, ticket);
+    atomic_store(new->kind == REQUEST_LIST || new->kind == REQUEST_CHANGE ? &lookup->newest_list : &lookup->newest, new->ticket);
     kg_channel_send(lookup->requests, &new->message);
 }
 
 void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
 {
-    request(lookup, REQUEST_PATHS, pattern, ticket);
+    send(lookup, create_request(REQUEST_PATHS, pattern, ticket));
 }
 
 void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
 {
-    request(lookup, REQUEST_SESSIONS, pattern, ticket);
+    send(lookup, create_request(REQUEST_SESSIONS, pattern, ticket));
 }
 
-void kg_lookup_list_sessions(struct kg_lookup *lookup)
+void kg_lookup_list_sessions(struct kg_lookup *lookup, const char *words, bool all, uint32_t ticket)
 {
-    request(lookup, REQUEST_LIST, "", 0);
+    struct request *new = create_request(REQUEST_LIST, words, ticket);
+    if (new)
+        new->all = all;
+    send(lookup, new);
+}
+
+void kg_lookup_change_session(struct kg_lookup *lookup, enum kg_session_change change, const char *name, const char *new_name, const char *words, bool all,
+                              uint32_t ticket)
+{
+    struct request *new = create_request(REQUEST_CHANGE, words, ticket);
+    if (!new)
+        return;
+    new->all = all;
+    new->change = change;
+    new->name = strdup(name);
+    new->new_name = strdup(new_name);
+    if (new->name && new->new_name)
+        send(lookup, new);
+    else
+        free_request(&new->message);
 }

@@ -18,7 +18,12 @@ void kg_lookup_end(struct kg_lookup *lookup); /* NULL is fine */
 void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, uint32_t ticket);
 /* The same for names of sessions that begin so. */
 void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket);
-/* A KG_ENTRY_TABLE of the repository's sessions. */
-void kg_lookup_list_sessions(struct kg_lookup *lookup);
+/* A KG_EVENT_SESSIONS of the repository's sessions, or of all; of those that hold the words when there are any. Only the newest
+ * request is answered. */
+void kg_lookup_list_sessions(struct kg_lookup *lookup, const char *words, bool all, uint32_t ticket);
+/* Changes one of the repository's sessions and lists them as above, saying what was done or why not. */
+enum kg_session_change { KG_SESSION_RENAME, KG_SESSION_FORK, KG_SESSION_REMOVE };
+void kg_lookup_change_session(struct kg_lookup *lookup, enum kg_session_change change, const char *name, const char *new_name, const char *words, bool all,
+                              uint32_t ticket);
 
 #endif

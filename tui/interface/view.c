@@ -200,6 +200,10 @@ void kg_view_draw(struct kg_view *view, struct kg_screen *screen)
         kg_review_draw(view->review, screen, bar);
         return;
     }
+    if (view->sessions) {
+        kg_session_list_draw(view->sessions, screen, bar);
+        return;
+    }
     int gap = bar >= 12; /* an empty row above the status line where there is room */
     int pane = view->pane ? kg_pane_width(view->pane, screen->columns) : 0, columns = screen->columns - pane;
     kg_transcript_set_window(view->transcript, bar - gap, columns > 0 ? columns : screen->columns);

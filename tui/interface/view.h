@@ -12,6 +12,7 @@
 #include "tui/input/completion.h"
 #include "tui/interface/pane.h"
 #include "tui/interface/review.h"
+#include "tui/interface/session_list.h"
 #include "tui/interface/status_line.h"
 #include "tui/transcript/transcript.h"
 
@@ -22,6 +23,7 @@ struct kg_view {
     const struct kg_status_line *status;
     struct kg_pane *pane;    /* NULL = none */
     struct kg_review *review; /* in place of the transcript and the pane; NULL = none */
+    struct kg_session_list *sessions; /* the same; NULL = none */
     const char *placeholder; /* shown while the input is empty */
     const char *prompt;      /* before the input, KG_PROMPT_COLUMNS wide */
     const char *note;        /* at the right of the input; NULL or "" = none */

@@ -1,0 +1,104 @@
+/* The list of conversations in a real pseudo-terminal, with an engine that follows a script. */
+#include "tests/screens/scripted_interface.h"
+
+static void conversations_are_listed(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/sessions");
+    driver_wait_for(d, "2 conversations about this repository");
+    driver_golden(d, "sessions-80x24");
+    driver_resize(d, 10, 40);
+    driver_settle(d);
+    driver_golden(d, "sessions-40x10");
+    driver_send(d, "G");
+    driver_wait_for(d, "evil ^[]0;owne");
+    driver_resize(d, 60, 200);
+    driver_settle(d);
+    driver_golden(d, "sessions-200x60");
+    driver_send(d, "a");
+    driver_wait_for(d, "3 conversations");
+    driver_wait_for(d, "/other");
+    driver_send(d, "G\r");
+    driver_wait_for(d, "it was held in /other: start kedge there");
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "Enter open");
+    driver_send(d, "the input is as it was");
+    driver_wait_for(d, "› the input is as it was");
+    driver_send(d, "\x15");
+    assert_harmless(d, true);
+    quit(d);
+}
+
+static void they_are_searched_as_words_are_written(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/sessions");
+    driver_wait_for(d, "older talk");
+    driver_send(d, "/was");
+    driver_wait_for(d, "1 conversation about this repository with was");
+    driver_wait_for(d, "1 found");
+    driver_golden(d, "sessions-found");
+    driver_send(d, "x");
+    driver_wait_for(d, "nothing was said with these words");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "2 conversations about this repository");
+    driver_send(d, "/title\r");
+    driver_wait_for(d, "with title");
+    driver_wait_gone(d, "older talk");
+    driver_send(d, "q");
+    driver_wait_gone(d, "with title");
+    ask(d, "/sessions was it");
+    driver_wait_for(d, "1 conversation about this repository with was it");
+    driver_send(d, "\x03");
+    driver_wait_for(d, "ask about 3 files");
+    quit(d);
+}
+
+static void they_are_opened_renamed_forked_and_deleted(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/sessions");
+    driver_wait_for(d, "older talk");
+    driver_send(d, "f");
+    driver_wait_for(d, "forked as older talk (2)");
+    driver_send(d, "j");
+    driver_send(d, "r");
+    driver_wait_for(d, "= evil");
+    driver_send(d, "\x15" "taken\r");
+    driver_wait_for(d, "there is a session 'taken' already");
+    driver_send(d, "r");
+    driver_wait_for(d, "= evil");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "Enter open");
+    driver_send(d, "d");
+    driver_wait_for(d, "d again deletes evil");
+    driver_send(d, "kd");
+    driver_wait_for(d, "d again deletes older talk");
+    driver_send(d, "jdd");
+    driver_wait_for(d, "deleted evil");
+    driver_wait_for(d, "1 conversation about");
+    driver_send(d, "r\x15newer talk\r");
+    driver_wait_for(d, "renamed");
+    driver_wait_for(d, "newer talk");
+    driver_send(d, "\r");
+    driver_wait_for(d, "there is no session 'newer talk'"); /* of the script */
+    ask(d, "/resume older talk");
+    driver_wait_for(d, "It was older");
+    assert_harmless(d, true);
+    quit(d);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return run_interface(argv[1], argv[2]);
+    const struct CMUnitTest tests[] = {
+        SCREEN_TEST(conversations_are_listed),
+        SCREEN_TEST(they_are_searched_as_words_are_written),
+        SCREEN_TEST(they_are_opened_renamed_forked_and_deleted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
