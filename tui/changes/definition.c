@@ -602,3 +602,20 @@ enum kg_status kg_known_definitions(const char *path, const char *text, size_t l
     free_source(&part);
     return status;
 }
+
+enum kg_status kg_each_definition(const char *path, const char *text, size_t length, int (*each)(void *ctx, const struct kg_definition *definition), void *ctx,
+                                  struct kg_error *err)
+{
+    static const char *const values[] = { "variable", "constant", NULL };
+    struct source source = { 0 };
+    enum kg_status status = read_source(&source, path, text, length, false, err);
+    for (size_t i = 0; i < source.count && status == KG_OK; i++) {
+        const struct def *def = &source.defs[i];
+        const struct kg_definition told = { .name = def->name, .declares = strcmp(def->kind, "prototype") == 0, .value = is_in(def->kind, values),
+                                            .first = (uint32_t)def->lead + 1, .last = (uint32_t)def->end + 1 };
+        if (each(ctx, &told))
+            break;
+    }
+    free_source(&source);
+    return status;
+}

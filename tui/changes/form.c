@@ -3,7 +3,7 @@
 #include <string.h>
 #include <stdbool.h>
 
-static const char *const names[] = { "search", "definition", "file", "region", "any" };
+static const char *const names[] = { "search", "definition", "file", "region", "places", "any" };
 
 /* The first row whose words all stand in the model's name counts. */
 static const struct family {
@@ -26,7 +26,7 @@ enum kg_status kg_form_parse(const char *name, enum kg_form *out, struct kg_erro
             *out = (enum kg_form)i;
             return KG_OK;
         }
-    return kg_fail(err, KG_ERR_USAGE, "'%s' is no form of edits; there are search, definition, file and region", name);
+    return kg_fail(err, KG_ERR_USAGE, "'%s' is no form of edits; there are search, definition, file, region and places", name);
 }
 
 enum kg_form kg_form_of_model(const char *model, size_t bytes)

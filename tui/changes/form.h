@@ -11,11 +11,12 @@ enum kg_form {
     KG_FORM_DEFINITION, /* whole definitions, which replace those of the same name */
     KG_FORM_FILE,       /* whole files */
     KG_FORM_REGION,     /* the lines that were asked about, rewritten */
+    KG_FORM_PLACES,     /* KG_FORM_REGION for each place that the request is about (places.h), one after the other */
     KG_FORM_ANY,        /* none was asked for: an answer in a conversation; only blocks of KG_FORM_SEARCH count */
 };
-#define KG_FORMS 4 /* that can be asked for */
+#define KG_FORMS 5 /* that can be asked for */
 
-/* "search", "definition", "file", "region". */
+/* "search", "definition", "file", "region", "places". */
 const char *kg_form_name(enum kg_form form);
 /* KG_ERR_USAGE names those there are. */
 enum kg_status kg_form_parse(const char *name, enum kg_form *out, struct kg_error *err);

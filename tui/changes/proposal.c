@@ -554,7 +554,7 @@ static enum kg_status apply_region(struct target *target, const struct kg_edit *
     const struct kg_shown_file *shown = target->shown;
     enum kg_status status = KG_OK;
     if (!shown || shown->first == 0)
-        return kg_fail(err, KG_ERR_USAGE, "no lines of %s were asked about", target->path);
+        return kg_fail(err, KG_ERR_FORMAT, "the answer is about %s, of which no lines were asked about: ask again", target->path);
     if (target->replaced)
         return kg_fail(err, KG_ERR_FORMAT, "the answer gives more than one text for the lines: ask again");
     if (!kg_lines_of(target->after, target->after_length, &file) || !kg_lines_of(edit->after, edit->after_length, &after))
@@ -648,7 +648,8 @@ static enum kg_status take_results(struct work *w, struct kg_proposal *out, stru
             change->said = kg_growing_take(&t->said, &said);
         t->path = t->before = t->after = NULL;
     }
-    if (out->count == 0)
+    out->same = out->count == 0;
+    if (out->same)
         return kg_fail(err, KG_ERR_NOT_FOUND, "the answer changes nothing: ask again, with other words");
     return KG_OK;
 }

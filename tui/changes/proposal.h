@@ -27,6 +27,7 @@ struct kg_proposal {
     struct kg_change *changes; /* of one file each, in the order in which the answer names them; none is without effect */
     size_t count;
     bool cut; /* the answer was cut off: these are its edits that were complete, perhaps not all that was meant */
+    bool same; /* KG_ERR_NOT_FOUND: what the answer writes is what is there */
 };
 
 /* Where to look for a file that the model was not shown; it may be changed by KG_FORM_SEARCH only. KG_ERR_NOT_FOUND: there is

@@ -14,6 +14,8 @@ struct kg_edit_request {
     struct kg_sampling sampling;
     /* May be NULL. As in struct kg_question. */
     void (*text_out)(void *ctx, enum kg_text_kind kind, const char *text, size_t length);
+    /* kg_edit_propose: a question was answered, kg_session_counts tells of it. May be NULL. */
+    void (*asked)(void *ctx, enum kg_end end);
     void *ctx;
 };
 
@@ -25,5 +27,12 @@ char *kg_edit_question(const struct kg_edit_request *request, size_t *length);
  * cut answer is KG_OK, not whole. KG_ERR_FORMAT as kg_answer_end. */
 enum kg_status kg_edit_ask(struct kg_session *session, const struct kg_edit_request *request, struct kg_answer **out, enum kg_end *end,
                            struct kg_error *err);
+
+/* Asks, in any form, and tells what comes of it, as kg_proposal_of. KG_FORM_PLACES asks once for each place, each in sight of the
+ * answers before; the path of a place is told to text_out in front of its answer. A place whose answer is what is there stays as
+ * it is; one whose answer cannot be used refuses all. Where no place can be told, KG_FORM_DEFINITION is asked for. Stopped: KG_OK,
+ * *end says so, *out is empty. */
+enum kg_status kg_edit_propose(struct kg_session *session, const struct kg_edit_request *request, const struct kg_more_files *more, struct kg_proposal *out,
+                               enum kg_end *end, struct kg_error *err);
 
 #endif

@@ -22,7 +22,8 @@ static const char help[] =
     "\n"
     "  -C REPO              as if started there\n"
     "  -m, --model MODEL    a catalogue name (kedge model ls) or a .gguf file\n"
-    "      --form NAME      search, definition, file, or region (the lines named, of one file); default: what the model does best\n"
+    "      --form NAME      search, definition, file, places (the lines that the request is about, one place after the other)\n"
+    "                       or region (the lines named, of one file); default: what the model does best\n"
     "      --print          print the diff; the default\n"
     "      --apply          write the files, all or none; what runs unasked (Makefile, CI, executables) is refused\n"
     "      --undo           take back what --apply or the interface wrote last\n"
@@ -126,6 +127,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         return a->undo != a->redo && optind == argc && !a->apply && !a->print ? -1 : kg_command_misused("edit", "--undo and --redo stand alone");
     if (a->apply && a->print)
         return kg_command_misused("edit", "--apply and --print exclude each other");
+    if (a->from && a->form == KG_FORM_PLACES)
+        return kg_command_misused("edit", "--form places asks several times: it does not go with --from, which is one answer");
     if (argc - optind < 2)
         return kg_command_misused("edit", "give a request and the files it is about");
     if (argc - optind - 1 > FILES_MAX)
@@ -213,22 +216,29 @@ static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size
         kg_put_text(stderr, text, length);
 }
 
-static enum kg_status ask_in(const struct arguments *a, struct kg_session *session, struct place *place, const struct shown *shown, enum kg_form form,
-                             struct kg_answer **answer, struct kg_error *err)
+/* For files that were not named: to be changed by blocks, which quote what they replace. */
+static enum kg_status read_more(void *ctx, const char *path, char **text, size_t *length, struct kg_error *err)
 {
+    return kg_worktree_read(ctx, path, KG_FILE_MAX, text, length, err);
+}
+
+static enum kg_status ask_in(const struct arguments *a, struct kg_session *session, struct place *place, const struct shown *shown, enum kg_form form,
+                             struct kg_proposal *proposal, struct kg_error *err)
+{
+    const struct kg_more_files more = { .read = read_more, .ctx = place->tree };
     enum kg_status status = KG_OK;
-    enum kg_end end;
+    enum kg_end end = KG_END_MODEL;
     struct kg_edit_request request = { .text = a->request, .form = form, .files = shown->files, .count = shown->count,
                                        .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_MAX_TOKENS), .sampling = kg_sampling_greedy(),
                                        .text_out = a->show_answer ? put_answer : NULL };
     for (size_t i = 0; i < shown->count && status == KG_OK; i++)
         status = kg_add_file_with_includes(session, place->index, shown->files[i].path, shown->files[i].text, shown->files[i].length, shown->secret[i], err);
     if (status == KG_OK)
-        status = kg_edit_ask(session, &request, answer, &end, err);
-    return status;
+        status = kg_edit_propose(session, &request, &more, proposal, &end, err);
+    return status == KG_OK && end == KG_END_STOPPED ? kg_fail(err, KG_ERR_CANCELLED, "stopped: nothing is changed") : status;
 }
 
-static enum kg_status ask_model(const struct arguments *a, struct place *place, const struct shown *shown, struct kg_answer **answer, struct kg_error *err)
+static enum kg_status ask_model(const struct arguments *a, struct place *place, const struct shown *shown, struct kg_proposal *proposal, struct kg_error *err)
 {
     struct kg_engine_options options = { 0 };
     struct kg_session_options of_session = { .repository = place->root, .unsaved = true };
@@ -253,7 +263,7 @@ static enum kg_status ask_model(const struct arguments *a, struct place *place, 
         }
         kg_engine_facts(engine, &facts);
         enum kg_form form = a->form != KG_FORM_ANY ? a->form : region ? KG_FORM_REGION : kg_form_of_model(facts.model, bytes);
-        status = ask_in(a, session, place, shown, form, answer, err);
+        status = ask_in(a, session, place, shown, form, proposal, err);
     }
     interrupted = NULL;
     kg_session_close(session);
@@ -261,24 +271,23 @@ static enum kg_status ask_model(const struct arguments *a, struct place *place, 
     return status;
 }
 
-static enum kg_status read_answer(const struct arguments *a, struct kg_answer **answer, struct kg_error *err)
+/* An answer that was written down before. */
+static enum kg_status read_answer(const struct arguments *a, struct place *place, const struct shown *shown, struct kg_proposal *proposal, struct kg_error *err)
 {
+    const struct kg_more_files more = { .read = read_more, .ctx = place->tree };
     char *text = NULL;
     size_t length = 0;
-    *answer = kg_answer_create(a->form);
-    enum kg_status status = *answer ? kg_read_input(a->from, KG_ANSWER_MOST, &text, &length, err) : kg_fail_nomem(err, "reading an answer");
+    struct kg_answer *answer = kg_answer_create(a->form);
+    enum kg_status status = answer ? kg_read_input(a->from, KG_ANSWER_MOST, &text, &length, err) : kg_fail_nomem(err, "reading an answer");
     if (status == KG_OK)
-        status = kg_answer_add(*answer, text, length, err);
+        status = kg_answer_add(answer, text, length, err);
     if (status == KG_OK)
-        status = kg_answer_end(*answer, true, err);
+        status = kg_answer_end(answer, true, err);
+    if (status == KG_OK)
+        status = kg_proposal_of(answer, shown->files, shown->count, &more, proposal, err);
+    kg_answer_free(answer);
     free(text);
     return status;
-}
-
-/* For files that were not named: to be changed by blocks, which quote what they replace. */
-static enum kg_status read_more(void *ctx, const char *path, char **text, size_t *length, struct kg_error *err)
-{
-    return kg_worktree_read(ctx, path, KG_FILE_MAX, text, length, err);
 }
 
 static enum kg_status check_guards(struct place *place, const struct kg_proposal *proposal, struct kg_error *err)
@@ -333,7 +342,6 @@ static enum kg_status put_out(const struct arguments *a, struct place *place, co
 static enum kg_status edit(const struct arguments *a, struct place *place, struct kg_error *err)
 {
     struct shown shown = { .count = 0 };
-    struct kg_answer *answer = NULL;
     struct kg_proposal proposal = { 0 };
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < a->file_count && status == KG_OK; i++)
@@ -344,15 +352,10 @@ static enum kg_status edit(const struct arguments *a, struct place *place, struc
     if (status == KG_OK && (regions > 1 || (regions && a->form != KG_FORM_ANY && a->form != KG_FORM_REGION) || (a->form == KG_FORM_REGION && !regions)))
         status = kg_fail(err, KG_ERR_USAGE, "the form region goes with the lines of one file: FILE:FIRST-LAST");
     if (status == KG_OK)
-        status = a->from ? read_answer(a, &answer, err) : ask_model(a, place, &shown, &answer, err);
-    if (status == KG_OK) {
-        const struct kg_more_files more = { .read = read_more, .ctx = place->tree };
-        status = kg_proposal_of(answer, shown.files, shown.count, &more, &proposal, err);
-    }
+        status = a->from ? read_answer(a, place, &shown, &proposal, err) : ask_model(a, place, &shown, &proposal, err);
     if (status == KG_OK)
         status = put_out(a, place, &proposal, err);
     kg_proposal_free(&proposal);
-    kg_answer_free(answer);
     for (size_t i = 0; i < shown.count; i++)
         free((char *)shown.files[i].text);
     return status;

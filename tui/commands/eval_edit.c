@@ -23,7 +23,8 @@ static const char help[] =
     "\n"
     "  -m, --model MODEL     a catalogue name or a .gguf file\n"
     "  -t, --threads N       0 = all that the process may use\n"
-    "      --form NAME,...   search, definition, file, region (all)\n"
+    "      --form NAME,...   search, definition, file, region, places (all)\n"
+    "      --half N          1: every other task from the first on, to try something with; 2: the rest, to judge it by\n"
     "      --limit N         N tasks, evenly spread\n"
     "      --max-tokens N    of an answer (1536); never more than its project's bytes / 2 + 256\n"
     "      --policy NAME     how files are read and looked at; see kedge --help\n"
@@ -37,7 +38,7 @@ struct arguments {
     const char *model, *device, *place, *answers;
     enum kg_form forms[KG_FORMS];
     size_t form_count;
-    uint64_t threads, limit, max_tokens, seed;
+    uint64_t threads, half, limit, max_tokens, seed; /* half 0: all */
     enum kg_policy policy;
     bool json, validate;
 };
@@ -47,18 +48,20 @@ struct run {
     struct kg_edit_tasks tasks;
     struct kg_engine *engine;
     struct kg_edit_tally tallies[KG_FORMS];
-    size_t asked, done; /* tasks */
+    size_t count, asked, done; /* tasks: in question, to be asked, asked */
     bool terminal;      /* standard error is one */
     bool bar;           /* something is drawn there */
     bool asking;        /* the bar tells of tasks now, not of reading */
     double began;
 };
 
-/* An answer as it came. */
+/* Answers as they came, and what they cost. */
 struct said {
     char *text;
     size_t length, room;
     bool broken; /* out of memory */
+    const struct kg_session *session; /* that is asked */
+    struct kg_edit_result *result;
 };
 
 static atomic_bool stopped;
@@ -97,7 +100,7 @@ static enum kg_status parse_forms(const char *text, struct arguments *a, struct 
     return status;
 }
 
-enum { FORM = 256, LIMIT, MAX_TOKENS, POLICY, ANSWERS, SEED, DEVICE, JSON, VALIDATE };
+enum { FORM = 256, HALF, LIMIT, MAX_TOKENS, POLICY, ANSWERS, SEED, DEVICE, JSON, VALIDATE };
 
 /* -1 to go on, else the exit status. */
 static int parse_option(int c, struct arguments *a)
@@ -117,6 +120,10 @@ static int parse_option(int c, struct arguments *a)
     case POLICY:
         if (kg_policy_parse(optarg, &a->policy, &err) != KG_OK)
             return kg_command_failed("eval edit", &err);
+        break;
+    case HALF:
+        if (!kg_parse_number(optarg, 1, 2, &a->half))
+            return kg_command_misused("eval edit", "--half takes 1 or 2, not '%s'", optarg);
         break;
     case 't':
     case LIMIT:
@@ -139,11 +146,12 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "policy", required_argument, NULL, POLICY },  { "max-tokens", required_argument, NULL, MAX_TOKENS },
         { "seed", required_argument, NULL, SEED },      { "answers", required_argument, NULL, ANSWERS },
         { "device", required_argument, NULL, DEVICE },  { "json", no_argument, NULL, JSON },
-        { "validate", no_argument, NULL, VALIDATE },    { "help", no_argument, NULL, 'h' },
+        { "validate", no_argument, NULL, VALIDATE },    { "half", required_argument, NULL, HALF },
+        { "help", no_argument, NULL, 'h' },
         { 0 }
     };
     *a = (struct arguments){ .max_tokens = 1536, .seed = 1, .policy = KG_POLICY_RECALL, .form_count = KG_FORMS,
-                             .forms = { KG_FORM_SEARCH, KG_FORM_DEFINITION, KG_FORM_FILE, KG_FORM_REGION } };
+                             .forms = { KG_FORM_SEARCH, KG_FORM_DEFINITION, KG_FORM_FILE, KG_FORM_REGION, KG_FORM_PLACES } };
     for (int c; (c = getopt_long(argc, argv, "m:t:h", options, NULL)) != -1;) {
         int result = parse_option(c, a);
         if (result >= 0)
@@ -198,6 +206,16 @@ static void keep(void *ctx, enum kg_text_kind kind, const char *text, size_t len
     said->length += length;
 }
 
+static void count(void *ctx, enum kg_end end)
+{
+    struct said *said = ctx;
+    struct kg_counts counts;
+    (void)end;
+    kg_session_counts(said->session, &counts);
+    said->result->tokens += counts.decode_tokens;
+    said->result->computed_tokens += counts.computed_tokens;
+}
+
 /* The project as changes leave it. Texts are the task's, or of changes. */
 struct project {
     struct kg_edit_file files[2 * KG_EDIT_TASK_FILES];
@@ -236,42 +254,30 @@ static bool is_refusal(enum kg_status status)
     return status == KG_ERR_NOT_FOUND || status == KG_ERR_RANGE || status == KG_ERR_UNSUPPORTED || status == KG_ERR_FORMAT;
 }
 
-static enum kg_status ask(struct run *run, const struct kg_session *base, const struct kg_edit_request *request, struct kg_answer **answer,
-                          struct kg_edit_result *result, struct kg_error *err)
+static enum kg_status ask(struct run *run, const struct kg_session *base, const struct kg_edit_request *request, struct kg_proposal *proposal,
+                          struct said *said, struct kg_error *err)
 {
     struct kg_session *session = NULL;
-    struct kg_counts counts;
     enum kg_end end = KG_END_MODEL;
     double start = now_s();
     enum kg_status status = kg_session_fork(base, &session, err);
+    said->session = session;
     if (status == KG_OK)
-        status = kg_edit_ask(session, request, answer, &end, err);
-    if (session) {
-        kg_session_counts(session, &counts);
-        result->tokens += counts.decode_tokens;
-        result->computed_tokens += counts.computed_tokens;
-    }
-    result->seconds += now_s() - start;
+        status = kg_edit_propose(session, request, NULL, proposal, &end, err);
+    said->result->seconds += now_s() - start;
     kg_session_close(session);
     return atomic_load(&stopped) ? kg_fail(err, KG_ERR_CANCELLED, "stopped after %zu of %zu tasks", run->done, run->asked) : status;
 }
 
-static enum kg_status propose(const struct kg_answer *answer, const struct kg_edit_request *request, struct kg_proposal *proposal,
-                              struct project *project, struct kg_edit_result *result, struct kg_error *err)
+static void take(const struct kg_proposal *proposal, struct project *project, struct kg_edit_result *result)
 {
-    enum kg_status status = kg_proposal_of(answer, request->files, request->count, NULL, proposal, err);
-    if (status != KG_OK)
-        return status;
     if (proposal->cut)
         refuse(result, "the answer is cut off");
-    else if (proposal->count == 0)
-        refuse(result, "the answer changes nothing");
     for (size_t i = 0; i < proposal->count && result->outcome != KG_EDIT_REFUSED; i++) {
         result->fuzzy += count_lines(proposal->changes[i].said);
         if (!put_change(project, &proposal->changes[i]))
             refuse(result, "the answer changes too many files");
     }
-    return KG_OK;
 }
 
 static enum kg_status save_answer(const struct run *run, const struct kg_edit_task *task, enum kg_form form, const struct said *said,
@@ -320,19 +326,17 @@ static enum kg_status answer_task(struct run *run, const struct kg_session *base
     struct kg_shown_file files[KG_EDIT_TASK_FILES];
     struct kg_proposal proposals[KG_EDIT_TASK_FILES] = { 0 };
     struct project project = { .count = task->file_count };
-    struct said said = { 0 };
+    struct said said = { .result = result };
     size_t asked = 0;
     enum kg_status status = KG_OK;
     memcpy(project.files, task->files, task->file_count * sizeof *task->files);
     result->outcome = KG_EDIT_WRONG;
     for (; status == KG_OK && result->outcome != KG_EDIT_REFUSED && next_request(task, form, asked, files); asked++) {
         struct kg_edit_request request = { .text = task->request, .form = form, .files = files, .count = task->file_count,
-                                           .max_tokens = most_tokens(run, task), .sampling = kg_sampling_greedy(), .text_out = keep, .ctx = &said };
-        struct kg_answer *answer = NULL;
-        status = ask(run, base, &request, &answer, result, err);
+                                           .max_tokens = most_tokens(run, task), .sampling = kg_sampling_greedy(), .text_out = keep, .asked = count, .ctx = &said };
+        status = ask(run, base, &request, &proposals[asked], &said, err);
         if (status == KG_OK)
-            status = propose(answer, &request, &proposals[asked], &project, result, err);
-        kg_answer_free(answer);
+            take(&proposals[asked], &project, result);
     }
     if (is_refusal(status)) {
         refuse(result, err->text);
@@ -411,7 +415,8 @@ static size_t step_around(size_t count)
 static const struct kg_edit_task *turn(const struct run *run, size_t i)
 {
     const size_t asked = run->asked, step = step_around(asked);
-    return &run->tasks.tasks[asked ? kg_eval_spread(i * step % asked, asked, run->tasks.count) : 0];
+    size_t place = asked ? kg_eval_spread(i * step % asked, asked, run->count) : 0;
+    return &run->tasks.tasks[run->a->half ? 2 * place + run->a->half - 1 : place];
 }
 
 static void report(const struct run *run)
@@ -484,7 +489,8 @@ int kg_command_eval_edit(int argc, char **argv)
     enum kg_status status = kg_edit_tasks_read(a.place, &run.tasks, &err);
     if (status == KG_OK)
         status = kg_edit_judge_check(&run.tasks, &err);
-    run.asked = a.limit && a.limit < run.tasks.count ? a.limit : run.tasks.count;
+    run.count = a.half ? (run.tasks.count + (a.half == 1)) / 2 : run.tasks.count;
+    run.asked = a.limit && a.limit < run.count ? a.limit : run.count;
     if (status == KG_OK)
         status = (a.validate ? validate_all : do_all)(&run, &err);
     kg_progress_clear(&run.bar);

@@ -52,10 +52,9 @@ static enum kg_status read_more(void *ctx, const char *path, char **text, size_t
     return kg_worker_read_text(ctx, path, text, length, &secret, err);
 }
 
-/* What the answer makes of the files goes to be reviewed. */
-static enum kg_status propose(struct kg_worker *worker, const struct kg_answer *answer, const struct shown *shown, struct kg_error *err)
+/* To be reviewed; the proposal's content is taken over. */
+static enum kg_status send_proposal(struct kg_worker *worker, struct kg_proposal *proposal, struct kg_error *err)
 {
-    const struct kg_more_files more = { .read = read_more, .ctx = worker };
     struct kg_event *event = kg_event_create(KG_EVENT_PROPOSAL, NULL, 0, NULL);
     if (event)
         event->proposal = calloc(1, sizeof *event->proposal);
@@ -63,17 +62,17 @@ static enum kg_status propose(struct kg_worker *worker, const struct kg_answer *
         kg_event_free(event);
         return kg_fail_nomem(err, "reading an answer");
     }
-    enum kg_status status = kg_proposal_of(answer, shown->files, shown->count, &more, event->proposal, err);
-    if (status == KG_OK)
-        kg_channel_send(worker->events, &event->message);
-    else
-        kg_event_free(event);
-    return status;
+    *event->proposal = *proposal;
+    *proposal = (struct kg_proposal){ 0 };
+    kg_channel_send(worker->events, &event->message);
+    return KG_OK;
 }
 
 void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool whole)
 {
+    const struct kg_more_files more = { .read = read_more, .ctx = worker };
     struct shown shown;
+    struct kg_proposal proposal = { 0 };
     struct kg_error err;
     enum kg_status status = kg_answer_end(answer, whole, &err);
     if (status == KG_OK && kg_answer_edits(answer) == 0)
@@ -81,17 +80,26 @@ void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool
     if (status == KG_OK) {
         status = collect(worker, &shown, &err);
         if (status == KG_OK)
-            status = propose(worker, answer, &shown, &err);
+            status = kg_proposal_of(answer, shown.files, shown.count, &more, &proposal, &err);
+        if (status == KG_OK)
+            status = send_proposal(worker, &proposal, &err);
+        kg_proposal_free(&proposal);
         free_shown(&shown);
     }
     if (status != KG_OK)
         kg_tell_entry(worker->events, KG_ENTRY_NOTICE, err.text, strlen(err.text), NULL);
 }
 
+static void tell_work(void *ctx, enum kg_end end)
+{
+    kg_worker_tell_work(ctx, end);
+}
+
 void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
 {
+    const struct kg_more_files more = { .read = read_more, .ctx = worker };
     struct shown shown = { .files = NULL };
-    struct kg_answer *answer = NULL;
+    struct kg_proposal proposal = { 0 };
     struct kg_error err;
     enum kg_end end = KG_END_MODEL;
     enum kg_status status = kg_worker_files_for(worker, task->text, task->length, &err);
@@ -105,19 +113,17 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     for (size_t i = 0; i < shown.count; i++)
         bytes += shown.files[i].length;
     struct kg_edit_request request = { .text = task->text, .form = kg_form_of_model(worker->facts.model, bytes), .files = shown.files, .count = shown.count,
-                                       .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .ctx = worker };
+                                       .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .asked = tell_work, .ctx = worker };
     kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
     if (status == KG_OK)
-        status = kg_edit_ask(worker->session, &request, &answer, &end, &err);
-    if (status == KG_OK || status == KG_ERR_FORMAT)
-        kg_worker_tell_work(worker, end);
+        status = kg_edit_propose(worker->session, &request, &more, &proposal, &end, &err);
     if (status == KG_OK && end == KG_END_STOPPED)
         status = kg_fail(&err, KG_ERR_CANCELLED, "stopped: nothing is changed");
     if (status == KG_OK)
-        status = propose(worker, answer, &shown, &err);
+        status = send_proposal(worker, &proposal, &err);
     if (status != KG_OK)
         kg_worker_tell_error(worker, err.text);
-    kg_answer_free(answer);
+    kg_proposal_free(&proposal);
     free_shown(&shown);
 }
 
