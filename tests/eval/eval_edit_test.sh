@@ -63,7 +63,7 @@ edit --validate "$tasks/nothing"
 check "a folder that is not there" "$(said nothing)" = "1 1 1"
 edit --validate "$dir"
 check "a folder without tasks" "$(said "holds no .task files")" = "1 1 1"
-for wrong in "" "a b" "--form fly a" "--form search,search a" "--limit 0 a" "--limit x a" "--colour a"; do
+for wrong in "" "a b" "--form fly a" "--form search,search a" "--limit 0 a" "--half 3 a" "--limit x a" "--colour a"; do
     # shellcheck disable=SC2086 # words
     edit $wrong
     check "wrong usage is exit status 2: eval edit $wrong" "$status $(wc -l <"$dir/err")" = "2 1"
@@ -99,6 +99,8 @@ made weak 'python3 -c "import a; assert a.words[2:] == [\"three\"]"' '         "
 edit --validate "$dir"
 check "one whose check always holds is not, nor one whose solution is none" "$status $(grep -c -e '^idle: its check holds for the files' \
     -e '^weak: its check does not hold for its solution: AssertionError' -e '^1 of 3 tasks are valid' "$dir/out")" = "1 3"
+for half in 1 2; do edit --validate --half $half "$dir"; cat "$dir/out" >>"$dir/halves"; done
+check "two halves are all of them, none twice" "$(grep -c 'of [12] tasks are valid' "$dir/halves") $(grep -cE '^(idle|weak):' "$dir/halves")" = "2 2"
 made alien true '         "two", "three"]'
 sed -i 's/^ words = /-words = /' "$dir/alien.task"
 edit --validate "$dir/alien.task"
@@ -131,23 +133,23 @@ mv "$dir/yes.task" "$dir/yes/t.task"
 sed 's/^true$/false/' "$dir/yes/t.task" >"$dir/no/t.task"
 edit -m q05 --json --max-tokens 96 --answers "$dir/answers" "$dir/yes"
 cp "$dir/out" "$dir/right"
-check "an object an answer and one a form" "$status $(wc -l <"$dir/out")" = "0 8"
-check "answers are kept" "$(ls "$dir/answers" | tr '\n' ' ')" = "t.definition.txt t.file.txt t.region.txt t.search.txt "
+check "an object an answer and one a form" "$status $(wc -l <"$dir/out")" = "0 10"
+check "answers are kept" "$(ls "$dir/answers" | tr '\n' ' ')" = "t.definition.txt t.file.txt t.places.txt t.region.txt t.search.txt "
 edit -m q05 --json --max-tokens 96 "$dir/no"
 check "the same answers to the same questions" "$(python3 - "$dir/right" "$dir/out" <<'PY'
 import json, sys
 yes, no = ([json.loads(line) for line in open(path)] for path in sys.argv[1:])
-assert [a["form"] for a in yes[:4]] == ["search", "definition", "file", "region"]
-for a, b in zip(yes[:4], no[:4]):
+assert [a["form"] for a in yes[:5]] == ["search", "definition", "file", "region", "places"]
+for a, b in zip(yes[:5], no[:5]):
     assert set(a) == {"task", "language", "kind", "form", "outcome", "reason", "fuzzy", "tokens", "computed_tokens", "seconds"}
     assert a["tokens"] == b["tokens"] and 0 < a["tokens"] <= 96, (a, b)
     assert (a["outcome"], b["outcome"]) in (("right", "wrong"), ("refused", "refused")), (a, b)
     assert a["outcome"] != "refused" or a["reason"] == b["reason"], (a, b)
-for a, s in zip(yes[:4], yes[4:]):
+for a, s in zip(yes[:5], yes[5:]):
     assert s["form"] == a["form"] and s["total"] == s["right"] + s["refused"] + s["wrong"] == 1 and s[a["outcome"]] == 1
     assert s["share"] == s["right"] and s["right_of"] == {"python": [s["right"], 1], "case": [s["right"], 1]}
-assert sum(s["default"] for s in yes[4:]) == 1
-assert any(a["outcome"] == "right" for a in yes[:4]), yes
+assert sum(s["default"] for s in yes[5:]) == 1
+assert any(a["outcome"] == "right" for a in yes[:5]), yes
 print("same")
 PY
 )" = same

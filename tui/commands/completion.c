@@ -183,11 +183,9 @@ static bool offer_values(const char *option, const char *prefix)
     else if (strcmp(option, "--policy") == 0)
         offer_choices("", kg_option_row(KG_OPTION_POLICY)->choices, prefix);
     else if (strcmp(option, "--form") == 0)
-        offer_choices("", "search definition file region", prefix);
+        offer_choices("", "search definition file region places", prefix);
     else if (strcmp(option, "--device") == 0)
         offer_choices("", kg_option_row(KG_OPTION_DEVICE)->choices, prefix);
-    else if (strcmp(option, "--form") == 0)
-        offer_choices("", "search definition file region", prefix);
     else
         return strcmp(option, "-C") == 0 || strcmp(option, "--file") == 0 || strcmp(option, "--from") == 0;
     return true;
