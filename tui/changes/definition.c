@@ -607,11 +607,12 @@ enum kg_status kg_each_definition(const char *path, const char *text, size_t len
                                   struct kg_error *err)
 {
     static const char *const values[] = { "variable", "constant", NULL };
+    static const char *const runs[] = { "function", "method", "member", "class", "generator", "getter", "setter", "macro", "trait", "implementation", NULL };
     struct source source = { 0 };
     enum kg_status status = read_source(&source, path, text, length, false, err);
     for (size_t i = 0; i < source.count && status == KG_OK; i++) {
         const struct def *def = &source.defs[i];
-        const struct kg_definition told = { .name = def->name, .declares = strcmp(def->kind, "prototype") == 0, .value = is_in(def->kind, values),
+        const struct kg_definition told = { .name = def->name, .declares = strcmp(def->kind, "prototype") == 0, .value = is_in(def->kind, values), .runs = is_in(def->kind, runs),
                                             .first = (uint32_t)def->lead + 1, .last = (uint32_t)def->end + 1 };
         if (each(ctx, &told))
             break;

@@ -22,6 +22,7 @@ struct kg_definition {
     const char *name;
     bool declares;        /* a prototype */
     bool value;           /* a variable or a constant */
+    bool runs;            /* a function, a method, or what has some */
     uint32_t first, last; /* lines, 1-based, with the comments and attributes above; last = first where its end cannot be told */
 };
 /* What a text defines, by line; fields and the like are parts of what they stand in. A value other than 0 ends it. */

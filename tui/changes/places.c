@@ -18,6 +18,11 @@ struct name {
     bool defined;     /* in one of the files */
 };
 
+/* Words of a request that tells of something that goes wrong, and of one that is about what declarations say. */
+static const char *const failures[] = { "fail", "fails", "failing", "failed", "fix", "expected", "crash", "crashes", "wrong", "bug", "AssertionError", NULL };
+static const char *const of_signatures[] = { "parameter", "parameters", "argument", "arguments", "signature", "rename", "renamed", "called", "header", "prototype", "declaration",
+                                             "declare", "function", "functions", "type", "types", NULL };
+
 struct span {
     uint32_t first, last;
 };
@@ -25,6 +30,8 @@ struct span {
 struct def {
     struct span span;
     char value[NAME_LENGTH]; /* the name of a variable or a constant, else "" */
+    bool declares;
+    bool meant;              /* it runs, and the request has its name */
 };
 
 struct source {
@@ -36,6 +43,7 @@ struct source {
     struct span *spans;
     size_t span_count;
     size_t defines; /* of the names */
+    size_t meant;   /* of the definitions */
     bool named;     /* by the request */
     bool tests;     /* it is a file of tests */
 };
@@ -46,6 +54,8 @@ struct work {
     struct source *sources;
     size_t count;
     struct source *current;
+    bool fails;      /* the request tells of something that does */
+    bool signatures; /* it is about what declarations say */
     bool no_memory;
 };
 
@@ -120,10 +130,12 @@ static int take_definition(void *ctx, const struct kg_definition *definition)
     struct work *w = ctx;
     struct source *source = w->current;
     size_t length = strlen(definition->name);
+    bool meant = false;
     for (size_t i = 0; i < w->name_count; i++)
         if (w->names[i].length == length && memcmp(w->names[i].text, definition->name, length) == 0) {
             w->names[i].defined = true;
             source->defines += !definition->declares;
+            meant = definition->runs && !definition->declares && length > 1;
         }
     if (definition->last - definition->first >= KG_PLACE_LINES)
         return 0;
@@ -137,7 +149,8 @@ static int take_definition(void *ctx, const struct kg_definition *definition)
         source->def_room = room;
     }
     struct def *def = &source->defs[source->def_count++];
-    *def = (struct def){ .span = { definition->first, definition->last } };
+    *def = (struct def){ .span = { definition->first, definition->last }, .declares = definition->declares, .meant = meant };
+    source->meant += meant;
     if (definition->value && length < NAME_LENGTH)
         strcpy(def->value, definition->name);
     return 0;
@@ -166,10 +179,8 @@ static bool is_of_tests(const char *path)
     return strncmp(base, "test_", 5) == 0 || strstr(base, "_test.") || strstr(base, ".test.") || strstr(base, ".spec.");
 }
 
-/* Whether something is said to go wrong. */
-static bool tells_of_failure(const char *request)
+static bool has_word(const char *request, const char *const *words)
 {
-    static const char *const words[] = { "fail", "fails", "failing", "failed", "fix", "expected", "crash", "crashes", "wrong", "bug", "error", "AssertionError", NULL };
     for (const char *at = request; *at;) {
         size_t length = 0;
         while (in_name(at[length]))
@@ -190,12 +201,21 @@ static bool has_name(const struct kg_line *line, const char *name, size_t length
     return false;
 }
 
-/* The outermost definition that the line is in, else the lines around it up to blank ones. */
-static struct span around(const struct source *source, uint32_t line)
+/* The outermost definition that the line is in; NULL: none. */
+static const struct def *def_at(const struct source *source, uint32_t line)
 {
     for (size_t i = 0; i < source->def_count; i++)
         if (source->defs[i].span.first <= line && line <= source->defs[i].span.last)
-            return source->defs[i].span;
+            return &source->defs[i];
+    return NULL;
+}
+
+/* The definition that the line is in, else the lines around it up to blank ones. */
+static struct span around(const struct source *source, uint32_t line)
+{
+    const struct def *def = def_at(source, line);
+    if (def)
+        return def->span;
     struct span span = { line, line };
     while (span.first > 1 && line - span.first < AROUND && !kg_is_blank(&source->lines.lines[span.first - 2]))
         span.first--;
@@ -227,10 +247,20 @@ static void hit(struct source *source, struct span span)
 
 static void find_names(const struct work *w, struct source *source, bool all)
 {
-    for (uint32_t line = 1; line <= source->lines.count; line++)
-        for (size_t i = 0; i < w->name_count && !source->hits[line - 1]; i++)
+    for (uint32_t line = 1; line <= source->lines.count; line++) {
+        const struct def *def = def_at(source, line);
+        bool left = (def && def->declares && !w->signatures) || (source->lines.lines[line - 1].length > 8 && memcmp(source->lines.lines[line - 1].text, "#include", 8) == 0);
+        for (size_t i = 0; i < w->name_count && !source->hits[line - 1] && !left; i++)
             if (counts(&w->names[i], all) && has_name(&source->lines.lines[line - 1], w->names[i].text, w->names[i].length))
                 hit(source, around(source, line));
+    }
+}
+
+static void find_meant(struct source *source)
+{
+    for (size_t i = 0; i < source->def_count; i++)
+        if (source->defs[i].meant)
+            hit(source, source->defs[i].span);
 }
 
 /* Tables and the like that the lines use. */
@@ -247,9 +277,12 @@ static void find_values(struct work *w, struct source *source)
     free(found);
 }
 
-static void find_lines(struct work *w, struct source *source, bool all)
+static void find_lines(struct work *w, struct source *source, bool meant, bool all)
 {
-    find_names(w, source, all);
+    if (meant)
+        find_meant(source);
+    else
+        find_names(w, source, all);
     find_values(w, source);
     for (uint32_t line = 1, first = 1; line <= source->lines.count; line++) {
         if (line == 1 || !source->hits[line - 2])
@@ -293,18 +326,21 @@ static void leave_tests(struct work *w)
             w->sources[i].span_count = 0;
 }
 
-static void find_spans(struct work *w, const char *request)
+static void find_spans(struct work *w)
 {
+    bool meant = false;
+    for (size_t i = 0; i < w->count && w->fails; i++)
+        meant = meant || (w->sources[i].meant && !w->sources[i].tests);
     for (int all = 0; all < 2 && count_spans(w) == 0; all++)
         for (size_t i = 0; i < w->count; i++)
-            find_lines(w, &w->sources[i], all);
+            find_lines(w, &w->sources[i], meant, all);
     bool none = count_spans(w) == 0;
     for (size_t i = 0; i < w->count; i++) {
         struct source *source = &w->sources[i];
         if (source->span_count == 0 && (none || source->named) && source->lines.count > 0 && source->lines.count <= KG_PLACE_LINES)
             add_span(source, (struct span){ 1, (uint32_t)source->lines.count });
     }
-    if (tells_of_failure(request))
+    if (w->fails)
         leave_tests(w);
 }
 
@@ -340,10 +376,12 @@ enum kg_status kg_places_of(const char *request, const struct kg_shown_file *fil
     *places = 0;
     if (!w.sources)
         return kg_fail_nomem(err, "looking for what a request is about");
+    w.signatures = has_word(request, of_signatures);
+    w.fails = !w.signatures && has_word(request, failures);
     read_names(&w, request);
     enum kg_status status = read_sources(&w, request, files, err);
     if (status == KG_OK) {
-        find_spans(&w, request);
+        find_spans(&w);
         status = w.no_memory ? kg_fail_nomem(err, "looking for what a request is about") : KG_OK;
     }
     if (status == KG_OK)
