@@ -336,6 +336,17 @@ static void it_takes_any_size(void **state)
 
 #define SCREEN_TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 
+static void lines_are_changed_in_a_conversation_only(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    driver_send(d, "\x05");
+    driver_wait_for(d, "start kedge, and /open this file");
+    driver_send(d, "x");
+    driver_wait_gone(d, "start kedge");
+    quit_unsaved(d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4)
@@ -348,6 +359,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(hostile_text_is_not_offered),
         SCREEN_TEST(text_is_found_selected_and_pasted),
         SCREEN_TEST(a_file_that_changed_is_asked_about),
+        SCREEN_TEST(lines_are_changed_in_a_conversation_only),
         SCREEN_TEST(it_is_usable_without_a_model),
         SCREEN_TEST(unsaved_text_survives_a_signal),
         SCREEN_TEST(it_takes_any_size),

@@ -55,7 +55,7 @@ static int run_in_repository(const char *place)
     struct kg_error err;
     char root[KG_PATH_MAX];
     snprintf(root, sizeof root, "%s/repo", place);
-    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 } };
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .program = getenv("KEDGE_PROGRAM") };
     snprintf(script_directory, sizeof script_directory, "%s", place);
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }
@@ -224,6 +224,58 @@ static void a_failing_test_is_fed_back(void **state)
     quit(d);
 }
 
+static void lines_are_written_anew(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/edit area.c:3-99 refuse negative sides");
+    driver_wait_for(d, "area.c has 19 lines, not 99");
+    ask(d, "/edit other:3-4 refuse negative sides");
+    driver_wait_for(d, "cannot open other");
+    ask(d, "/edit area.c:3-6 refuse negative sides");
+    driver_wait_for(d, "change 1 of 1: take it?");
+    driver_golden(d, "review-lines");
+    driver_send(d, "y");
+    driver_wait_for(d, "changed area.c; /undo takes it back");
+    assert_true(holds("area.c", "#include <stdio.h>\n\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
+    quit(d);
+}
+
+/* By the program itself: what is selected there, and asked for, is reviewed here. */
+static void lines_are_selected_in_the_file(void **state)
+{
+    (void)state;
+    char program[2 * KG_PATH_MAX], built[KG_PATH_MAX], models[128];
+    const char *out = getenv("O");
+    assert_non_null(realpath(out ? out : "build", built));
+    snprintf(program, sizeof program, "KEDGE_PROGRAM=%s/kedge", built);
+    snprintf(models, sizeof models, "KEDGE_MODELS=%s/models", directory);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, models, NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/open area.c:3");
+    driver_wait_for(d, "no completion");
+    driver_send(d, "// far\r\x1b[1;2B\x1b[1;2B\x1b[1;2B\x1b[1;2B\x05");
+    driver_wait_for(d, "change lines 4-7:");
+    driver_send(d, "refuse negative sides");
+    driver_wait_for(d, "refuse negative sides");
+    driver_golden(d, "file-change");
+    driver_send(d, "\r");
+    driver_wait_for(d, "change 1 of 1: take it?");
+    driver_send(d, "y");
+    driver_wait_for(d, "changed area.c; /undo takes it back");
+    assert_true(holds("area.c", "\n\n// far\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
+    ask(d, "/open area.c");
+    driver_wait_for(d, "no completion");
+    driver_send(d, "\x11");
+    driver_wait_for(d, "ready");
+    ask(d, "/open .git");
+    driver_wait_for(d, "Enter goes on");
+    driver_send(d, "\r");
+    driver_wait_for(d, "the file was not opened");
+    quit(d);
+}
+
 #define REVIEW_TEST(f) cmocka_unit_test_setup_teardown(f, make_repository, remove_repository)
 
 int main(int argc, char **argv)
@@ -239,6 +291,8 @@ int main(int argc, char **argv)
         REVIEW_TEST(a_hunk_is_edited),
         REVIEW_TEST(what_was_changed_is_committed_by_git),
         REVIEW_TEST(a_failing_test_is_fed_back),
+        REVIEW_TEST(lines_are_written_anew),
+        REVIEW_TEST(lines_are_selected_in_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
  *   question "gate"     the answer stands still until "gate" is there
  *   question "endless"  an answer without an end
  *   a change            edits of area.c and Makefile
+ *   lines to change     lines 3 to 6 of area.c in another way
  *   prefix "...NAME"    is completed as script_fillings says; behind "wait" not before "gate" is there, behind "never" never, and
  *                       "cancelled" is there when that was stopped
  */
@@ -310,11 +311,15 @@ static const char script_edits[] = "area.c\n<<<<<<< SEARCH\nint area(int a, int 
                                    "    printf(\"area %d\\n\", area(2, 3));\n>>>>>>> REPLACE\n\nMakefile\n<<<<<<< SEARCH\n\tcc area.c\n=======\n\tcc -O2 area.c\n"
                                    ">>>>>>> REPLACE\n";
 
+static const char script_lines[] = "```c\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n```\n";
+
 static bool script_answer(struct kg_session *session, const struct kg_question *question)
 {
     char text[512];
     if (strstr(question->text, "<<<<<<< SEARCH"))
         return script_say(session, question, KG_TEXT_ANSWER, script_edits);
+    if (strstr(question->text, "these lines written anew"))
+        return script_say(session, question, KG_TEXT_ANSWER, script_lines);
     if (strstr(question->text, "message of a git commit"))
         return script_say(session, question, KG_TEXT_ANSWER, "`Refuse negative sides`");
     if (strstr(question->text, "markdown"))

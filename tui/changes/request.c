@@ -101,6 +101,35 @@ char *kg_edit_question(const struct kg_edit_request *request, size_t *length)
     return kg_growing_take(&out, length);
 }
 
+/* The number of a line, 1 or more; NULL: there is none. */
+static const char *read_line(const char *text, uint32_t *out)
+{
+    uint64_t number = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9' && number < UINT32_MAX; at++)
+        number = 10 * number + (uint64_t)(*at - '0');
+    *out = (uint32_t)number;
+    return at > text && number > 0 && number < UINT32_MAX ? at : NULL;
+}
+
+bool kg_take_lines(char *name, uint32_t *first, uint32_t *last)
+{
+    char *colon = strrchr(name, ':');
+    uint32_t from, to;
+    const char *at = colon && colon > name ? read_line(colon + 1, &from) : NULL;
+    if (!at)
+        return false;
+    to = from;
+    if (*at == '-')
+        at = read_line(at + 1, &to);
+    if (!at || *at || to < from)
+        return false;
+    *colon = '\0';
+    *first = from;
+    *last = to;
+    return true;
+}
+
 struct asking {
     const struct kg_edit_request *request;
     struct kg_answer *answer;

@@ -5,6 +5,9 @@
 #include "engine/engine.h"
 #include "tui/changes/proposal.h"
 
+/* Lines named behind a file, "src/a.c:3-9" or "src/a.c:3", are taken off; false, and nothing is, where there are none. */
+bool kg_take_lines(char *name, uint32_t *first, uint32_t *last);
+
 struct kg_edit_request {
     const char *text; /* what the person wants */
     enum kg_form form;

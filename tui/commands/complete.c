@@ -25,6 +25,7 @@ static const char help[] =
     "      --lines N        at most N lines that are not empty; 1 ends with the line\n"
     "      --tokens N       at most N tokens\n"
     "      --no-context     no other files of the repository\n"
+    "      --wish FILE      for programs that open the view: what Ctrl-E asks for, as PATH:FIRST-LAST and the words\n"
     "  -t, --threads N      default: all that the process may use\n"
     "      --device NAME    best, cpu, or ref (plain double precision, slow)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
@@ -34,7 +35,7 @@ static const char help[] =
 #define TEXT_MAX ((size_t)64 << 20)
 
 struct arguments {
-    const char *file;
+    const char *file, *wish;
     struct kg_config *config;
     uint64_t lines;
     bool print, from_stdin, stats, no_context;
@@ -71,6 +72,7 @@ static int parse_option(int c, struct arguments *a)
     case 's': a->from_stdin = true; return -1;
     case 'S': a->stats = true; return -1;
     case 'C': a->no_context = true; return -1;
+    case 'w': a->wish = optarg; return -1;
     case 'm': return configure(a, KG_OPTION_COMPLETE_MODEL, optarg, "-m");
     case 't': return configure(a, KG_OPTION_THREADS, optarg, "-t");
     case 'n': return configure(a, KG_OPTION_COMPLETE_TOKENS, optarg, "--tokens");
@@ -89,6 +91,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "print", no_argument, NULL, 'p' },         { "stdin", no_argument, NULL, 's' },     { "lines", required_argument, NULL, 'l' },
         { "tokens", required_argument, NULL, 'n' },  { "model", required_argument, NULL, 'm' }, { "threads", required_argument, NULL, 't' },
         { "device", required_argument, NULL, 'D' },  { "no-cache", no_argument, NULL, 'N' },  { "no-context", no_argument, NULL, 'C' },
+        { "wish", required_argument, NULL, 'w' },
         { "set", required_argument, NULL, 'O' },     { "stats", no_argument, NULL, 'S' },     { "help", no_argument, NULL, 'h' },
         { 0 }
     };
@@ -102,6 +105,8 @@ static int parse(int argc, char **argv, struct arguments *a)
     a->file = argv[optind];
     if (!a->print && (a->from_stdin || a->stats || a->lines))
         return kg_command_misused("complete", "--stdin, --lines and --stats go with --print");
+    if (a->print && a->wish)
+        return kg_command_misused("complete", "--wish is of the file view, without --print");
     return -1;
 }
 
@@ -238,14 +243,19 @@ static enum kg_status print(const struct arguments *a, const struct kg_file_plac
 static enum kg_status view(const struct arguments *a, const struct kg_file_place *place, const struct kg_completer_options *options, const char *no_model,
                            struct kg_error *err)
 {
+    struct kg_file_wish wish = { .first = 0 };
     const struct kg_file_view_options shown = { .place = place,
                                                 .completer = *options,
                                                 .no_model = no_model,
                                                 .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_TOKENS),
                                                 .pause_ms = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_PAUSE),
                                                 .theme = kg_config_text(a->config, KG_OPTION_THEME),
-                                                .colours = kg_config_colours(a->config) };
-    return kg_file_view_run(&shown, err);
+                                                .colours = kg_config_colours(a->config),
+                                                .wish = a->wish ? &wish : NULL };
+    char line[KG_PATH_MAX + KG_FILE_WISH + 40];
+    enum kg_status status = kg_file_view_run(&shown, err);
+    int length = snprintf(line, sizeof line, "%s:%u-%u %s\n", place->label, wish.first, wish.last, wish.text);
+    return status == KG_OK && wish.first ? kg_write_file(a->wish, line, (size_t)length, 0600, err) : status;
 }
 
 static enum kg_status run(const struct arguments *a, enum kg_end *end, struct kg_error *err)

@@ -139,25 +139,6 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-/* "src/a.c:3-9" to "src/a.c" and lines; a colon that no numbers follow is part of the name. */
-static void split_lines(char *name, struct kg_shown_file *out)
-{
-    char *colon = strrchr(name, ':');
-    char *dash = colon ? strchr(colon, '-') : NULL;
-    uint64_t first;
-    uint64_t last;
-    if (!dash)
-        return;
-    *dash = '\0';
-    bool lines = kg_parse_number(colon + 1, 1, UINT32_MAX - 1, &first) && kg_parse_number(dash + 1, first, UINT32_MAX - 1, &last);
-    *dash = '-';
-    if (!lines)
-        return;
-    *colon = '\0';
-    out->first = (uint32_t)first;
-    out->last = (uint32_t)last;
-}
-
 static enum kg_status read_file(struct place *place, char *name, struct shown *out, struct kg_error *err)
 {
     char absolute[KG_PATH_MAX];
@@ -165,7 +146,7 @@ static enum kg_status read_file(struct place *place, char *name, struct shown *o
     struct kg_shown_file file = { .path = NULL };
     size_t root = strlen(place->root);
     size_t lines = 0;
-    split_lines(name, &file);
+    kg_take_lines(name, &file.first, &file.last);
     if (!realpath(name, absolute))
         return kg_fail(err, KG_ERR_NOT_FOUND, "cannot open %s: %s", name, strerror(errno));
     if (strncmp(absolute, place->root, root) != 0 || absolute[root] != '/')

@@ -337,6 +337,7 @@ static enum kg_status find_model(const struct arguments *a, char out[KG_PATH_MAX
 static enum kg_status run(const struct arguments *a, enum kg_end *end, struct kg_error *err)
 {
     char root[KG_PATH_MAX], model[KG_PATH_MAX];
+    char program[KG_PATH_MAX];
     const char *notices[KG_CONFIG_NOTICES];
     struct kg_interface_options chosen;
     enum kg_status status = choose(a, root, &chosen, err);
@@ -347,6 +348,9 @@ static enum kg_status run(const struct arguments *a, enum kg_end *end, struct kg
     if (status != KG_OK)
         return status;
     chosen.engine.model_path = model;
+    ssize_t named = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[named > 0 ? named : 0] = '\0';
+    chosen.program = named > 0 ? program : NULL;
     chosen.notices = notices;
     for (; chosen.notice_count < kg_config_notices(a->config); chosen.notice_count++)
         notices[chosen.notice_count] = kg_config_notice(a->config, chosen.notice_count);

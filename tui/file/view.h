@@ -6,6 +6,14 @@
 #include "tui/complete/place.h"
 #include "tui/screen/theme.h"
 
+#define KG_FILE_WISH 1000 /* bytes */
+
+/* That lines of the file are to be changed by a model. */
+struct kg_file_wish {
+    uint32_t first, last; /* 1-based, inclusive; 0 = nothing is to be changed */
+    char text[KG_FILE_WISH]; /* what is wanted: one line */
+};
+
 struct kg_file_view_options {
     const struct kg_file_place *place;
     struct kg_completer_options completer; /* what stands in engine's callbacks, and secret, are the view's own */
@@ -14,6 +22,7 @@ struct kg_file_view_options {
     uint32_t pause_ms;    /* without a key before one is begun */
     const char *theme;    /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */
     enum kg_colours colours;
+    struct kg_file_wish *wish; /* gets what the person leaves with, the file being saved; NULL: nobody here would see to it */
 };
 
 /* Runs until the person leaves the file (KG_OK). Errors of kg_disk_load, and KG_ERR_UNSUPPORTED when there is no terminal that can

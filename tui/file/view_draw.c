@@ -193,6 +193,15 @@ static void put_bar(struct kg_file_view *view)
         screen->cursor_column = at;
         kg_screen_puts(screen, row, at + 2, columns, view->hint, KG_STYLE_BAR);
         break;
+    case KG_FILE_CHANGE:
+        snprintf(right, sizeof right, view->wish_first == view->wish_last ? " change line %u: " : " change lines %u-%u: ", view->wish_first, view->wish_last);
+        at = kg_screen_puts(screen, row, 0, columns, right, KG_STYLE_BAR);
+        for (struct kg_glyph glyph; length > 0 && (int)kg_text_width(line, length) > columns - 1 - at; line += glyph.bytes, length -= glyph.bytes)
+            kg_glyph_next(line, length, &glyph);
+        at = kg_screen_put(screen, row, at, columns - 1, line, length, KG_STYLE_BAR);
+        screen->cursor_row = row;
+        screen->cursor_column = at;
+        break;
     case KG_FILE_LEAVE:
         kg_screen_puts(screen, row, 0, columns, " save what was changed? y, n, or Esc to go on", KG_STYLE_BAR);
         break;

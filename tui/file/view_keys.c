@@ -88,7 +88,46 @@ static void go_to(struct kg_file_view *view)
     kg_edit_go(&view->edit, kg_text_line_start(view->edit.text, line - 1), false);
 }
 
-/* The pattern or the number in the last row. */
+/* The lines that are selected, or that of the cursor. */
+static void begin_wish(struct kg_file_view *view)
+{
+    size_t from, to;
+    if (!view->options->wish) {
+        kg_file_hint(view, "lines are changed in a conversation: start kedge, and /open this file there");
+        return;
+    }
+    kg_edit_selection(&view->edit, &from, &to);
+    size_t first = kg_text_line_of(view->edit.text, from), last = kg_text_line_of(view->edit.text, to);
+    last -= last > first && to == kg_text_line_start(view->edit.text, last);
+    view->wish_first = (uint32_t)first + 1;
+    view->wish_last = (uint32_t)last + 1;
+    enter(view, KG_FILE_CHANGE);
+}
+
+/* The view is left with it, once the file is saved. */
+static void take_wish(struct kg_file_view *view)
+{
+    struct kg_file_wish *wish = view->options->wish;
+    size_t length;
+    const char *text = kg_editor_text(view->line, &length);
+    size_t n = length < sizeof wish->text ? length : sizeof wish->text - 1;
+    while (n > 0 && n < length && ((unsigned char)text[n] & 0xc0U) == 0x80U) /* between characters */
+        n--;
+    for (size_t i = 0; i < n; i++)
+        wish->text[i] = (unsigned char)text[i] < 0x20 ? ' ' : text[i];
+    wish->text[n] = '\0';
+    if (strspn(wish->text, " ") == n)
+        return;
+    wish->first = view->wish_first;
+    wish->last = view->wish_last;
+    view->leaving = true;
+    if (kg_text_is_saved(view->edit.text) && !view->file.is_new)
+        view->quit = true;
+    else
+        save(view, false);
+}
+
+/* The pattern, the number or the wish in the last row. */
 static void line_key(struct kg_file_view *view, const struct kg_key *key)
 {
     bool search = view->mode == KG_FILE_SEARCH;
@@ -98,8 +137,11 @@ static void line_key(struct kg_file_view *view, const struct kg_key *key)
         if (search)
             kg_edit_go(&view->edit, view->search_from, false);
     } else if (key->code == KG_KEY_ENTER) {
+        bool wish = view->mode == KG_FILE_CHANGE;
         view->mode = KG_FILE_EDIT;
-        if (!search)
+        if (wish)
+            take_wish(view);
+        else if (!search)
             go_to(view);
     } else if (search && (again || key->code == KG_KEY_DOWN)) {
         find(view, view->edit.cursor);
@@ -197,6 +239,7 @@ static void control(struct kg_file_view *view, int letter)
     case 'a': kg_edit_select_all(&view->edit); kg_file_changed(view, false); break;
     case 'f': enter(view, KG_FILE_SEARCH); break;
     case 'g': enter(view, KG_FILE_GO_TO); break;
+    case 'e': begin_wish(view); break;
     case 'l': kg_terminal_redraw(view->terminal); break;
     case '@': kg_file_ask(view, true); break;
     default: break;
@@ -243,6 +286,9 @@ static void motion_key(struct kg_file_view *view, const struct kg_key *key)
 
 static void edit_key(struct kg_file_view *view, const struct kg_key *key)
 {
+    if (view->options->wish)
+        view->options->wish->first = 0; /* the view was not left with it */
+    view->leaving = false;
     switch (key->code) {
     case KG_KEY_TEXT:
         if (!(key->modifiers & KG_ALT))
@@ -277,7 +323,7 @@ void kg_file_key(void *ctx, const struct kg_key *key)
     view->hint[0] = '\0';
     if (view->mode == KG_FILE_EDIT) {
         edit_key(view, key);
-    } else if (view->mode == KG_FILE_SEARCH || view->mode == KG_FILE_GO_TO) {
+    } else if (view->mode == KG_FILE_SEARCH || view->mode == KG_FILE_GO_TO || view->mode == KG_FILE_CHANGE) {
         line_key(view, key);
     } else if (key->code == KG_KEY_ESCAPE) {
         view->mode = KG_FILE_EDIT;

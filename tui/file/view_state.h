@@ -15,6 +15,7 @@ enum kg_file_mode {
     KG_FILE_EDIT,
     KG_FILE_SEARCH,   /* a pattern is written */
     KG_FILE_GO_TO,    /* a line's number is written */
+    KG_FILE_CHANGE,   /* it is written what is to become of lines */
     KG_FILE_LEAVE,    /* save before it is left? */
     KG_FILE_OVERWRITE /* somebody else changed it: save all the same? */
 };
@@ -43,6 +44,7 @@ struct kg_file_view {
 
     char model[128];            /* "" until it is there */
     char hint[KG_ERROR_TEXT];   /* in place of what the last row says, until the next key */
+    uint32_t wish_first, wish_last; /* lines that are to be changed, 1-based */
     bool leaving;               /* after saving */
     bool dirty, quit;
     bool lost; /* the terminal is gone */

@@ -27,6 +27,7 @@ struct kg_interface_options {
     enum kg_colours colours;
     bool vi;                         /* keys of vi in the input */
     bool mouse;                      /* is told of at first */
+    const char *program;             /* kedge itself, to open a file with; NULL: none is opened */
 };
 
 /* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED

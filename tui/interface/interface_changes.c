@@ -141,6 +141,64 @@ static bool collect_changes(struct kg_interface *ui, char **diff, char **paths)
     return false;
 }
 
+/* "kedge complete" with what this kedge was started with, and the file. */
+static char *view_command(const struct kg_interface *ui, const char *place, const char *wish)
+{
+    const struct kg_engine_options *engine = &ui->options->engine;
+    char *command = NULL, path[2 * KG_PATH_MAX];
+    size_t length;
+    FILE *out = open_memstream(&command, &length);
+    if (!out)
+        return NULL;
+    snprintf(path, sizeof path, "%s%s%s", place[0] != '/' && ui->options->repository ? ui->options->repository : "", place[0] != '/' && ui->options->repository ? "/" : "", place);
+    put_quoted(out, ui->options->program);
+    fputs(" complete --wish", out);
+    put_quoted(out, wish);
+    if (engine->threads)
+        fprintf(out, " -t %u", engine->threads);
+    if (engine->backend) {
+        fputs(" --device", out);
+        put_quoted(out, engine->backend);
+    }
+    if (engine->cache_off)
+        fputs(" --no-cache", out);
+    if (ui->options->theme) {
+        char theme[200];
+        snprintf(theme, sizeof theme, "theme=%s", ui->options->theme);
+        fputs(" --set", out);
+        put_quoted(out, theme);
+    }
+    fputs(" --", out);
+    put_quoted(out, path);
+    fputs(" || { printf '\\nEnter goes on'; read -r _; false; }", out);
+    if (fclose(out) == 0)
+        return command;
+    free(command);
+    return NULL;
+}
+
+void kg_interface_open(struct kg_interface *ui, const char *place)
+{
+    char wish[] = "/tmp/kedge-wish-XXXXXX", line[KG_PATH_MAX + 1100], *text = NULL;
+    size_t length = 0;
+    struct kg_error err;
+    int fd = ui->options->program ? mkstemp(wish) : -1;
+    char *command = fd >= 0 ? view_command(ui, place, wish) : NULL;
+    int result = command ? kg_terminal_lend(ui->terminal, command, NULL, 0) : -1;
+    if (result != 0)
+        say(ui, KG_ENTRY_ERROR, fd < 0 ? "no file can be opened from here; is /tmp full?" : "the file was not opened");
+    else if (kg_read_file(wish, sizeof line - 16, &text, &length, &err) == KG_OK && length > 0) {
+        snprintf(line, sizeof line, "/edit %.*s", (int)(length - (text[length - 1] == '\n')), text);
+        kg_interface_submit(ui, line, strlen(line));
+    }
+    free(text);
+    free(command);
+    if (fd >= 0) {
+        close(fd);
+        unlink(wish);
+    }
+}
+
 void kg_interface_diff(struct kg_interface *ui)
 {
     char *diff, *paths, *shown = NULL;

@@ -11,7 +11,8 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
-    { "/edit", "WHAT", "ask for a change, and review it", KG_WANTED_NOTHING },
+    { "/edit", "WHAT", "ask for a change (PATH:3-9 WHAT: of lines), and review it", KG_WANTED_NOTHING },
+    { "/open", "PATH", "write in a file; Ctrl-E there has lines of it changed", KG_WANTED_PATHS },
     { "/diff", "", "what was changed here and not committed", KG_WANTED_NOTHING },
     { "/undo", "", "take back the last change", KG_WANTED_NOTHING },
     { "/redo", "", "make it again", KG_WANTED_NOTHING },
@@ -166,6 +167,8 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         kg_interface_sessions(ui, argument);
     else if (strcmp(command->name, "/diff") == 0)
         kg_interface_diff(ui);
+    else if (strcmp(command->name, "/open") == 0)
+        kg_interface_open(ui, argument);
     else if (strcmp(command->name, "/undo") == 0 || strcmp(command->name, "/redo") == 0)
         kg_interface_undo(ui, command->name[1] == 'r');
     else if (strcmp(command->name, "/commit") == 0)

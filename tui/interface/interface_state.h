@@ -150,6 +150,8 @@ bool kg_interface_open_tree(struct kg_interface *ui, struct kg_interface_tree *o
 void kg_interface_close_tree(struct kg_interface_tree *tree);
 /* Files with a new content join the conversation again where they were in it. */
 void kg_interface_join_again(struct kg_interface *ui, const char *path);
+/* A file, "PATH[:LINE[:COL]]" beneath the root, to write in; what the person leaves it with is asked for. */
+void kg_interface_open(struct kg_interface *ui, const char *place);
 void kg_interface_undo(struct kg_interface *ui, bool redo);
 void kg_interface_diff(struct kg_interface *ui);
 /* Asks for a message; and goes on when it was written. */

@@ -90,6 +90,61 @@ void kg_worker_edits_of(struct kg_worker *worker, struct kg_answer *answer, bool
         kg_tell_entry(worker->events, KG_ENTRY_NOTICE, err.text, strlen(err.text), NULL);
 }
 
+/* A request that begins with lines of a file, "src/a.c:3-9 make it return early". */
+struct region {
+    char path[KG_PATH_MAX]; /* "" = it does not */
+    uint32_t first, last;
+    const char *text; /* the rest */
+};
+
+static bool is_there(struct kg_worker *worker, const char *path)
+{
+    char *text = NULL;
+    size_t length;
+    bool secret;
+    struct kg_error err;
+    bool there = kg_worker_read_text(worker, path, &text, &length, &secret, &err) == KG_OK;
+    free(text);
+    return there;
+}
+
+/* A first word with a range of lines is meant as one, whether there is such a file or not. */
+static void find_region(struct kg_worker *worker, const char *text, struct region *out)
+{
+    bool first = true;
+    *out = (struct region){ .text = text };
+    text += *text == '@';
+    for (const char *blank = strchr(text, ' '); blank && (size_t)(blank - text) < sizeof out->path; blank = strchr(blank + 1, ' '), first = false) {
+        memcpy(out->path, text, (size_t)(blank - text));
+        out->path[blank - text] = '\0';
+        if (kg_take_lines(out->path, &out->first, &out->last) && ((first && out->last > out->first) || is_there(worker, out->path))) {
+            out->text = blank + strspn(blank, " ");
+            return;
+        }
+    }
+    out->path[0] = '\0';
+}
+
+/* The file alone, with the lines that are to be written anew. */
+static enum kg_status take_region(struct shown *shown, const struct region *region, struct kg_error *err)
+{
+    size_t at = 0, lines = 0;
+    while (at < shown->count && strcmp(shown->files[at].path, region->path) != 0)
+        at++;
+    if (at == shown->count)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "%s could not be read; nothing is changed", region->path);
+    struct kg_shown_file file = shown->files[at];
+    for (size_t i = 0; i < file.length; i++)
+        lines += file.text[i] == '\n' || i + 1 == file.length;
+    if (region->last > lines)
+        return kg_fail(err, KG_ERR_RANGE, "%s has %zu lines, not %u", region->path, lines, region->last);
+    file.first = region->first;
+    file.last = region->last;
+    shown->files[at] = shown->files[0];
+    shown->files[0] = file;
+    return KG_OK;
+}
+
 static void tell_work(void *ctx, enum kg_end end)
 {
     kg_worker_tell_work(ctx, end);
@@ -102,17 +157,27 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     struct kg_proposal proposal = { 0 };
     struct kg_error err;
     enum kg_end end = KG_END_MODEL;
-    enum kg_status status = kg_worker_files_for(worker, task->text, task->length, &err);
+    struct region region;
+    kg_worker_index(worker, &err); /* what it says, reading the file says again */
+    find_region(worker, task->text, &region);
+    enum kg_status status = region.path[0] ? kg_worker_add_file(worker, region.path, "lines of it are changed", &err) : KG_OK;
+    if (status != KG_OK && status != KG_ERR_CANCELLED)
+        return; /* told */
+    if (status == KG_OK)
+        status = kg_worker_files_for(worker, region.text, strlen(region.text), &err);
     if (status == KG_ERR_CANCELLED) {
         const char *text = "stopped before it was asked; Up brings the request back";
         kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
         return;
     }
     status = collect(worker, &shown, &err);
+    if (status == KG_OK && region.path[0])
+        status = take_region(&shown, &region, &err);
     size_t bytes = 0;
     for (size_t i = 0; i < shown.count; i++)
         bytes += shown.files[i].length;
-    struct kg_edit_request request = { .text = task->text, .form = kg_form_of_model(worker->facts.model, bytes), .files = shown.files, .count = shown.count,
+    struct kg_edit_request request = { .text = region.text, .form = region.path[0] ? KG_FORM_REGION : kg_form_of_model(worker->facts.model, bytes),
+                                       .files = shown.files, .count = region.path[0] ? 1 : shown.count,
                                        .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .asked = tell_work, .ctx = worker };
     kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
     if (status == KG_OK)
