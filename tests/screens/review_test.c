@@ -183,6 +183,11 @@ static void a_hunk_is_edited(void **state)
     (void)state;
     struct driver *d = start_review(24, 80, "sed -i s/return.0/return-1/");
     driver_send(d, "e");
+    driver_wait_for(d, "@@ -2,6 @@ as edited");
+    driver_wait_for(d, "change 1 of 3: take it?");
+    driver_golden(d, "review-edited");
+    assert_true(holds("area.c", area));
+    driver_send(d, "y");
     driver_wait_for(d, "change 2 of 3");
     driver_send(d, "q");
     driver_wait_for(d, "changed area.c (1 of 2)");

@@ -170,7 +170,7 @@ static void changes_are_undone_and_done_again_by_another_process(void **state)
     assert_int_equal(done.files, 2);
     assert_int_equal(paths, 2);
     assert_holds("a.txt", "a\n");
-    assert_gone("n/new.txt");
+    assert_gone("n");
     assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_ERR_NOT_FOUND);
     assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_OK);
     assert_holds("a.txt", "A\n");
@@ -190,6 +190,44 @@ static void nothing_is_undone_where_a_file_changed(void **state)
     assert_holds("n/new.txt", "N\n");
     index_repo_write(&at.repo, "a.txt", "A\n");
     assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+}
+
+/* Only what was made goes, and only when it is empty. */
+static void folders_go_with_their_files(void **state)
+{
+    (void)state;
+    struct kg_journal_done done;
+    const struct kg_journal_file deep = { .path = "old/one/two/new.txt", .after = "N\n", .after_length = 2 };
+    index_repo_sh(&at.repo, "mkdir old");
+    assert_int_equal(kg_journal_apply(at.journal, "deep", &deep, 1, &err), KG_OK);
+    assert_holds("old/one/two/new.txt", "N\n");
+    index_repo_write(&at.repo, "old/one/theirs.txt", "kept\n");
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_gone("old/one/two");
+    assert_holds("old/one/theirs.txt", "kept\n");
+    index_repo_sh(&at.repo, "rm old/one/theirs.txt");
+    assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_gone("old/one");
+    index_repo_sh(&at.repo, "test -d old");
+}
+
+static void a_change_that_fails_costs_no_redo(void **state)
+{
+    (void)state;
+    struct kg_journal_done done;
+    /* the second finds what the first has made */
+    const struct kg_journal_file twice[] = { { .path = "fresh/new.txt", .after = "N\n", .after_length = 2 }, { .path = "fresh/new.txt", .after = "M\n", .after_length = 2 } };
+    index_repo_write(&at.repo, "a.txt", "a\n");
+    assert_int_equal(kg_journal_apply(at.journal, "one", both, 1, &err), KG_OK);
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_int_equal(kg_journal_apply(at.journal, "fails", twice, 2, &err), KG_ERR_CHANGED);
+    assert_gone("fresh");
+    assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_holds("a.txt", "A\n");
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_int_equal(kg_journal_apply(at.journal, "works", twice, 1, &err), KG_OK);
+    assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_ERR_NOT_FOUND);
 }
 
 static void all_files_or_none(void **state)
@@ -238,6 +276,33 @@ static void what_is_not_committed_is_told(void **state)
     assert_string_equal(told, "");
 }
 
+/* Whatever comes back from an editor is shown as what it does to the file. */
+static void an_edited_hunk_is_compared_again(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *edited, *origins;
+    } cases[] = { { "one\nTWO\nthree\n", " -+ " }, { "one\n2\nand\nthree\n", " -++ " }, { "one\ntwo\nthree\n", "   " }, { "", "---" }, { "one\ntwo\nthree", "  -+" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kg_hunks *hunks;
+        size_t length;
+        char origins[16] = "";
+        assert_int_equal(kg_hunks_of("one\ntwo\nthree\n", 14, "one\nTwo\nthree\n", 14, &hunks, NULL), KG_OK);
+        assert_true(kg_hunk_set_after(hunks, 0, cases[i].edited, strlen(cases[i].edited)));
+        assert_true(kg_hunk_lines(hunks, 0) < sizeof origins);
+        for (size_t k = 0; k < kg_hunk_lines(hunks, 0); k++)
+            origins[k] = kg_hunk_line(hunks, 0, k).origin;
+        assert_string_equal(origins, cases[i].origins);
+        assert_string_equal(kg_hunk_header(hunks, 0), "@@ -1,3 @@ as edited");
+        char *made = kg_hunks_apply(hunks, (const bool[]){ true }, &length);
+        assert_non_null(made);
+        assert_int_equal(length, strlen(cases[i].edited));
+        assert_memory_equal(made, cases[i].edited, length);
+        free(made);
+        kg_hunks_free(hunks);
+    }
+}
+
 /* Nothing to show, but something to take. */
 static void an_empty_file_that_is_made_is_one_change(void **state)
 {
@@ -268,9 +333,12 @@ int main(void)
         IN_PLACE(changes_are_undone_and_done_again_by_another_process),
         IN_PLACE(nothing_is_undone_where_a_file_changed),
         IN_PLACE(all_files_or_none),
+        IN_PLACE(folders_go_with_their_files),
+        IN_PLACE(a_change_that_fails_costs_no_redo),
         IN_PLACE(half_a_set_is_undone),
         IN_PLACE(what_is_not_committed_is_told),
         cmocka_unit_test(an_empty_file_that_is_made_is_one_change),
+        cmocka_unit_test(an_edited_hunk_is_compared_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

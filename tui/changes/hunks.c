@@ -1,6 +1,7 @@
 #include "tui/changes/hunks.h"
 
 #include <git2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,15 +32,19 @@ static enum kg_status git_failed(struct kg_error *err)
     return kg_fail(err, KG_ERR_NOMEM, "cannot compare two texts: %s", last ? last->message : "out of memory");
 }
 
+static void free_hunk(struct hunk *hunk)
+{
+    free(hunk->header);
+    free(hunk->lines);
+    free(hunk->after);
+}
+
 void kg_hunks_free(struct kg_hunks *hunks)
 {
     if (!hunks)
         return;
-    for (size_t i = 0; i < hunks->count; i++) {
-        free(hunks->hunks[i].header);
-        free(hunks->hunks[i].lines);
-        free(hunks->hunks[i].after);
-    }
+    for (size_t i = 0; i < hunks->count; i++)
+        free_hunk(&hunks->hunks[i]);
     free(hunks->hunks);
     kg_lines_free(&hunks->lines);
     free(hunks->before);
@@ -160,14 +165,64 @@ const char *kg_hunk_after(const struct kg_hunks *hunks, size_t hunk, size_t *len
     return hunks->hunks[hunk].after;
 }
 
-bool kg_hunk_set_after(struct kg_hunks *hunks, size_t hunk, const char *text, size_t length)
+/* Lines of a text that is as it was. */
+static bool put_same(struct hunk *hunk, const char *text, size_t length)
 {
-    char *copy = kg_copy_text(text, length);
-    if (!copy)
+    struct kg_lines lines;
+    if (!kg_lines_of(text, length, &lines))
         return false;
-    free(hunks->hunks[hunk].after);
-    hunks->hunks[hunk].after = copy;
-    hunks->hunks[hunk].after_length = length;
+    hunk->lines = malloc((lines.count + 1) * sizeof *hunk->lines);
+    for (; hunk->lines && hunk->count < lines.count; hunk->count++) {
+        const struct kg_line *line = &lines.lines[hunk->count];
+        hunk->lines[hunk->count] = (struct kg_hunk_line){ .origin = ' ', .text = line->text, .length = line->length, .last_without_feed = line->end == 0 };
+    }
+    kg_lines_free(&lines);
+    return hunk->lines != NULL;
+}
+
+/* All lines of the difference of two texts, the second of which is the hunk's own. */
+static bool put_difference(struct hunk *hunk, const char *before, size_t before_length)
+{
+    git_patch *patch = NULL;
+    git_diff_options options = as_text;
+    struct kg_growing ignored = { 0 };
+    size_t count = 0;
+    bool done;
+    options.context_lines = 1U << 24;
+    git_libgit2_init();
+    done = git_patch_from_buffers(&patch, before, before_length, NULL, hunk->after, hunk->after_length, NULL, &options) == 0;
+    if (done && git_patch_num_hunks(patch) == 0) {
+        done = put_same(hunk, before, before_length);
+    } else if (done) {
+        count = (size_t)git_patch_num_lines_in_hunk(patch, 0);
+        hunk->lines = malloc((count + 1) * sizeof *hunk->lines);
+        done = hunk->lines != NULL;
+        for (size_t i = 0; i < count && done; i++)
+            done = read_line(patch, 0, i, hunk, &ignored);
+    }
+    git_patch_free(patch);
+    git_libgit2_shutdown();
+    kg_growing_free(&ignored);
+    return done;
+}
+
+bool kg_hunk_set_after(struct kg_hunks *hunks, size_t index, const char *text, size_t length)
+{
+    struct hunk *hunk = &hunks->hunks[index];
+    struct hunk edited = { .first = hunk->first, .behind = hunk->behind, .after = kg_copy_text(text, length), .after_length = length };
+    const char *before = hunk->behind > hunk->first ? hunks->lines.lines[hunk->first].text : "";
+    size_t before_length = 0;
+    char header[100];
+    for (size_t i = hunk->first; i < hunk->behind; i++)
+        before_length += hunks->lines.lines[i].length + hunks->lines.lines[i].end;
+    snprintf(header, sizeof header, "@@ -%zu,%zu @@ as edited", hunk->first + 1, hunk->behind - hunk->first);
+    edited.header = strdup(header);
+    if (!edited.after || !edited.header || !put_difference(&edited, before, before_length)) {
+        free_hunk(&edited);
+        return false;
+    }
+    free_hunk(hunk);
+    *hunk = edited;
     return true;
 }
 

@@ -27,7 +27,8 @@ const char *kg_hunk_header(const struct kg_hunks *hunks, size_t hunk);
 size_t kg_hunk_lines(const struct kg_hunks *hunks, size_t hunk);
 struct kg_hunk_line kg_hunk_line(const struct kg_hunks *hunks, size_t hunk, size_t line);
 
-/* What the hunk's lines become: to be edited, and taken back from an editor. The text is copied. False when out of memory. */
+/* What the hunk's lines become: to be edited, and taken back from an editor; its lines and header are then those of the difference
+ * that it makes. The text is copied. False when out of memory: nothing changed. */
 const char *kg_hunk_after(const struct kg_hunks *hunks, size_t hunk, size_t *length);
 bool kg_hunk_set_after(struct kg_hunks *hunks, size_t hunk, const char *text, size_t length);
 

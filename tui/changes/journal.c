@@ -23,12 +23,14 @@ struct kg_journal {
     char path[KG_PATH_MAX];
 };
 
-/* state: 0 = done, 1 = undone. committed: of its files nothing is told by kg_journal_each. before NULL: the file was not there. */
+/* undone: 1 = it is. committed: of its files nothing is told by kg_journal_each. before NULL: the file was not there. folders: that
+ * were made for a set. Sets that are undone are the last ones, unless a process died while it wrote a newer one. */
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, title TEXT NOT NULL,"
     " undone INTEGER NOT NULL DEFAULT 0, committed INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS files (id INTEGER NOT NULL REFERENCES sets ON DELETE CASCADE, place INTEGER NOT NULL, path TEXT NOT NULL,"
-    " before BLOB, after BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (id, place)) WITHOUT ROWID;";
+    " before BLOB, after BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (id, place)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS folders (id INTEGER NOT NULL REFERENCES sets ON DELETE CASCADE, path TEXT NOT NULL, PRIMARY KEY (id, path)) WITHOUT ROWID;";
 
 static enum kg_status failed(struct kg_journal *journal, struct kg_error *err)
 {
@@ -148,12 +150,42 @@ static enum kg_status put_file(struct kg_journal *journal, int64_t id, size_t pl
     return end_step(journal, statement, status, err);
 }
 
+/* The folders that will be made for a new file. */
+static enum kg_status put_folders(struct kg_journal *journal, int64_t id, const struct kg_journal_file *file, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    const char *slash = file->path + (file->before ? 0 : kg_worktree_missing(journal->tree, file->path));
+    for (; status == KG_OK && slash && slash > file->path; slash = strchr(slash + 1, '/')) {
+        sqlite3_stmt *statement = NULL;
+        status = prepare(journal, "INSERT OR IGNORE INTO folders VALUES (?, ?)", &statement, err);
+        if (status == KG_OK) {
+            sqlite3_bind_int64(statement, 1, id);
+            sqlite3_bind_text(statement, 2, file->path, (int)(slash - file->path), SQLITE_STATIC);
+        }
+        status = end_step(journal, statement, status, err);
+    }
+    return status;
+}
+
+/* Those of them that are empty go, the innermost first. */
+static void remove_folders(struct kg_journal *journal, int64_t id)
+{
+    sqlite3_stmt *rows = NULL;
+    if (prepare(journal, "SELECT path FROM folders WHERE id = ? ORDER BY LENGTH(path) DESC", &rows, NULL) != KG_OK)
+        return;
+    sqlite3_bind_int64(rows, 1, id);
+    while (sqlite3_step(rows) == SQLITE_ROW) {
+        const char *path = (const char *)sqlite3_column_text(rows, 0);
+        if (path)
+            kg_worktree_remove_folder(journal->tree, path);
+    }
+    sqlite3_finalize(rows);
+}
+
 static enum kg_status put_set(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, int64_t *id, struct kg_error *err)
 {
     sqlite3_stmt *statement = NULL;
-    enum kg_status status = run(journal, "DELETE FROM sets WHERE undone = 1", err);
-    if (status == KG_OK)
-        status = prepare(journal, "INSERT INTO sets (made, title) VALUES (?, ?)", &statement, err);
+    enum kg_status status = prepare(journal, "INSERT INTO sets (made, title) VALUES (?, ?)", &statement, err);
     if (status == KG_OK) {
         sqlite3_bind_int64(statement, 1, (int64_t)time(NULL));
         sqlite3_bind_text(statement, 2, title, -1, SQLITE_STATIC);
@@ -162,8 +194,8 @@ static enum kg_status put_set(struct kg_journal *journal, const char *title, con
     *id = sqlite3_last_insert_rowid(journal->db);
     for (size_t i = 0; i < count && status == KG_OK; i++)
         status = put_file(journal, *id, i, &files[i], err);
-    if (status == KG_OK)
-        status = run_with(journal, "DELETE FROM sets WHERE id <= ?1 - " STRING_OF(KG_JOURNAL_SETS), *id, err);
+    for (size_t i = 0; i < count && status == KG_OK; i++)
+        status = put_folders(journal, *id, &files[i], err);
     return status;
 }
 
@@ -214,8 +246,12 @@ enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, c
     }
     bool restored;
     status = move_all(journal, files, count, false, &restored, err);
-    if (status != KG_OK && restored)
+    if (status != KG_OK && restored) {
+        remove_folders(journal, id);
         run_with(journal, "DELETE FROM sets WHERE id = ?", id, NULL);
+    } else if (status == KG_OK) { /* they are written: a journal that is not trimmed is no failure */
+        run_with(journal, "DELETE FROM sets WHERE (undone = 1 AND id < ?1) OR id <= ?1 - " STRING_OF(KG_JOURNAL_SETS), id, NULL);
+    }
     return status;
 }
 
@@ -338,7 +374,8 @@ static enum kg_status step(struct kg_journal *journal, bool back, void (*each)(v
     bool restored;
     *out = (struct kg_journal_done){ 0 };
     enum kg_status status = find_set(journal, back ? "SELECT id, title FROM sets WHERE undone = 0 ORDER BY id DESC LIMIT 1"
-                                                   : "SELECT id, title FROM sets WHERE undone = 1 ORDER BY id LIMIT 1", &set, out, err);
+                                                   : "SELECT id, title FROM sets WHERE undone = 1 AND id > (SELECT COALESCE(MAX(id), 0) FROM sets WHERE undone = 0)"
+                                                     " ORDER BY id LIMIT 1", &set, out, err);
     if (status == KG_ERR_NOT_FOUND)
         return kg_fail(err, KG_ERR_NOT_FOUND, back ? "there is no change to undo in this repository" : "there is no undone change to do again");
     if (status == KG_OK)
@@ -347,6 +384,8 @@ static enum kg_status step(struct kg_journal *journal, bool back, void (*each)(v
         status = settle(journal, &set, back, err);
     if (status == KG_OK)
         status = move_all(journal, set.files, set.count - set.settled, back, &restored, err);
+    if (status == KG_OK && back)
+        remove_folders(journal, set.id);
     if (status == KG_OK)
         status = run_with(journal, back ? "UPDATE sets SET undone = 1 WHERE id = ?" : "UPDATE sets SET undone = 0 WHERE id = ?", set.id, err);
     if (status == KG_OK) {

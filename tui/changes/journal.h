@@ -27,7 +27,7 @@ struct kg_journal_file {
 };
 
 /* Writes all files, or none: each is checked before the first is written, and where a later one fails those before are put
- * back. What was undone can no longer be done again. title: one line, what it was for. */
+ * back. Once they are written, what was undone can no longer be done again. title: one line, what it was for. */
 enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err);
 
 struct kg_journal_done {
@@ -35,7 +35,8 @@ struct kg_journal_done {
     char first[200];   /* path of its first file, printable */
     size_t files;
 };
-/* The last set that is not undone, or the one that was undone last. KG_ERR_NOT_FOUND: there is none; KG_ERR_CHANGED: a file is no
+/* Folders that were made for new files go with them when they are empty.
+ * The last set that is not undone, or the one that was undone last. KG_ERR_NOT_FOUND: there is none; KG_ERR_CHANGED: a file is no
  * longer as the change left it: nothing is written. each (may be NULL) is called with the paths that were written. */
 enum kg_status kg_journal_undo(struct kg_journal *journal, void (*each)(void *ctx, const char *path), void *ctx, struct kg_journal_done *out,
                                struct kg_error *err);

@@ -201,3 +201,26 @@ enum kg_status kg_worktree_remove(struct kg_worktree *tree, const char *path, co
     kg_slot_close(&slot);
     return status;
 }
+
+size_t kg_worktree_missing(struct kg_worktree *tree, const char *path)
+{
+    char folder[KG_PATH_MAX];
+    struct stat st;
+    for (const char *slash = strchr(path, '/'); slash && (size_t)(slash - path) < sizeof folder; slash = strchr(slash + 1, '/')) {
+        memcpy(folder, path, (size_t)(slash - path));
+        folder[slash - path] = '\0';
+        if (examine(tree, folder, &st) == ENOENT)
+            return (size_t)(slash - path);
+    }
+    return 0;
+}
+
+void kg_worktree_remove_folder(struct kg_worktree *tree, const char *path)
+{
+    struct kg_slot slot;
+    if (kg_path_enters_gitdir(path) || lies_in_gitdir(tree, path) || kg_slot_open(tree->fd, path, false, &slot, NULL) != KG_OK)
+        return;
+    if (unlinkat(slot.fd, slot.name, AT_REMOVEDIR) == 0)
+        fsync(slot.fd);
+    kg_slot_close(&slot);
+}

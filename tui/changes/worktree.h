@@ -36,7 +36,11 @@ enum kg_status kg_worktree_check(struct kg_worktree *tree, const char *path, con
  * KG_ERR_CHANGED: there stands something else than before, nothing is written. KG_ERR_UNSUPPORTED: KG_GUARD_NEVER. */
 enum kg_status kg_worktree_write(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, const char *after,
                                  size_t after_length, struct kg_error *err);
-/* The same, ending without the file. */
+/* How many bytes of the path name the first folder on the way that is not there, and would be made; 0: all are there. */
+size_t kg_worktree_missing(struct kg_worktree *tree, const char *path);
+/* Removes a folder that is empty; any other one, and one in a git directory, stays. */
+void kg_worktree_remove_folder(struct kg_worktree *tree, const char *path);
+/* kg_worktree_write, ending without the file. */
 enum kg_status kg_worktree_remove(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, struct kg_error *err);
 
 #endif

@@ -142,7 +142,7 @@ static void write_taken(struct kg_interface *ui)
     leave(ui);
 }
 
-/* The hunk's text in $EDITOR; what comes back is taken. */
+/* The hunk's text in $EDITOR; what comes back is shown, and asked about again. */
 static void edit(struct kg_interface *ui)
 {
     struct kg_hunks *hunks = ui->review.files[ui->review.file].hunks;
@@ -158,8 +158,9 @@ static void edit(struct kg_interface *ui)
         return;
     if (!feed && length > 0 && edited[length - 1] == '\n') /* editors end a file with it */
         length--;
-    if (kg_hunk_set_after(hunks, ui->review.hunk, edited, length))
-        kg_review_answer(&ui->review, true);
+    if (!kg_hunk_set_after(hunks, ui->review.hunk, edited, length))
+        say(ui, KG_ENTRY_ERROR, "out of memory: the change is as it was");
+    ui->review.top = 0;
     free(edited);
 }
 
