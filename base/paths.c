@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/slot.h"
+
 enum kg_status kg_place_path(enum kg_place place, const char *leaf, char out[KG_PATH_MAX], struct kg_error *err)
 {
     static const struct {
@@ -104,50 +106,32 @@ enum kg_status kg_read_file(const char *path, size_t limit, char **out, size_t *
     return status;
 }
 
-static enum kg_status write_all(int fd, const char *bytes, size_t length)
-{
-    while (length) {
-        ssize_t n = write(fd, bytes, length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return KG_ERR_IO;
-        bytes += n;
-        length -= (size_t)n;
-    }
-    return KG_OK;
-}
-
-static void sync_directory_of(const char *path)
+/* A folder that may be written but not read will do: it is not synced then. */
+static int open_folder_of(const char *path)
 {
     char copy[KG_PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
+    const char *folder = dirname(copy);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 && errno == EACCES ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : fd;
 }
 
 enum kg_status kg_write_file(const char *path, const void *bytes, size_t length, unsigned mode, struct kg_error *err)
 {
-    char temporary[KG_PATH_MAX];
+    struct kg_slot slot = { .fd = -1, .visible = true };
     struct stat st;
-    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (n < 0 || n >= (int)sizeof temporary)
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (strlen(path) >= KG_PATH_MAX || strlen(name) >= sizeof slot.name)
         return kg_fail(err, KG_ERR_RANGE, "cannot write %s: its name is too long", path);
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return kg_fail(err, KG_ERR_IO, "cannot write beside %s: %s", path, strerror(errno));
+    strcpy(slot.name, name);
+    slot.fd = open_folder_of(path);
+    if (slot.fd < 0)
+        return kg_slot_failed(err, "write beside", path);
     if (stat(path, &st) == 0)
         mode = st.st_mode & 07777U;
-    if (write_all(fd, bytes, length) != KG_OK || fchmod(fd, mode) != 0 || fsync(fd) != 0 || rename(temporary, path) != 0) {
-        int cause = errno;
-        close(fd);
-        unlink(temporary);
-        return kg_fail(err, KG_ERR_IO, "cannot write %s: %s; the old content is untouched", path, strerror(cause));
-    }
-    close(fd);
-    sync_directory_of(path);
-    return KG_OK;
+    enum kg_status status = kg_slot_prepare(&slot, path, bytes, length, &mode, err);
+    if (status == KG_OK)
+        status = kg_slot_settle(&slot, path, false, err);
+    kg_slot_close(&slot);
+    return status;
 }
