@@ -28,89 +28,85 @@ enum kg_status kg_cuda_view_create(struct kg_device *device, struct kg_view **ou
 void kg_cuda_view_free(struct kg_device *device, struct kg_view *view)
 {
     if (view) {
-        kg_cuda_free(device, &view->spans);
-        kg_cuda_free(device, &view->pages);
-        kg_cuda_free(device, &view->parts);
+        kg_cuda_free(device, &view->memory);
+        free(view->image);
     }
     free(view);
 }
-
-/* Copies an array to memory that grows by doubling. */
-static enum kg_status put_array(struct kg_device *device, struct kg_cuda_memory *memory, const void *host, size_t bytes, struct kg_error *err)
-{
-    if (memory->bytes < bytes) {
-        kg_cuda_free(device, memory);
-        size_t room = 1024;
-        while (room < bytes)
-            room *= 2;
-        const enum kg_status status = kg_cuda_alloc(device, room, memory, "setting a view", err);
-        if (status != KG_OK)
-            return status;
-    }
-    kg_cuda_upload(device, memory->bits, host, bytes);
-    return KG_OK;
-}
-
-/* What is copied to the device, on the host. */
-struct lists {
-    struct kg_cuda_span *spans;
-    struct kg_cuda_part *parts;
-    uint32_t *pages;
-    size_t page_count, part_count;
-};
 
 static uint32_t pieces(uint32_t tokens, uint32_t size)
 {
     return tokens / size + (tokens % size != 0);
 }
 
-static void fill_lists(struct lists *l, const struct kg_span *spans, uint32_t n)
+/* A power of two up to `step`, then multiples of it: grids and rooms that change rarely. */
+static uint32_t rounded(uint32_t n, uint32_t step)
 {
-    size_t page = 0, part = 0;
-    uint32_t token = 0;
+    uint32_t room = 1;
+    while (room < n && room < step)
+        room *= 2;
+    return n <= room ? room : pieces(n, step) * step;
+}
+
+/* Room for a view of so many bytes, on both sides; it grows by doubling. */
+static enum kg_status make_room(struct kg_device *device, struct kg_view *view, size_t bytes, struct kg_error *err)
+{
+    if (view->memory.bytes >= bytes)
+        return KG_OK;
+    size_t room = 4096;
+    while (room < bytes)
+        room *= 2;
+    uint8_t *image = (uint8_t *)calloc(room, 1);
+    if (!image)
+        return kg_fail_nomem(err, "setting a view");
+    free(view->image);
+    view->image = image;
+    kg_cuda_free(device, &view->memory);
+    return kg_cuda_alloc(device, room, &view->memory, "setting a view", err);
+}
+
+static void fill_image(struct kg_view *view, const struct kg_cuda_view *head, const struct kg_span *spans, uint32_t n)
+{
+    struct kg_cuda_span *own = (struct kg_cuda_span *)(view->image + head->spans);
+    struct kg_cuda_part *parts = (struct kg_cuda_part *)(view->image + head->parts);
+    uint32_t *pages = (uint32_t *)(view->image + head->pages), page = 0, token = 0;
+    memcpy(view->image, head, sizeof *head);
     for (uint32_t i = 0; i < n; token += spans[i++].tokens) {
-        const struct kg_cuda_span span = { spans[i].base, spans[i].local, spans[i].tokens, (uint32_t)page, token };
-        l->spans[i] = span;
-        memcpy(l->pages + page, spans[i].pages, pieces(spans[i].tokens, KG_PAGE) * sizeof *l->pages);
+        own[i] = { spans[i].base, spans[i].local, spans[i].tokens, page, token };
+        memcpy(pages + page, spans[i].pages, pieces(spans[i].tokens, KG_PAGE) * sizeof *pages);
         page += pieces(spans[i].tokens, KG_PAGE);
-        for (uint32_t first = 0; first < spans[i].tokens; first += KG_PART, part++) {
-            const struct kg_cuda_part own = { i, first };
-            l->parts[part] = own;
-        }
+        for (uint32_t first = 0; first < spans[i].tokens; first += KG_PART)
+            *parts++ = { i, first };
     }
 }
 
 enum kg_status kg_cuda_view_set(struct kg_device *device, struct kg_view *view, const struct kg_span *spans, uint32_t n, struct kg_error *err)
 {
-    struct lists l = { NULL, NULL, NULL, 0, 0 };
-    uint32_t tokens = 0;
+    struct kg_cuda_view head = { 0, 0, sizeof head, 0, 0 };
+    uint32_t pages = 0;
     for (uint32_t i = 0; i < n; i++) {
         assert(spans[i].tokens >= 1);
-        tokens += spans[i].tokens;
-        l.page_count += pieces(spans[i].tokens, KG_PAGE);
-        l.part_count += pieces(spans[i].tokens, KG_PART);
+        head.tokens += spans[i].tokens;
+        head.part_count += pieces(spans[i].tokens, KG_PART);
+        pages += pieces(spans[i].tokens, KG_PAGE);
     }
-    l.spans = (struct kg_cuda_span *)malloc((n + 1) * sizeof *l.spans);
-    l.parts = (struct kg_cuda_part *)malloc((l.part_count + 1) * sizeof *l.parts);
-    l.pages = (uint32_t *)malloc((l.page_count + 1) * sizeof *l.pages);
-    enum kg_status status = l.spans && l.parts && l.pages ? KG_OK : kg_fail_nomem(err, "setting a view");
-    if (status == KG_OK) {
-        fill_lists(&l, spans, n);
-        status = put_array(device, &view->spans, l.spans, n * sizeof *l.spans, err);
-    }
-    if (status == KG_OK)
-        status = put_array(device, &view->parts, l.parts, l.part_count * sizeof *l.parts, err);
-    if (status == KG_OK)
-        status = put_array(device, &view->pages, l.pages, l.page_count * sizeof *l.pages, err);
-    view->part_count = status == KG_OK ? (uint32_t)l.part_count : 0;
-    view->tokens = status == KG_OK ? tokens : 0;
-    free(l.spans);
-    free(l.parts);
-    free(l.pages);
-    return status;
+    head.parts = head.spans + n * (uint32_t)sizeof(struct kg_cuda_span);
+    head.pages = head.parts + head.part_count * (uint32_t)sizeof(struct kg_cuda_part);
+    const size_t bytes = head.pages + pages * sizeof(uint32_t);
+    const enum kg_status status = make_room(device, view, bytes, err);
+    view->part_count = view->tokens = 0;
+    if (status != KG_OK)
+        return status;
+    fill_image(view, &head, spans, n);
+    kg_cuda_upload(device, view->memory.bits, view->image, bytes);
+    view->part_count = head.part_count;
+    view->tokens = head.tokens;
+    view->part_room = rounded(head.part_count, 8);
+    view->token_room = rounded(head.tokens, 8 * KG_PART);
+    return KG_OK;
 }
 
-/* Results of parts: sums (rows, heads, parts, head_size), and for each of them (maximum, total). */
+/* Results of parts: sums (rows, heads, parts that there is room for, head_size), and for each of them (maximum, total). */
 struct results {
     float *sums;
     float2 *weights;
@@ -208,7 +204,7 @@ static __device__ void score_keys(struct shared &s, const struct kg_cuda_heads &
 }
 
 /* Scores become weights exp(score - maximum); the maximum and the total are left for the join. A warp a head. */
-static __device__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, float2 *weights, uint32_t part_count)
+static __device__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, float2 *weights, uint32_t part_room)
 {
     const uint32_t lane = threadIdx.x % 32;
     for (uint32_t h = threadIdx.x / 32; h < n; h += WARPS) {
@@ -223,7 +219,7 @@ static __device__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, floa
         }
         total = kg_warp_sum(total);
         if (lane == 0)
-            weights[(size_t)h * part_count] = make_float2(most, total);
+            weights[(size_t)h * part_room] = make_float2(most, total);
     }
 }
 
@@ -269,49 +265,54 @@ static __device__ void sum_values(struct shared &s, const struct kg_cuda_heads &
 }
 
 template <bool recall>
-__global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, const float *q, struct kg_cuda_pages pages, struct kg_seen view,
-                                                          struct kg_cuda_heads a, struct kg_cuda_rope rope, int32_t position, struct kg_recalled recalled)
+__global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, const float *q, struct kg_cuda_pages pages, struct kg_view_rooms rooms,
+                                                          struct kg_cuda_heads a, struct kg_cuda_rope rope, const int32_t *position,
+                                                          struct kg_recalled recalled)
 {
     __shared__ struct shared s;
+    const struct kg_seen view = kg_see(rooms);
+    if (blockIdx.x >= view.part_count)
+        return;
     const uint32_t kv_head = blockIdx.y, row = blockIdx.z, group = a.heads / a.kv_heads;
     const struct kg_cuda_part part = view.parts[blockIdx.x];
     const struct kg_cuda_span span = view.spans[part.span];
-    const int64_t own = (int64_t)position + row;
+    const int64_t own = (int64_t)*position + row;
     const uint32_t *list = view.pages + span.first_page;
-    const size_t first_result = ((size_t)row * a.heads + (size_t)kv_head * group) * view.part_count + blockIdx.x;
+    const size_t first_result = ((size_t)row * a.heads + (size_t)kv_head * group) * rooms.parts + blockIdx.x;
     const int32_t *chosen = recall ? recalled.chosen + ((size_t)row * a.kv_heads + kv_head) * recalled.k : NULL;
     uint32_t tokens = kg_visible(span, part, own);
     if (tokens)
         tokens = list_tokens<recall>(s, pages, span, list, part.first, tokens, recalled, chosen, own);
     if (tokens == 0) {
         for (uint32_t h = threadIdx.x; h < group; h += THREADS)
-            out.weights[first_result + (size_t)h * view.part_count] = make_float2(-INFINITY, 0);
+            out.weights[first_result + (size_t)h * rooms.parts] = make_float2(-INFINITY, 0);
         return;
     }
     for (uint32_t j = threadIdx.x; j < rope.pairs; j += THREADS)
         s.angle[j] = kg_angle(rope, j, own - span.base + span.local);
     for (uint32_t from = 0; from < group; from += HEADS) {
         const uint32_t n = group - from < HEADS ? group - from : HEADS;
-        const size_t head = (size_t)row * a.heads + (size_t)kv_head * group + from, result = first_result + (size_t)from * view.part_count;
+        const size_t head = (size_t)row * a.heads + (size_t)kv_head * group + from, result = first_result + (size_t)from * rooms.parts;
         __syncthreads();
         kg_load_queries(s.q, s.angle, a, rope, q + head * a.head_size, n);
         __syncthreads();
         score_keys(s, a, pages, list, kv_head, part.first, tokens, n);
         __syncthreads();
-        weigh(s, tokens, n, out.weights + result, view.part_count);
+        weigh(s, tokens, n, out.weights + result, rooms.parts);
         __syncthreads();
         sum_values(s, a, pages, list, kv_head, part.first, tokens, n);
         for (uint32_t i = threadIdx.x; i < n * a.head_size; i += THREADS)
-            out.sums[(result + (size_t)(i / a.head_size) * view.part_count) * a.head_size + i % a.head_size] = s.q[i / a.head_size][i % a.head_size];
+            out.sums[(result + (size_t)(i / a.head_size) * rooms.parts) * a.head_size + i % a.head_size] = s.q[i / a.head_size][i % a.head_size];
     }
 }
 
 /* out = sum of the parts' sums by exp(their maximum - that of all), through the same sum of totals. A part with nothing in
  * it has the total 0. */
-__global__ void kg_attend_join(float *out, struct results parts, uint32_t part_count, uint32_t head_size)
+__global__ void kg_attend_join(float *out, struct results parts, struct kg_view_rooms rooms, uint32_t head_size)
 {
+    const uint32_t part_count = rooms.view->part_count;
     const size_t own = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
-    const float2 *weights = parts.weights + own * part_count;
+    const float2 *weights = parts.weights + own * rooms.parts;
     float most = -INFINITY, total = 0, sum = 0;
     for (uint32_t p = 0; p < part_count; p++)
         most = fmaxf(most, weights[p].x);
@@ -322,7 +323,7 @@ __global__ void kg_attend_join(float *out, struct results parts, uint32_t part_c
             continue;
         const float factor = expf(weights[p].x - most);
         total = fmaf(weights[p].y, factor, total);
-        sum = fmaf(parts.sums[(own * part_count + p) * head_size + threadIdx.x], factor, sum);
+        sum = fmaf(parts.sums[(own * rooms.parts + p) * head_size + threadIdx.x], factor, sum);
     }
     out[own * head_size + threadIdx.x] = sum / total;
 }
@@ -333,10 +334,10 @@ static void attend(struct kg_device *device, struct kg_buffer *out, const struct
 {
     const struct kg_cuda_heads a = kg_heads_of(attention);
     assert(a.heads && a.heads % a.kv_heads == 0 && a.kv_heads == kv->shape.kv_heads && a.head_size == kv->shape.head_size);
-    const size_t width = (size_t)a.heads * a.head_size, results = (size_t)a.heads * view->part_count;
+    const size_t width = (size_t)a.heads * a.head_size, results = (size_t)a.heads * view->part_room;
     const float *in = (const float *)kg_cuda_in(q, rows * width, sizeof *in);
     float *y = (float *)kg_cuda_out(device, out, rows * width, sizeof *y);
-    if (device->failed || results == 0) /* a view that could not be set is empty */
+    if (device->failed || view->part_count == 0) /* a view that could not be set is empty */
         return;
     const size_t row_bytes = results * (a.head_size * sizeof(float) + sizeof(float2));
     const size_t turn = SCRATCH / row_bytes ? SCRATCH / row_bytes < rows ? SCRATCH / row_bytes : rows : 1;
@@ -346,22 +347,21 @@ static void attend(struct kg_device *device, struct kg_buffer *out, const struct
     struct results parts = { NULL, (float2 *)device->scratch.bits };
     parts.sums = (float *)(parts.weights + turn * results);
     const struct kg_cuda_pages pages = kg_cuda_pages_of(kv, layer);
+    const struct kg_view_rooms rooms = kg_rooms_of(view);
     const unsigned threads = (a.head_size + 31) / 32 * 32;
-    struct kg_recalled r = { NULL, 0, 0, 0 };
+    struct kg_recalled r = { NULL, 0, 0, 0, 0 };
     if (recalled)
         r = *recalled;
     for (uint32_t first = 0; first < rows; first += (uint32_t)turn) {
         const uint32_t n = rows - first < turn ? rows - first : (uint32_t)turn;
-        const dim3 grid(view->part_count, a.kv_heads, n);
+        const dim3 grid(rooms.parts, a.kv_heads, n);
         const float *query = in + first * width;
-        const int32_t at = position + (int32_t)first;
+        const int32_t *at = kg_cuda_now(device, position + (int32_t)first);
         if (recalled)
-            KG_LAUNCH(device, "attend_chosen",
-                      kg_attend_part<true><<<grid, THREADS, 0, device->stream>>>(parts, query, pages, kg_seen_of(view), a, rope, at, r));
+            kg_cuda_launch(device, "attend_chosen", kg_attend_part<true>, grid, THREADS, 0, parts, query, pages, rooms, a, rope, at, r);
         else
-            KG_LAUNCH(device, "attend", kg_attend_part<false><<<grid, THREADS, 0, device->stream>>>(parts, query, pages, kg_seen_of(view), a, rope, at, r));
-        KG_LAUNCH(device, "attend",
-                  kg_attend_join<<<dim3(a.heads, n), threads, 0, device->stream>>>(y + first * width, parts, view->part_count, a.head_size));
+            kg_cuda_launch(device, "attend", kg_attend_part<false>, grid, THREADS, 0, parts, query, pages, rooms, a, rope, at, r);
+        kg_cuda_launch(device, "attend", kg_attend_join, dim3(a.heads, n), threads, 0, y + first * width, parts, rooms, a.head_size);
         r.chosen += recalled ? (size_t)n * a.kv_heads * r.k : 0;
     }
 }
@@ -377,6 +377,6 @@ void kg_cuda_attend_chosen(struct kg_device *device, struct kg_buffer *out, cons
                            int32_t position, uint32_t rows)
 {
     const size_t n = (size_t)rows * attention->kv_heads * look->k;
-    const struct kg_recalled recalled = { (const int32_t *)kg_cuda_in(chosen, n, sizeof(int32_t)), look->sinks, look->window, look->k };
+    const struct kg_recalled recalled = { (const int32_t *)kg_cuda_in(chosen, n, sizeof(int32_t)), look->sinks, look->window, look->k, 0 };
     attend(device, out, q, kv, layer, view, attention, position, rows, &recalled);
 }

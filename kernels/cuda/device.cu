@@ -44,6 +44,7 @@ void kg_cuda_free(struct kg_device *device, struct kg_cuda_memory *memory)
 {
     if (!memory->bits)
         return;
+    kg_cuda_start_held(device);
     (void)kg_cuda_ok(device, cudaFree(memory->bits), "giving memory back");
     device->memory -= memory->bytes;
     memory->bits = NULL;
@@ -78,14 +79,21 @@ bool kg_cuda_grow(struct kg_device *device, struct kg_cuda_memory *memory, size_
     return kg_cuda_ok(device, cudaErrorMemoryAllocation, what);
 }
 
-enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err)
+/* What is remembered. */
+static enum kg_status outcome(const struct kg_device *device, struct kg_error *err)
 {
-    if (!device->failed)
-        (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "computing");
     if (!device->failed)
         return KG_OK;
     return kg_fail(err, device->status, "CUDA: %s; %s, or compute on the CPU", device->failure,
                    device->status == KG_ERR_NOMEM ? "close other programs that use the device" : "start again");
+}
+
+enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err)
+{
+    kg_cuda_start_held(device);
+    if (!device->failed)
+        (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "computing");
+    return outcome(device, err);
 }
 
 /* Bytes of the ring from here on, after waiting for what was there if it is full. */
@@ -101,6 +109,7 @@ static size_t ring_room(struct kg_device *device, size_t bytes)
 
 void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t bytes)
 {
+    kg_cuda_start_held(device);
     while (bytes && !device->failed) {
         const size_t n = ring_room(device, bytes);
         uint8_t *staged = device->ring + device->ring_used;
@@ -115,6 +124,7 @@ void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t
 
 enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void *from, size_t bytes, struct kg_error *err)
 {
+    kg_cuda_start_held(device);
     while (bytes && !device->failed) {
         const size_t n = ring_room(device, bytes);
         const uint8_t *staged = device->ring + device->ring_used;
@@ -126,7 +136,7 @@ enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void
         from = (const uint8_t *)from + n;
         bytes -= n;
     }
-    return kg_cuda_wait(device, err);
+    return outcome(device, err);
 }
 
 const void *kg_cuda_in(const struct kg_buffer *buffer, size_t count, size_t size)
@@ -152,7 +162,7 @@ static bool same_rope(const struct kg_rope *a, const struct kg_rope *b)
 struct kg_cuda_rope kg_cuda_rope_of(struct kg_device *device, const struct kg_rope *rope)
 {
     const size_t bytes = KG_HEAD_MAX / 2 * sizeof(double);
-    struct kg_cuda_rope out = { rope->layout, rope->layout == KG_ROPE_NONE ? 0 : rope->pairs, rope->scale, NULL };
+    struct kg_cuda_rope out = { rope->layout, rope->layout == KG_ROPE_NONE ? 0 : rope->pairs, rope->scale, 0, NULL };
     assert(out.pairs <= KG_HEAD_MAX / 2);
     uint32_t i = 0, known = device->rope_count < KG_ROPES ? device->rope_count : KG_ROPES;
     while (i < known && !same_rope(&device->known_ropes[i], rope))
@@ -174,6 +184,9 @@ static void close_device(struct kg_device *device)
     kg_cuda_free(device, &device->scratch);
     kg_cuda_free(device, &device->rounded);
     kg_cuda_free(device, &device->ropes);
+    kg_cuda_steps_free(device);
+    if (device->steps.now_on_device)
+        (void)cudaFree(device->steps.now_on_device);
     assert(device->memory == 0);
     if (device->ring)
         (void)cudaFreeHost(device->ring);
@@ -199,6 +212,12 @@ static enum kg_status set_up(struct kg_device *device, struct kg_error *err)
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "pinning host memory");
     device->ring = (uint8_t *)ring;
+    device->steps.now = (uint8_t *)calloc(1, KG_NOW_BYTES);
+    if (!device->steps.now)
+        return kg_fail_nomem(err, "opening a CUDA device");
+    error = cudaMalloc(&device->steps.now_on_device, KG_NOW_BYTES);
+    if (error != cudaSuccess)
+        return kg_cuda_fail(err, error, "opening the device");
     return kg_cuda_alloc(device, KG_ROPES * KG_HEAD_MAX / 2 * sizeof(double), &device->ropes, "opening the device", err);
 }
 
@@ -289,14 +308,9 @@ static size_t memory(struct kg_device *device)
 
 static void step_begin(struct kg_device *device, uint32_t rows)
 {
-    (void)rows;
     assert(rows >= 1 && rows <= KG_ROWS_MAX);
     (void)kg_cuda_ok(device, cudaSetDevice(device->card), "choosing the device"); /* of this thread, which may be another one */
-}
-
-static void step_end(struct kg_device *device)
-{
-    (void)device;
+    kg_cuda_step_begin(device, rows);
 }
 
 extern "C" __attribute__((visibility("default"))) const struct kg_backend kg_backend_cuda = {
@@ -323,7 +337,7 @@ extern "C" __attribute__((visibility("default"))) const struct kg_backend kg_bac
     .view_set = kg_cuda_view_set,
     .view_free = kg_cuda_view_free,
     .step_begin = step_begin,
-    .step_end = step_end,
+    .step_end = kg_cuda_step_end,
     .embed = kg_cuda_embed,
     .rmsnorm = kg_cuda_rmsnorm,
     .matmul = kg_cuda_matmul,

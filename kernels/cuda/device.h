@@ -14,6 +14,7 @@ extern "C" {
 #include "kernels/backend.h"
 }
 #include "kernels/cuda/planes.h"
+#include "kernels/cuda/step.h"
 
 #define KG_FULL_WARP   0xffffffffU
 #define KG_ROPES       8             /* rotations that are known at a time; a model has one or two */
@@ -52,6 +53,8 @@ struct kg_device {
     uint64_t versions;
     uint64_t rounded_version; /* of the buffer whose first rows `rounded` holds; 0 = none */
     uint32_t rounded_rows, rounded_cols;
+
+    struct kg_cuda_steps steps;
 };
 
 struct kg_buffer {
@@ -89,11 +92,13 @@ struct kg_cuda_place {
 struct kg_cuda_pages {
     const struct kg_cuda_place *chunks;
     size_t page_bytes, index_page_bytes;
-    uint32_t layer, layers, kv_heads, head_size, index_bits;
+    uint32_t layer, layers, kv_heads, head_size, index_bits, none;
 };
 
-/* The pages that a batch can touch, by value: they change from call to call. */
+/* Tokens `first` .. end - 1 of a block, and the pages that they lie in. */
 struct kg_cuda_touched {
+    uint32_t first, end;
+    int32_t local;
     uint32_t page[KG_ROWS_MAX / KG_PAGE + 2];
 };
 
@@ -109,15 +114,24 @@ struct kg_cuda_part {
     uint32_t span, first;
 };
 
-struct kg_view {
-    struct kg_cuda_memory spans, pages, parts;
+/* A view on the device: this, and behind it arrays of spans, parts and pages that begin at so many bytes from here. */
+struct kg_cuda_view {
     uint32_t part_count, tokens;
+    uint32_t spans, parts, pages;
+};
+
+/* part_room, token_room: at least as many as there are, numbers that change rarely. */
+struct kg_view {
+    struct kg_cuda_memory memory;
+    uint8_t *image; /* of the memory, on the host */
+    uint32_t part_count, tokens, part_room, token_room;
 };
 
 struct kg_cuda_rope {
     enum kg_rope_layout layout;
     uint32_t pairs;
     float scale;
+    uint32_t none;
     const double *frequency;
 };
 
@@ -126,12 +140,6 @@ bool kg_cuda_ok(struct kg_device *device, cudaError_t error, const char *what);
 
 /* For calls that return a status: fills *err from a runtime error. */
 enum kg_status kg_cuda_fail(struct kg_error *err, cudaError_t error, const char *what);
-
-#define KG_LAUNCH(device, what, ...)                         \
-    do {                                                     \
-        __VA_ARGS__;                                         \
-        (void)kg_cuda_ok(device, cudaGetLastError(), what);  \
-    } while (0)
 
 /* Memory counted in device->memory; not cleared. */
 enum kg_status kg_cuda_alloc(struct kg_device *device, size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err);
@@ -156,7 +164,9 @@ void *kg_cuda_out(struct kg_device *device, struct kg_buffer *buffer, size_t cou
 struct kg_cuda_rope kg_cuda_rope_of(struct kg_device *device, const struct kg_rope *rope);
 
 struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer);
-struct kg_cuda_touched kg_cuda_touched_of(const struct kg_kv *kv, const uint32_t *pages, uint32_t first, uint32_t rows);
+/* On the device. */
+const struct kg_cuda_touched *kg_cuda_touched_of(struct kg_device *device, const struct kg_kv *kv, const uint32_t *pages, uint32_t first, int32_t local,
+                                                 uint32_t rows);
 
 enum kg_status kg_cuda_matrix_create(struct kg_device *, enum kg_type, uint32_t rows, uint32_t cols, const void *blocks, unsigned uses,
                                      struct kg_matrix **out, struct kg_error *);

@@ -188,28 +188,28 @@ struct kg_cuda_pages kg_cuda_pages_of(const struct kg_kv *kv, uint32_t layer)
 {
     const struct kg_kv_shape *shape = &kv->shape;
     const struct kg_cuda_pages pages = { (const struct kg_cuda_place *)kv->table.bits, KG_KV_PAGE_BYTES(shape), KG_INDEX_PAGE_BYTES(shape), layer, shape->layers,
-                                         shape->kv_heads, shape->head_size, shape->index_bits };
+                                         shape->kv_heads, shape->head_size, shape->index_bits, 0 };
     return pages;
 }
 
-struct kg_cuda_touched kg_cuda_touched_of(const struct kg_kv *kv, const uint32_t *pages, uint32_t first, uint32_t rows)
+const struct kg_cuda_touched *kg_cuda_touched_of(struct kg_device *device, const struct kg_kv *kv, const uint32_t *pages, uint32_t first, int32_t local,
+                                                 uint32_t rows)
 {
-    struct kg_cuda_touched touched;
+    struct kg_cuda_touched touched = { first, first + rows, local, { 0 } };
     assert(rows >= 1 && rows <= KG_ROWS_MAX);
     const uint32_t from = first / KG_PAGE, to = (first + rows - 1) / KG_PAGE;
     for (uint32_t p = from; p <= to; p++) {
         assert(pages[p] / KG_CHUNK_PAGES < kv->chunks);
         touched.page[p - from] = pages[p];
     }
-    return touched;
+    return kg_cuda_now(device, touched);
 }
 
 /* A block a row and KV head, a thread a pair of elements. */
-__global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ struct kg_cuda_touched touched, uint32_t first, int32_t local, const float *k, const float *v,
-                            struct kg_cuda_rope rope)
+__global__ void kg_kv_write(struct kg_cuda_pages pages, const struct kg_cuda_touched *touched, const float *k, const float *v, struct kg_cuda_rope rope)
 {
-    const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, t = first + row;
-    const uint32_t page = touched.page[t / KG_PAGE - first / KG_PAGE];
+    const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, first = touched->first, t = first + row;
+    const uint32_t page = touched->page[t / KG_PAGE - first / KG_PAGE];
     k += ((size_t)row * pages.kv_heads + head) * n;
     v += ((size_t)row * pages.kv_heads + head) * n;
     __half *key = kg_page_at(pages, page, 0, head, t % KG_PAGE), *value = kg_page_at(pages, page, 1, head, t % KG_PAGE);
@@ -221,7 +221,7 @@ __global__ void kg_kv_write(struct kg_cuda_pages pages, const __grid_constant__ 
     reinterpret_cast<__half2 *>(value)[i] = __floats2half2_rn(v[2 * i], v[2 * i + 1]);
     if (i < rope.pairs) {
         const uint32_t a = kg_rope_first(rope, i), b = kg_rope_second(rope, i);
-        const float2 turned = kg_turn(k[a], k[b], kg_angle(rope, i, (int64_t)local + t));
+        const float2 turned = kg_turn(k[a], k[b], kg_angle(rope, i, (int64_t)touched->local + t));
         key[a] = __float2half_rn(turned.x);
         key[b] = __float2half_rn(turned.y);
     } else {
@@ -236,12 +236,10 @@ void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer
     const size_t width = (size_t)kv->shape.kv_heads * kv->shape.head_size;
     const float *key = (const float *)kg_cuda_in(k, rows * width, sizeof *key), *value = (const float *)kg_cuda_in(v, rows * width, sizeof *value);
     assert(layer < kv->shape.layers);
-    const struct kg_cuda_touched touched = kg_cuda_touched_of(kv, pages, first, rows);
     const struct kg_cuda_rope turn = kg_cuda_rope_of(device, rope);
+    const struct kg_cuda_touched *touched = kg_cuda_touched_of(device, kv, pages, first, local, rows);
     const unsigned threads = (kv->shape.head_size / 2 + 31) / 32 * 32;
-    if (!device->failed)
-        KG_LAUNCH(device, "kv_write",
-                  kg_kv_write<<<dim3(kv->shape.kv_heads, rows), threads, 0, device->stream>>>(kg_cuda_pages_of(kv, layer), touched, first, local, key, value, turn));
+    kg_cuda_launch(device, "kv_write", kg_kv_write, dim3(kv->shape.kv_heads, rows), threads, 0, kg_cuda_pages_of(kv, layer), touched, key, value, turn);
 }
 
 enum kg_status kg_cuda_index_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)

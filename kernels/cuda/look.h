@@ -10,12 +10,18 @@
 #define KG_LOOK_HEADS   8 /* query heads that a block takes at a time */
 #define KG_PAIRS_MAX    (KG_HEAD_MAX / 2)
 
-/* A view on the device. */
+/* A view on the device, and how many parts and tokens results have room for. */
+struct kg_view_rooms {
+    const struct kg_cuda_view *view;
+    uint32_t parts, tokens;
+};
+
+/* What is in it. */
 struct kg_seen {
     const struct kg_cuda_span *spans;
     const struct kg_cuda_part *parts;
     const uint32_t *pages;
-    uint32_t part_count, tokens;
+    uint32_t part_count;
 };
 
 struct kg_cuda_heads {
@@ -26,13 +32,21 @@ struct kg_cuda_heads {
 /* kg_look and what was chosen (rows, kv_heads, k). */
 struct kg_recalled {
     const int32_t *chosen;
-    uint32_t sinks, window, k;
+    uint32_t sinks, window, k, none;
 };
 
-static inline struct kg_seen kg_seen_of(const struct kg_view *view)
+static inline struct kg_view_rooms kg_rooms_of(const struct kg_view *view)
 {
-    const struct kg_seen seen = { (const struct kg_cuda_span *)view->spans.bits, (const struct kg_cuda_part *)view->parts.bits,
-                                  (const uint32_t *)view->pages.bits, view->part_count, view->tokens };
+    const struct kg_view_rooms rooms = { (const struct kg_cuda_view *)view->memory.bits, view->part_room, view->token_room };
+    return rooms;
+}
+
+static __device__ __forceinline__ struct kg_seen kg_see(const struct kg_view_rooms &rooms)
+{
+    const struct kg_cuda_view *v = rooms.view;
+    const uint8_t *begin = reinterpret_cast<const uint8_t *>(v);
+    const struct kg_seen seen = { reinterpret_cast<const struct kg_cuda_span *>(begin + v->spans), reinterpret_cast<const struct kg_cuda_part *>(begin + v->parts),
+                                  reinterpret_cast<const uint32_t *>(begin + v->pages), v->part_count };
     return seen;
 }
 

@@ -27,7 +27,7 @@ struct weights {
 struct activations {
     const uint32_t *codes;
     const struct kg_cuda_group *group;
-    uint32_t rows;
+    uint32_t rows, none;
 };
 
 /* What multiplies the sums of a group of weights. */
@@ -436,13 +436,13 @@ void kg_cuda_embed(struct kg_device *device, struct kg_buffer *out, const struct
     if (device->failed)
         return;
     if (!w->plain)
-        KG_LAUNCH(device, "embed", kg_embed_planes<<<grid, THREADS, 0, device->stream>>>(y, weights_of(w), w->planes, id, scale));
+        kg_cuda_launch(device, "embed", kg_embed_planes, grid, THREADS, 0, y, weights_of(w), w->planes, id, scale);
     else if (w->type == KG_F32)
-        KG_LAUNCH(device, "embed", kg_embed_plain<KG_F32><<<grid, THREADS, 0, device->stream>>>(y, bits, id, scale, w->cols));
+        kg_cuda_launch(device, "embed", kg_embed_plain<KG_F32>, grid, THREADS, 0, y, bits, id, scale, w->cols);
     else if (w->type == KG_F16)
-        KG_LAUNCH(device, "embed", kg_embed_plain<KG_F16><<<grid, THREADS, 0, device->stream>>>(y, bits, id, scale, w->cols));
+        kg_cuda_launch(device, "embed", kg_embed_plain<KG_F16>, grid, THREADS, 0, y, bits, id, scale, w->cols);
     else
-        KG_LAUNCH(device, "embed", kg_embed_plain<KG_BF16><<<grid, THREADS, 0, device->stream>>>(y, bits, id, scale, w->cols));
+        kg_cuda_launch(device, "embed", kg_embed_plain<KG_BF16>, grid, THREADS, 0, y, bits, id, scale, w->cols);
 }
 
 /* One product that is enqueued. */
@@ -459,27 +459,24 @@ template <int bits, bool super, bool minimum> static void enqueue_planes(const s
     const struct weights w = weights_of(p->w);
     const unsigned few = (w.rows + FEW_ROWS - 1) / FEW_ROWS;
     const dim3 many((w.rows + MANY_ROWS - 1) / MANY_ROWS, (p->x.rows + MANY - 1) / MANY);
-    const cudaStream_t stream = p->device->stream;
     if (p->x.rows == 1)
-        KG_LAUNCH(p->device, "matmul", kg_mul_few<bits, super, minimum, 1><<<few, THREADS, 0, stream>>>(p->out, w, p->x, p->bias));
+        kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, 1>, few, THREADS, 0, p->out, w, p->x, p->bias);
     else if (p->x.rows <= 4)
-        KG_LAUNCH(p->device, "matmul", kg_mul_few<bits, super, minimum, 4><<<few, THREADS, 0, stream>>>(p->out, w, p->x, p->bias));
+        kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, 4>, few, THREADS, 0, p->out, w, p->x, p->bias);
     else if (p->x.rows <= 8)
-        KG_LAUNCH(p->device, "matmul", kg_mul_few<bits, super, minimum, 8><<<few, THREADS, 0, stream>>>(p->out, w, p->x, p->bias));
+        kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, 8>, few, THREADS, 0, p->out, w, p->x, p->bias);
     else
-        KG_LAUNCH(p->device, "matmul", kg_mul_many<bits, super, minimum><<<many, THREADS, 0, stream>>>(p->out, w, p->x, p->bias));
+        kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum>, many, THREADS, 0, p->out, w, p->x, p->bias);
 }
 
 template <enum kg_type type> static void enqueue_plain(const struct product *p, const float *x, uint32_t rows)
 {
     const struct kg_matrix *w = p->w;
     const unsigned blocks = (w->rows + FEW_ROWS - 1) / FEW_ROWS;
-    const cudaStream_t stream = p->device->stream;
     if (rows == 1)
-        KG_LAUNCH(p->device, "matmul", kg_mul_plain<type, 1><<<blocks, THREADS, 0, stream>>>(p->out, w->memory.bits, x, p->bias, w->rows, w->cols, rows));
+        kg_cuda_launch(p->device, "matmul", kg_mul_plain<type, 1>, blocks, THREADS, 0, p->out, w->memory.bits, x, p->bias, w->rows, w->cols, rows);
     else
-        KG_LAUNCH(p->device, "matmul",
-                  kg_mul_plain<type, 8><<<dim3(blocks, (rows + 7) / 8), THREADS, 0, stream>>>(p->out, w->memory.bits, x, p->bias, w->rows, w->cols, rows));
+        kg_cuda_launch(p->device, "matmul", kg_mul_plain<type, 8>, dim3(blocks, (rows + 7) / 8), THREADS, 0, p->out, w->memory.bits, x, p->bias, w->rows, w->cols, rows);
 }
 
 /* The first rows of x as codes; kept until x changes, since several products follow one norm. */
@@ -497,7 +494,7 @@ static bool round_rows(struct kg_device *device, const struct kg_buffer *buffer,
     if (known)
         return true;
     const unsigned blocks = (unsigned)((groups + THREADS / 32 - 1) / (THREADS / 32));
-    KG_LAUNCH(device, "rounding activations", kg_round_rows<<<blocks, THREADS, 0, device->stream>>>(made, group, x, (uint32_t)groups));
+    kg_cuda_launch(device, "rounding activations", kg_round_rows, blocks, THREADS, 0, made, group, x, (uint32_t)groups);
     device->rounded_version = buffer->version;
     device->rounded_rows = rows;
     device->rounded_cols = cols;
@@ -509,7 +506,7 @@ void kg_cuda_matmul(struct kg_device *device, struct kg_buffer *out, const struc
 {
     assert(out != x);
     const float *in = (const float *)kg_cuda_in(x, (size_t)rows * w->cols, sizeof *in);
-    struct product p = { device, w, NULL, bias ? (const float *)kg_cuda_in(bias, w->rows, sizeof(float)) : NULL, { NULL, NULL, rows } };
+    struct product p = { device, w, NULL, bias ? (const float *)kg_cuda_in(bias, w->rows, sizeof(float)) : NULL, { NULL, NULL, rows, 0 } };
     p.out = (float *)kg_cuda_out(device, out, (size_t)rows * w->rows, sizeof(float));
     if (device->failed || (!w->plain && !round_rows(device, x, in, rows, w->cols, &p.x)))
         return;

@@ -51,14 +51,14 @@ static __device__ bool keys_are_finite(const struct kg_cuda_pages &pages, uint32
 }
 
 /* A block a page and KV head: m and e, a thread a channel; then codes, a thread a byte. */
-__global__ void __launch_bounds__(KG_HEAD_MAX) kg_index_write(struct kg_cuda_pages pages, const __grid_constant__ struct kg_cuda_touched touched,
-                                                              uint32_t first_page, uint32_t end)
+__global__ void __launch_bounds__(KG_HEAD_MAX) kg_index_write(struct kg_cuda_pages pages, const struct kg_cuda_touched *touched)
 {
     __shared__ float lows[KG_HEAD_MAX];
     __shared__ double steps[KG_HEAD_MAX];
     __shared__ uint32_t broken; /* threads that saw a key that is not finite */
-    const uint32_t head = blockIdx.x, page = touched.page[blockIdx.y], n = pages.head_size, bits = pages.index_bits, in_byte = 8 / bits;
-    const uint32_t before = (first_page + blockIdx.y) * KG_PAGE, tokens = end - before < KG_PAGE ? end - before : KG_PAGE, d = threadIdx.x;
+    const uint32_t head = blockIdx.x, page = touched->page[blockIdx.y], n = pages.head_size, bits = pages.index_bits, in_byte = 8 / bits;
+    const uint32_t before = (touched->first / KG_PAGE + blockIdx.y) * KG_PAGE, there = touched->end - before, tokens = there < KG_PAGE ? there : KG_PAGE;
+    const uint32_t d = threadIdx.x;
     const double levels = (double)((1U << bits) - 1);
     const __half *keys = kg_page_at(pages, page, 0, head, 0);
     uint8_t *index = kg_index_at(pages, page, head), *codes = index + 3 * (size_t)n;
@@ -103,10 +103,9 @@ void kg_cuda_index_write(struct kg_device *device, struct kg_kv *kv, uint32_t la
     const uint32_t end = first + rows, first_page = first / KG_PAGE, count = end / KG_PAGE - first_page + (closes && end % KG_PAGE != 0);
     if (device->failed || !kv->shape.index_bits || count == 0)
         return;
-    const struct kg_cuda_touched touched = kg_cuda_touched_of(kv, pages, first, rows);
+    const struct kg_cuda_touched *touched = kg_cuda_touched_of(device, kv, pages, first, 0, rows);
     const unsigned threads = (kv->shape.head_size + 31) / 32 * 32;
-    KG_LAUNCH(device, "index_write",
-              kg_index_write<<<dim3(kv->shape.kv_heads, count), threads, 0, device->stream>>>(kg_cuda_pages_of(kv, layer), touched, first_page, end));
+    kg_cuda_launch(device, "index_write", kg_index_write, dim3(kv->shape.kv_heads, count), threads, 0, kg_cuda_pages_of(kv, layer), touched);
 }
 
 struct shared {
@@ -206,7 +205,7 @@ static __device__ void score_page(struct shared &s, const struct kg_cuda_heads &
             s.score[h][at + lane] = kg_capped(a, choosable ? fmaf(s.offset[warp][h].y, (float)sum[h], s.offset[warp][h].x) : dot[h]);
 }
 
-/* Scores (rows, heads, tokens in view) of what may be chosen, more than -INFINITY, which is that of all else; and for each part
+/* Scores (rows, heads, tokens that there is room for) of what may be chosen, more than -INFINITY, which is that of all else; and for each part
  * (rows, heads, parts) maximum and total of exp(score - maximum) over all that is visible. A score that is no number makes its
  * head's total none. */
 struct scores {
@@ -215,13 +214,13 @@ struct scores {
 };
 
 /* A part's results for n heads: a warp a head. */
-static __device__ void hand_out(const struct shared &s, struct scores out, const struct kg_seen &view, size_t head, uint32_t first_token, uint32_t there,
+static __device__ void hand_out(const struct shared &s, struct scores out, const struct kg_view_rooms &rooms, size_t head, uint32_t first_token, uint32_t there,
                                 uint32_t tokens, uint32_t n)
 {
     const uint32_t lane = threadIdx.x % 32;
     for (uint32_t h = threadIdx.x / 32; h < n; h += WARPS) {
         float most = -INFINITY, total = 0;
-        float *own = out.score + (head + h) * view.tokens + first_token;
+        float *own = out.score + (head + h) * rooms.tokens + first_token;
         for (uint32_t t = lane; t < tokens; t += 32)
             most = fmaxf(most, s.score[h][t]);
         most = kg_warp_max(most);
@@ -231,18 +230,21 @@ static __device__ void hand_out(const struct shared &s, struct scores out, const
         }
         total = kg_warp_sum(total);
         if (lane == 0)
-            out.weights[(head + h) * view.part_count + blockIdx.x] = make_float2(most, total);
+            out.weights[(head + h) * rooms.parts + blockIdx.x] = make_float2(most, total);
     }
 }
 
-__global__ void __launch_bounds__(THREADS) kg_score_part(struct scores out, const float *q, struct kg_cuda_pages pages, struct kg_seen view,
-                                                         struct kg_cuda_heads a, struct kg_cuda_rope rope, struct kg_recalled r, int32_t position)
+__global__ void __launch_bounds__(THREADS) kg_score_part(struct scores out, const float *q, struct kg_cuda_pages pages, struct kg_view_rooms rooms,
+                                                         struct kg_cuda_heads a, struct kg_cuda_rope rope, struct kg_recalled r, const int32_t *position)
 {
     __shared__ struct shared s;
+    const struct kg_seen view = kg_see(rooms);
     const uint32_t kv_head = blockIdx.y, row = blockIdx.z, group = a.heads / a.kv_heads, lane = threadIdx.x % 32;
+    if (blockIdx.x >= view.part_count)
+        return;
     const struct kg_cuda_part part = view.parts[blockIdx.x];
     const struct kg_cuda_span span = view.spans[part.span];
-    const int64_t own = (int64_t)position + row;
+    const int64_t own = (int64_t)*position + row;
     const uint32_t *list = view.pages + span.first_page + part.first / KG_PAGE;
     const uint32_t tokens = kg_visible(span, part, own), there = span.tokens - part.first < KG_PART ? span.tokens - part.first : KG_PART;
     for (uint32_t j = threadIdx.x; j < rope.pairs; j += THREADS)
@@ -266,16 +268,16 @@ __global__ void __launch_bounds__(THREADS) kg_score_part(struct scores out, cons
             __syncwarp();
         }
         __syncthreads();
-        hand_out(s, out, view, head, span.first + part.first, there, tokens, n);
+        hand_out(s, out, rooms, head, span.first + part.first, there, tokens, n);
     }
 }
 
 /* Log-sum-exp of each query head over all parts: a warp a head. */
-static __device__ void sum_parts(float *log_sum, const float2 *weights, uint32_t part_count, uint32_t group)
+static __device__ void sum_parts(float *log_sum, const float2 *weights, uint32_t part_room, uint32_t part_count, uint32_t group)
 {
     const uint32_t lane = threadIdx.x % 32;
     for (uint32_t h = threadIdx.x / 32; h < group; h += KG_SELECT_WARPS) {
-        const float2 *own = weights + (size_t)h * part_count;
+        const float2 *own = weights + (size_t)h * part_room;
         float most = -INFINITY, total = 0;
         for (uint32_t p = lane; p < part_count; p += 32)
             most = fmaxf(most, own[p].x);
@@ -289,23 +291,24 @@ static __device__ void sum_parts(float *log_sum, const float2 *weights, uint32_t
 }
 
 /* Ranks stand in for the scores of the first head of the group; then the k best. */
-__global__ void __launch_bounds__(KG_SELECT_THREADS) kg_choose(int32_t *chosen, struct scores in, uint32_t tokens, uint32_t part_count, uint32_t group, uint32_t k)
+__global__ void __launch_bounds__(KG_SELECT_THREADS) kg_choose(int32_t *chosen, struct scores in, struct kg_view_rooms rooms, uint32_t group, uint32_t k)
 {
     extern __shared__ float log_sum[]; /* of each query head of the group */
     __shared__ uint32_t found;
     const size_t own = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
-    float *rank = in.score + own * group * tokens;
+    const uint32_t tokens = rooms.view->tokens;
+    float *rank = in.score + own * group * rooms.tokens;
     chosen += own * k;
     if (threadIdx.x == 0)
         found = 0;
-    sum_parts(log_sum, in.weights + own * group * part_count, part_count, group);
+    sum_parts(log_sum, in.weights + own * group * rooms.parts, rooms.parts, rooms.view->part_count, group);
     __syncthreads();
     uint32_t count = 0;
     for (uint32_t t = threadIdx.x; t < tokens; t += KG_SELECT_THREADS) {
         const bool choosable = rank[t] > -INFINITY;
         float best = choosable ? -FLT_MAX : -INFINITY;
         for (uint32_t h = 0; choosable && h < group; h++)
-            best = fmaxf(best, rank[(size_t)h * tokens + t] - log_sum[h]);
+            best = fmaxf(best, rank[(size_t)h * rooms.tokens + t] - log_sum[h]);
         rank[t] = best;
         count += choosable;
     }
@@ -330,22 +333,21 @@ void kg_cuda_choose(struct kg_device *device, struct kg_buffer *chosen, const st
     int32_t *out = (int32_t *)kg_cuda_out(device, chosen, (size_t)rows * a.kv_heads * look->k, sizeof *out);
     if (device->failed || view->tokens == 0) /* a view that could not be set is empty */
         return;
-    const size_t row_bytes = a.heads * (view->part_count * sizeof(float2) + view->tokens * sizeof(float));
+    const struct kg_view_rooms rooms = kg_rooms_of(view);
+    const size_t row_bytes = a.heads * (rooms.parts * sizeof(float2) + rooms.tokens * sizeof(float));
     const size_t turn = SCRATCH / row_bytes ? SCRATCH / row_bytes < rows ? SCRATCH / row_bytes : rows : 1;
     const struct kg_cuda_rope rope = kg_cuda_rope_of(device, attention->rope);
-    const struct kg_recalled r = { NULL, look->sinks, look->window, look->k };
+    const struct kg_recalled r = { NULL, look->sinks, look->window, look->k, 0 };
     if (!kg_cuda_grow(device, &device->scratch, turn * row_bytes, "choosing tokens"))
         return;
     struct scores scores = { NULL, (float2 *)device->scratch.bits };
-    scores.score = (float *)(scores.weights + turn * a.heads * view->part_count);
+    scores.score = (float *)(scores.weights + turn * a.heads * rooms.parts);
     for (uint32_t first = 0; first < rows; first += (uint32_t)turn) {
         const uint32_t n = rows - first < turn ? rows - first : (uint32_t)turn;
-        KG_LAUNCH(device, "choose",
-                  kg_score_part<<<dim3(view->part_count, a.kv_heads, n), THREADS, 0, device->stream>>>(
-                      scores, in + (size_t)first * a.heads * a.head_size, kg_cuda_pages_of(kv, layer), kg_seen_of(view), a, rope, r,
-                      position + (int32_t)first));
-        KG_LAUNCH(device, "choose",
-                  kg_choose<<<dim3(a.kv_heads, n), KG_SELECT_THREADS, group * sizeof(float), device->stream>>>(out + (size_t)first * a.kv_heads * look->k, scores, view->tokens,
-                                                                                            view->part_count, group, look->k));
+        const int32_t *at = kg_cuda_now(device, position + (int32_t)first);
+        kg_cuda_launch(device, "choose", kg_score_part, dim3(rooms.parts, a.kv_heads, n), THREADS, 0, scores, in + (size_t)first * a.heads * a.head_size,
+                       kg_cuda_pages_of(kv, layer), rooms, a, rope, r, at);
+        kg_cuda_launch(device, "choose", kg_choose, dim3(a.kv_heads, n), KG_SELECT_THREADS, group * sizeof(float), out + (size_t)first * a.kv_heads * look->k,
+                       scores, rooms, group, look->k);
     }
 }

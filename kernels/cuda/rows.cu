@@ -53,6 +53,13 @@ __global__ void kg_silu_mul(float *out, const float *gate, const float *up, size
         out[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }
 
+/* A kernel, since a copy by the runtime would be no launch that a step can hold. */
+__global__ void kg_copy(float *out, const float *x, uint32_t n)
+{
+    for (uint32_t i = blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
+        out[i] = x[i];
+}
+
 static unsigned blocks_for(size_t n)
 {
     const size_t blocks = (n + THREADS - 1) / THREADS;
@@ -67,9 +74,9 @@ void kg_cuda_rmsnorm(struct kg_device *device, struct kg_buffer *out, const stru
     if (device->failed)
         return;
     if (cols > 256)
-        KG_LAUNCH(device, "rmsnorm", kg_rmsnorm<true><<<rows, THREADS, 0, device->stream>>>(y, in, w, eps, rows, cols));
+        kg_cuda_launch(device, "rmsnorm", kg_rmsnorm<true>, rows, THREADS, 0, y, in, w, eps, rows, cols);
     else
-        KG_LAUNCH(device, "rmsnorm", kg_rmsnorm<false><<<(rows + WARPS - 1) / WARPS, THREADS, 0, device->stream>>>(y, in, w, eps, rows, cols));
+        kg_cuda_launch(device, "rmsnorm", kg_rmsnorm<false>, (rows + WARPS - 1) / WARPS, THREADS, 0, y, in, w, eps, rows, cols);
 }
 
 void kg_cuda_add(struct kg_device *device, struct kg_buffer *x, const struct kg_buffer *y, size_t n)
@@ -77,7 +84,7 @@ void kg_cuda_add(struct kg_device *device, struct kg_buffer *x, const struct kg_
     const float *b = (const float *)kg_cuda_in(y, n, sizeof(float));
     float *a = (float *)kg_cuda_out(device, x, n, sizeof(float));
     if (!device->failed)
-        KG_LAUNCH(device, "add", kg_add<<<blocks_for(n), THREADS, 0, device->stream>>>(a, b, n));
+        kg_cuda_launch(device, "add", kg_add, blocks_for(n), THREADS, 0, a, b, n);
 }
 
 void kg_cuda_silu_mul(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n)
@@ -85,7 +92,7 @@ void kg_cuda_silu_mul(struct kg_device *device, struct kg_buffer *out, const str
     const float *g = (const float *)kg_cuda_in(gate, n, sizeof(float)), *u = (const float *)kg_cuda_in(up, n, sizeof(float));
     float *y = (float *)kg_cuda_out(device, out, n, sizeof(float));
     if (!device->failed)
-        KG_LAUNCH(device, "silu_mul", kg_silu_mul<<<blocks_for(n), THREADS, 0, device->stream>>>(y, g, u, n));
+        kg_cuda_launch(device, "silu_mul", kg_silu_mul, blocks_for(n), THREADS, 0, y, g, u, n);
 }
 
 void kg_cuda_copy_row(struct kg_device *device, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols)
@@ -93,5 +100,5 @@ void kg_cuda_copy_row(struct kg_device *device, struct kg_buffer *out, uint32_t 
     const float *in = (const float *)kg_cuda_in(x, ((size_t)from + 1) * cols, sizeof(float)) + (size_t)from * cols;
     float *row = (float *)kg_cuda_out(device, out, ((size_t)to + 1) * cols, sizeof(float)) + (size_t)to * cols;
     if (!device->failed && in != row)
-        (void)kg_cuda_ok(device, cudaMemcpyAsync(row, in, cols * sizeof *row, cudaMemcpyDeviceToDevice, device->stream), "copy_row");
+        kg_cuda_launch(device, "copy_row", kg_copy, blocks_for(cols), THREADS, 0, row, in, cols);
 }

@@ -85,8 +85,8 @@ void kg_cuda_top(struct kg_device *device, struct kg_buffer *ids, struct kg_buff
     uint64_t *scratch = (uint64_t *)device->scratch.bits;
     int32_t *chosen = (int32_t *)((uint8_t *)scratch + keys), *of_pieces = chosen + k;
     const struct candidates all = { row, NULL, n }, best = { row, of_pieces, found };
-    KG_LAUNCH(device, "top", kg_top_select<<<blocks, KG_SELECT_THREADS, 0, device->stream>>>(blocks > 1 ? of_pieces : chosen, all, PIECE, kept));
+    kg_cuda_launch(device, "top", kg_top_select, blocks, KG_SELECT_THREADS, 0, blocks > 1 ? of_pieces : chosen, all, PIECE, kept);
     if (blocks > 1)
-        KG_LAUNCH(device, "top", kg_top_select<<<1, KG_SELECT_THREADS, 0, device->stream>>>(chosen, best, found, k));
-    KG_LAUNCH(device, "top", kg_top_sort<<<1, KG_SELECT_THREADS, 0, device->stream>>>(id, value, row, chosen, k, room, scratch));
+        kg_cuda_launch(device, "top", kg_top_select, 1, KG_SELECT_THREADS, 0, chosen, best, found, k);
+    kg_cuda_launch(device, "top", kg_top_sort, 1, KG_SELECT_THREADS, 0, id, value, row, chosen, k, room, scratch);
 }

@@ -56,6 +56,24 @@ for model in tests/golden/tiny/*.gguf; do
     report "$(basename "$model" .gguf) follows ref" $? "$work/out"
 done
 
+# Decoding is one graph that is launched again and again, whichever way a token is looked at, and the host waits once for each; one
+# more graph is for the tokens with which a page becomes full. What the graph computes has the bits of launches one by one.
+asked() { # name of a number
+    awk -v name="$1" '$1 == "host" { for (i = 2; i < NF; i += 2) if ($i == name) print $(i + 1) }' "$work/counters"
+}
+tokens=64
+for look in full recall; do
+    rm -f "$work/counters"
+    { EMULATOR_COUNTERS="$work/counters" "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf $look step $tokens | grep ^logits
+      "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf $look apart $tokens | grep ^logits
+      cat "$work/counters"; } >"$work/out" 2>&1
+    [ "$(grep -c ^logits "$work/out")" = 2 ] && [ "$(grep ^logits "$work/out" | sort -u | wc -l)" = 1 ]
+    report "a graph computes what launches compute, $look" $? "$work/out"
+    [ "$(asked graphs)" -le 2 ] && [ "$(asked graph_launches)" -ge $((tokens - 4)) ] && [ "$(asked amended)" -le $((tokens / 2)) ] &&
+        [ "$(asked synchronised)" -le $((tokens + 4)) ]
+    report "$tokens tokens by two graphs at most, $look" $? "$work/out"
+done
+
 # A card that has room for weights and indexes only: keys and values lie in host memory, and recall reads few of them there.
 host_bytes() {
     awk '{ for (i = 2; i < NF; i += 2) if ($i == "host") n += $(i + 1) } END { printf "%.0f", n }' "$work/counters"

@@ -37,7 +37,6 @@ struct Launch {
 struct CUstream_st {
     std::deque<Task> queue;
     uint64_t queued = 0, done = 0;
-    CUgraph_st *capture = nullptr;
 };
 
 struct CUevent_st {
@@ -45,12 +44,20 @@ struct CUevent_st {
     uint64_t after = 0;
 };
 
+struct CUgraphNode_st {
+    const CUgraph_st *graph;
+    size_t place;
+    Launch launch;
+};
+
+/* Nodes stand one behind the other; nothing else is emulated. */
 struct CUgraph_st {
-    std::vector<Task> tasks;
+    std::vector<CUgraphNode_st *> nodes;
 };
 
 struct CUgraphExec_st {
-    std::vector<Task> tasks;
+    const CUgraph_st *graph;
+    std::vector<Launch> launches;
 };
 
 namespace {
@@ -60,6 +67,11 @@ CUstream_st default_stream;
 std::set<CUstream_st *> streams;
 thread_local cudaError_t last_error = cudaSuccess;
 size_t allocated;
+
+/* What the host asked for. */
+struct Calls {
+    unsigned long long launches, graphs, amended, graph_launches, synchronised;
+} calls;
 
 /* Files that are linked in register in any order, perhaps before what is here is constructed. */
 std::map<std::string, const Kernel *> &kernels()
@@ -147,10 +159,6 @@ void drain_all()
 cudaError_t enqueue(cudaStream_t handle, Task task)
 {
     CUstream_st *stream = stream_of(handle);
-    if (stream->capture) {
-        stream->capture->tasks.push_back(std::move(task));
-        return cudaSuccess;
-    }
     stream->queue.push_back(std::move(task));
     stream->queued++;
     if (stream == &default_stream)
@@ -218,7 +226,8 @@ void run(const Launch &launch)
     emulator::run_grid(*launch.kernel, launch.parameters.data(), launch.grid, launch.size, launch.dynamic);
 }
 
-cudaError_t launch(const void *function, dim3 grid, dim3 size, void **arguments, size_t dynamic, cudaStream_t stream)
+/* A launch as hardware would accept it, its arguments copied. */
+cudaError_t make_launch(const void *function, dim3 grid, dim3 size, void **arguments, size_t dynamic, Launch *out)
 {
     auto found = kernels().find(functions()[function]);
     if (found == kernels().end())
@@ -232,7 +241,16 @@ cudaError_t launch(const void *function, dim3 grid, dim3 size, void **arguments,
                     static_cast<uint32_t>(dynamic) };
     for (uint32_t i = 0; i < kernel->parameter_count; i++)
         memcpy(made.parameters.data() + kernel->parameters[i].offset, arguments[i], kernel->parameters[i].bytes);
-    return enqueue(stream, [made = std::move(made)] { run(made); });
+    *out = std::move(made);
+    return cudaSuccess;
+}
+
+cudaError_t launch(const void *function, dim3 grid, dim3 size, void **arguments, size_t dynamic, cudaStream_t stream)
+{
+    Launch made;
+    const cudaError_t error = make_launch(function, grid, size, arguments, dynamic, &made);
+    calls.launches++;
+    return error ? error : enqueue(stream, [made = std::move(made)] { run(made); });
 }
 
 struct Configuration {
@@ -256,6 +274,8 @@ struct CountersAtExit {
                     (unsigned long long)c.written, (unsigned long long)c.touched_read, (unsigned long long)c.touched_written, (unsigned long long)c.host,
                     (unsigned long long)c.work[emulator::F32], (unsigned long long)c.work[emulator::F64], (unsigned long long)c.work[emulator::INTEGER],
                     (unsigned long long)c.work[emulator::DP4A], (unsigned long long)c.work[emulator::TENSOR]);
+        fprintf(file, "host launches %llu graphs %llu amended %llu graph_launches %llu synchronised %llu\n", calls.launches, calls.graphs, calls.amended,
+                calls.graph_launches, calls.synchronised);
         fclose(file);
     }
 } counters_at_exit;
@@ -398,6 +418,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     ENTER();
+    calls.synchronised++;
     drain(stream_of(stream), stream_of(stream)->queued);
     return cudaSuccess;
 }
@@ -447,43 +468,73 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return other ? enqueue(stream, [=] { drain(other, after); }) : cudaSuccess;
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+cudaError_t cudaGraphCreate(cudaGraph_t *out, unsigned flags)
 {
     ENTER();
-    if (stream_of(stream)->capture)
-        return failed(cudaErrorIllegalState);
-    stream_of(stream)->capture = new CUgraph_st;
+    if (flags)
+        return failed(cudaErrorInvalidValue);
+    *out = new CUgraph_st;
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+/* Nodes that nothing orders could run at the same time; here each has to follow the one before it. */
+cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t *out, cudaGraph_t graph, const cudaGraphNode_t *before, size_t count, const cudaKernelNodeParams *node)
 {
     ENTER();
-    *out = stream_of(stream)->capture;
-    stream_of(stream)->capture = nullptr;
-    return *out ? cudaSuccess : failed(cudaErrorIllegalState);
+    for (size_t i = 0; i < count; i++)
+        if (!before[i] || before[i]->graph != graph)
+            return failed(cudaErrorInvalidValue);
+    if (graph->nodes.empty() ? count != 0 : count != 1 || before[0] != graph->nodes.back())
+        emulator::fault(0, "nodes of a graph that do not follow each other, which is not emulated");
+    Launch made;
+    if (const cudaError_t error = make_launch(node->func, node->gridDim, node->blockDim, node->kernelParams, node->sharedMemBytes, &made))
+        return error;
+    *out = new CUgraphNode_st{ graph, graph->nodes.size(), std::move(made) };
+    graph->nodes.push_back(*out);
+    return cudaSuccess;
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags)
 {
     ENTER();
-    *out = new CUgraphExec_st{ graph->tasks };
+    if (flags)
+        return failed(cudaErrorInvalidValue);
+    calls.graphs++;
+    *out = new CUgraphExec_st{ graph, {} };
+    for (const CUgraphNode_st *node : graph->nodes)
+        (*out)->launches.push_back(node->launch);
+    return cudaSuccess;
+}
+
+/* For launches of the graph from now on; those that were made stay as they were. */
+cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t graph, cudaGraphNode_t node, const cudaKernelNodeParams *wanted)
+{
+    ENTER();
+    if (node->graph != graph->graph)
+        return failed(cudaErrorInvalidValue);
+    Launch made;
+    if (const cudaError_t error = make_launch(wanted->func, wanted->gridDim, wanted->blockDim, wanted->kernelParams, wanted->sharedMemBytes, &made))
+        return error;
+    calls.amended++;
+    graph->launches[node->place] = std::move(made);
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
     ENTER();
-    const std::vector<Task> tasks = graph->tasks;
-    return enqueue(stream, [tasks] {
-        for (const Task &task : tasks)
-            task();
+    calls.graph_launches++;
+    return enqueue(stream, [launches = graph->launches] {
+        for (const Launch &one : launches)
+            run(one);
     });
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
     ENTER();
+    for (CUgraphNode_st *node : graph->nodes)
+        delete node;
     delete graph;
     return cudaSuccess;
 }

@@ -26,7 +26,10 @@ void model_run_open(struct model_run *run, const char *path, const struct kg_bac
     must(kg_gguf_open(path, &run->file, &err), &err);
     must(backend->open(options ? options : &all, &run->device, &err), &err);
     must(kg_model_load(run->file, backend, run->device, NULL, NULL, &run->model, &err), &err);
-    must(backend->kv_create(run->device, &kg_model_shape(run->model)->kv, &run->kv, &err), &err);
+    struct kg_kv_shape shape = kg_model_shape(run->model)->kv;
+    if (backend->choose)
+        shape.index_bits = shape.head_size % 16 == 0 ? 2 : shape.head_size % 8 == 0 ? 4 : 0;
+    must(backend->kv_create(run->device, &shape, &run->kv, &err), &err);
     uint32_t pages = (capacity + KG_PAGE - 1) / KG_PAGE;
     must(backend->kv_reserve(run->device, run->kv, pages, &err), &err);
     run->pages = calloc(pages, sizeof *run->pages);
@@ -60,7 +63,7 @@ void model_run_read(struct model_run *run, const int32_t *ids, uint32_t count, u
         uint32_t skip = run->read >= from ? 0 : from - run->read < rows ? from - run->read : rows;
         struct kg_span self = { .pages = run->pages, .tokens = run->read + rows };
         struct kg_pass pass = { .ids = ids, .rows = rows, .first = run->read, .position = (int32_t)run->read, .pages = run->pages,
-                                .spans = &self, .span_count = 1, .logits_from = skip };
+                                .spans = &self, .span_count = 1, .logits_from = skip, .look = run->look };
         must(kg_model_forward(run->model, run->kv, &pass, logits, &err), &err);
         if (logits)
             logits += (size_t)(rows - skip) * vocabulary;

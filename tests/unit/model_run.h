@@ -15,9 +15,10 @@ struct model_run {
     uint32_t *pages;
     uint32_t capacity; /* tokens */
     uint32_t read;     /* tokens read so far */
+    const struct kg_look *look; /* NULL: everything is looked at */
 };
 
-/* options NULL: as many threads as there are. */
+/* options NULL: as many threads as there are. Pages have a key index where the backend can use one. */
 void model_run_open(struct model_run *run, const char *path, const struct kg_backend *backend, const struct kg_device_options *options,
                     uint32_t capacity);
 void model_run_close(struct model_run *run);

@@ -276,6 +276,21 @@ static int launch_too_many(float *device)
     return cudaGetLastError() == cudaErrorInvalidConfiguration ? 0 : 2;
 }
 
+/* Two nodes of a graph that write to the same place, with nothing that says which is first. */
+static int unordered_nodes(float *device)
+{
+    const float *in = device;
+    void *arguments[] = { &in, &device };
+    cudaKernelNodeParams node = {};
+    cudaGraph_t graph = nullptr;
+    cudaGraphNode_t first = nullptr, second = nullptr;
+    node.func = reinterpret_cast<void *>(shared_write_then_read<true>);
+    node.gridDim = dim3(1);
+    node.blockDim = dim3(THREADS);
+    node.kernelParams = arguments;
+    return cudaGraphCreate(&graph, 0) || cudaGraphAddKernelNode(&first, graph, nullptr, 0, &node) || cudaGraphAddKernelNode(&second, graph, nullptr, 0, &node);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -283,6 +298,7 @@ int main(int argc, char **argv)
             printf("%s\t%s\n", c.name, c.message);
         puts("copy beyond the end\tnot within memory of the device");
         puts("launch of too many threads\t");
+        puts("nodes that nothing orders\tdo not follow each other");
         return 0;
     }
     float host[THREADS], *in = nullptr, *out = nullptr;
@@ -295,6 +311,8 @@ int main(int argc, char **argv)
         return copy_beyond(out);
     if (strcmp(argv[1], "launch of too many threads") == 0)
         return launch_too_many(out);
+    if (strcmp(argv[1], "nodes that nothing orders") == 0)
+        return unordered_nodes(out);
     for (const auto &c : cases) {
         if (strcmp(argv[1], c.name) != 0)
             continue;

@@ -543,7 +543,33 @@ __global__ void scale(float *x, int n, float by)
         x[i] *= by;
 }
 
-/* A recorded graph replayed, behind a copy from pinned memory, and another stream that waits for an event. */
+/* A node that does what kernel<<<grid, threads>>>(arguments) does, behind the last one. */
+template <class... P>
+static void add_node(cudaGraph_t graph, cudaGraphNode_t *last, void (*kernel)(P...), unsigned grid, unsigned threads, P... arguments)
+{
+    void *pointers[] = { &arguments... };
+    cudaKernelNodeParams node = {};
+    node.func = reinterpret_cast<void *>(kernel);
+    node.gridDim = dim3(grid);
+    node.blockDim = dim3(threads);
+    node.kernelParams = pointers;
+    const cudaGraphNode_t before = *last;
+    TRY(cudaGraphAddKernelNode(last, graph, &before, before ? 1 : 0, &node));
+}
+
+/* The same node with another argument, from now on. */
+static void amend_scale(cudaGraphExec_t exec, cudaGraphNode_t node, float *x, int n, float by)
+{
+    void *pointers[] = { &x, &n, &by };
+    cudaKernelNodeParams changed = {};
+    changed.func = reinterpret_cast<void *>(scale);
+    changed.gridDim = dim3(n / 256);
+    changed.blockDim = dim3(256);
+    changed.kernelParams = pointers;
+    TRY(cudaGraphExecKernelNodeSetParams(exec, node, &changed));
+}
+
+/* A graph launched three times, once with another argument, behind a copy from pinned memory; and another stream that waits for an event. */
 static void test_graphs()
 {
     const int n = 4096;
@@ -552,6 +578,7 @@ static void test_graphs()
     cudaEvent_t done = nullptr;
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
+    cudaGraphNode_t last = nullptr;
     TRY(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     TRY(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
     TRY(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
@@ -561,19 +588,21 @@ static void test_graphs()
     for (int i = 0; i < n; i++)
         pinned[i] = 1;
     TRY(cudaMemcpyAsync(x, pinned, n * sizeof *x, cudaMemcpyHostToDevice, stream));
-    TRY(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    scale<<<n / 256, 256, 0, stream>>>(x, n, 2);
-    reduce_by_groups<<<1, 256, 0, stream>>>(x, sum, n);
-    TRY(cudaStreamEndCapture(stream, &graph));
+    TRY(cudaGraphCreate(&graph, 0));
+    add_node(graph, &last, scale, n / 256, 256, x, n, 2.0F);
+    const cudaGraphNode_t first = last;
+    add_node(graph, &last, reduce_by_groups, 1, 256, static_cast<const float *>(x), sum, n);
     TRY(cudaGraphInstantiate(&exec, graph, 0));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         TRY(cudaGraphLaunch(exec, stream));
+    amend_scale(exec, first, x, n, 3); /* not for what was launched */
+    TRY(cudaGraphLaunch(exec, stream));
     TRY(cudaEventRecord(done, stream));
     TRY(cudaStreamWaitEvent(other, done, 0));
     TRY(cudaMemcpyAsync(pinned, sum, sizeof *sum, cudaMemcpyDeviceToHost, other));
     const bool lazy = pinned[0] == 1; /* nobody has waited yet */
     TRY(cudaStreamSynchronize(other));
-    report(lazy && pinned[0] == 8.0F * n, "streams, events and a graph", fabs(pinned[0] - 8.0F * n));
+    report(lazy && pinned[0] == 12.0F * n, "streams, events and a graph", fabs(pinned[0] - 12.0F * n));
     TRY(cudaGraphExecDestroy(exec));
     TRY(cudaGraphDestroy(graph));
     TRY(cudaEventDestroy(done));
