@@ -315,6 +315,7 @@ static void step_begin(struct kg_device *device, uint32_t rows)
 
 extern "C" __attribute__((visibility("default"))) const struct kg_backend kg_backend_cuda = {
     .name = "cuda",
+    .loads_aside = false,
     .open = open_device,
     .close = close_device,
     .describe = describe,
