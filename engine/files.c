@@ -116,7 +116,7 @@ enum kg_status kg_cut_text(const struct kg_session *session, const char *text, s
 }
 
 static enum kg_status add_cut(struct kg_session *session, const char *path, const char *text, size_t length, bool secret, const struct kg_cut *cut,
-                              const struct kg_linked *linked, struct kg_error *err)
+                              const struct kg_linked *linked, const struct kg_former *former, struct kg_error *err)
 {
     struct kg_ids heading = { 0 };
     enum kg_status status = kg_chat_heading(session->engine->chat, kg_session_role(session), path, &heading, err);
@@ -128,6 +128,8 @@ static enum kg_status add_cut(struct kg_session *session, const char *path, cons
     for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
         status = place_piece(session, KG_BLOCK_FILE, path, text + at, cut->ends[i] - at, &cut->parts[i], secret, i > 0, linked, err);
         at = cut->ends[i];
+        if (status == KG_OK)
+            status = kg_former_give(former, session, first, i, err);
     }
     if (status == KG_OK)
         session->pieces[first].content = kg_digest_of(text, length);
@@ -146,7 +148,8 @@ static bool is_unread(struct kg_session *session, const char *path)
 }
 
 /* The file that was placed last, all parts of it, as one that includes nothing. */
-static enum kg_status place_alone(struct kg_session *session, const char *path, const struct kg_cut *cut, struct kg_error *err)
+static enum kg_status place_alone(struct kg_session *session, const char *path, const struct kg_cut *cut, const struct kg_former *former,
+                                  struct kg_error *err)
 {
     struct kg_piece *first = find_file(session, path);
     size_t at = (size_t)(first - session->pieces);
@@ -158,6 +161,8 @@ static enum kg_status place_alone(struct kg_session *session, const char *path, 
         piece->dropped = false;
         piece->rule = KG_READ_ALONE;
         status = kg_piece_place(session, at + i, cut->parts[i].ids, cut->parts[i].count, -1, NULL, err);
+        if (status == KG_OK)
+            status = kg_former_give(former, session, at, i, err);
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
     }
@@ -191,7 +196,8 @@ static uint32_t unread_tokens(struct kg_session *session, const char *path)
 
 /* Places a file at the end, in sight of what it includes unless more than read_now tokens of that would have to be read first. */
 static enum kg_status place_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
-                                 const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_cut *cut, struct kg_error *err)
+                                 const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_cut *cut,
+                                 struct kg_former *former, struct kg_error *err)
 {
     struct kg_linked linked = { 0 };
     if (length > KG_FILE_MAX)
@@ -201,11 +207,13 @@ static enum kg_status place_file(struct kg_session *session, const char *path, c
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
         status = kg_linked_create(session, includes, count, cut->tokens, &linked, err);
     if (status == KG_OK && present)
+        status = kg_former_take(session, present, former, err);
+    if (status == KG_OK && present)
         status = kg_session_drop_file(session, path, err);
     if (status == KG_OK)
-        status = add_cut(session, path, text, length, secret, cut, linked.count ? &linked : NULL, err);
+        status = add_cut(session, path, text, length, secret, cut, linked.count ? &linked : NULL, former, err);
     if (status == KG_OK && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
-        status = place_alone(session, path, cut, err);
+        status = place_alone(session, path, cut, former, err);
     kg_linked_free(&linked);
     return status;
 }
@@ -214,9 +222,11 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
 {
     struct kg_cut cut = { 0 };
+    struct kg_former former = { 0 };
     enum kg_status status = KG_OK;
     if (!kg_session_has_file(session, path, text, length))
-        status = place_file(session, path, text, length, secret, includes, count, read_now, &cut, err);
+        status = place_file(session, path, text, length, secret, includes, count, read_now, &cut, &former, err);
+    kg_former_free(&former);
     kg_cut_free(&cut);
     return status == KG_OK ? kg_session_read_all(session, err) : status;
 }
@@ -225,11 +235,13 @@ enum kg_status kg_session_add_known(struct kg_session *session, const char *path
                                     size_t count, uint32_t *left, struct kg_error *err)
 {
     struct kg_cut cut = { 0 };
+    struct kg_former former = { 0 };
     if (kg_session_has_file(session, path, text, length))
         return KG_OK;
-    enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, err);
+    enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, &former, err);
     if (status == KG_OK && unread_tokens(session, path) > *left) /* it may be known as it is without them */
-        status = place_alone(session, path, &cut, err);
+        status = place_alone(session, path, &cut, &former, err);
+    kg_former_free(&former);
     kg_cut_free(&cut);
     if (status != KG_OK)
         return status;

@@ -165,6 +165,20 @@ void kg_piece_forget_included(struct kg_piece *piece);
 /* Reads what is not there yet of what the piece includes. */
 enum kg_status kg_included_read(struct kg_session *session, const struct kg_piece *piece, struct kg_error *err);
 
+/* former.c: the readings of a file that another text replaces, while that is placed. Own references. */
+struct kg_former_part {
+    struct kg_block *block;
+    struct kg_digest identity;
+};
+struct kg_former {
+    struct kg_former_part *parts;
+    size_t count;
+};
+enum kg_status kg_former_take(const struct kg_session *session, const struct kg_piece *first, struct kg_former *out, struct kg_error *err);
+/* Gives part `part` of the file that begins with piece `first`, if the cache knows nothing of it, the pages that are the same. */
+enum kg_status kg_former_give(const struct kg_former *former, const struct kg_session *session, size_t first, size_t part, struct kg_error *err);
+void kg_former_free(struct kg_former *former);
+
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
 /* A reading of a block by this rule; *look has room for its look, and outlives it. */
