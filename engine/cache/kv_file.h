@@ -84,6 +84,7 @@ struct kg_kv_store {
     struct kg_kv_job *jobs, **last_job, *writing; /* waiting, and in the writer's hands */
     size_t queued_bytes;
     unsigned callers; /* waiting for `file`: the writer lets them pass */
+    unsigned drains;  /* callers that wait until something is written */
     bool started, ending;
     pthread_t writer;
     struct kg_kv_delivery *deliveries; /* blocks that are being filled, in order, until they are settled */

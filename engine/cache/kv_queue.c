@@ -1,9 +1,15 @@
+#include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/cache/kv_job.h"
 
 /* Host memory that may wait for the disk. */
 #define QUEUE_MAX ((size_t)32 << 20)
+
+/* Seconds that jobs which fill no transaction wait for others: every transaction writes some pages that hold nothing new, several
+ * times what a short turn holds, and what is lost with the process costs only time. */
+#define COMPANY_S 10
 
 #define TRANSACTION_MAX ((size_t)14 << 20)
 
@@ -84,14 +90,34 @@ static void finish(struct kg_kv_store *store, struct kg_kv_job *jobs)
     pthread_mutex_unlock(&store->state);
 }
 
+/* With `state` held: until there is something to write that has waited long enough, or the end. */
+static void wait_for_jobs(struct kg_kv_store *store)
+{
+    struct timespec until = { 0 };
+    bool late = false;
+    for (;;) {
+        const bool now = store->ending || store->drains || late || store->queued_bytes >= kg_kv_job_max(store);
+        if (store->callers || (!store->jobs && !store->ending)) {
+            pthread_cond_wait(&store->changed, &store->state);
+            continue;
+        }
+        if (now)
+            return;
+        if (until.tv_sec == 0) {
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_sec += COMPANY_S;
+        }
+        late = pthread_cond_timedwait(&store->changed, &store->state, &until) == ETIMEDOUT;
+    }
+}
+
 static void *write_until_the_end(void *ctx)
 {
     struct kg_kv_store *store = ctx;
     struct kg_kv_job *jobs;
     do {
         pthread_mutex_lock(&store->state);
-        while ((!store->jobs && !store->ending) || store->callers)
-            pthread_cond_wait(&store->changed, &store->state);
+        wait_for_jobs(store);
         jobs = store->writing = take_jobs(store);
         pthread_mutex_unlock(&store->state);
         if (jobs) {
@@ -135,8 +161,11 @@ static bool holds(const struct kg_kv_job *jobs, const struct kg_digest *key)
 void kg_kv_drain(struct kg_kv_store *store, const struct kg_digest *key)
 {
     pthread_mutex_lock(&store->state);
+    store->drains++;
+    pthread_cond_broadcast(&store->changed);
     while (holds(store->jobs, key) || holds(store->writing, key))
         pthread_cond_wait(&store->changed, &store->state);
+    store->drains--;
     pthread_mutex_unlock(&store->state);
 }
 

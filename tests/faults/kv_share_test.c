@@ -66,6 +66,8 @@ static bool save_or_load(struct kg_kv_store *store, struct kg_pool *pool, uint64
         uint32_t more = ready + 1 + seeded_below(seed, TOKENS - ready);
         kv_block_fill(b, more);
         good = kg_kv_store_save(store, b, &kv_label, NULL) == KG_OK;
+        if (seeded_below(seed, 2)) /* which waits for company otherwise */
+            kg_kv_store_flush(store);
     }
     if (seeded_below(seed, 4) == 0)
         kg_kv_store_release(store, kg_block_key(b));
