@@ -70,6 +70,9 @@ enum kg_status kg_cbr_find_prototypes(const struct kg_tokenizer *tokenizer, stru
 enum kg_status kg_cbr_ask(const struct kg_tokenizer *tokenizer, struct kg_cbr_text *to, bool constant, const char *text, size_t from, size_t upto,
                           bool exact, bool *added, struct kg_error *err);
 
+/* cbr_score.c: the negative log-likelihood of `id`, and whether no logit is above its own (of equal ones the first is chosen). */
+double kg_cbr_likelihood(const float *logits, uint32_t vocabulary, int32_t id, bool *best);
+
 /* cbr_context.c: a context as a rule reads it. */
 struct kg_cbr_reader;
 enum kg_status kg_cbr_reader_create(struct kg_engine *engine, const struct kg_cbr_text *text, struct kg_cbr_reader **out, struct kg_error *err);

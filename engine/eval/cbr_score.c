@@ -4,8 +4,7 @@
 
 #include "engine/eval/cbr_parts.h"
 
-/* The negative log-likelihood of `id`, and whether no logit is above its own (of equal ones the first is chosen). */
-static double likelihood(const float *logits, uint32_t vocabulary, int32_t id, bool *best)
+double kg_cbr_likelihood(const float *logits, uint32_t vocabulary, int32_t id, bool *best)
 {
     uint32_t top = 0;
     for (uint32_t i = 1; i < vocabulary; i++)
@@ -33,7 +32,7 @@ static enum kg_status score_token(void *ctx, uint32_t token, const float *logits
     if (token + 1 < scored->first || token + 1 - scored->first >= scored->count)
         return KG_OK;
     bool best;
-    double nll = likelihood(logits, scored->vocabulary, scored->ids[token + 1], &best);
+    double nll = kg_cbr_likelihood(logits, scored->vocabulary, scored->ids[token + 1], &best);
     if (!isfinite(nll))
         return kg_fail(err, KG_ERR_FORMAT, "%s computed no finite number; its file may be damaged, fetch it again", scored->model);
     if (scored->nll)

@@ -129,7 +129,7 @@ static void a_process_may_be_killed_at_any_moment(void **state)
 {
     struct world *w = *state;
     uint32_t least[BLOCKS] = { 0 };
-    unsigned kills = is_long() ? 1500 : 60;
+    unsigned kills = is_long() ? 1000 : 60;
     for (unsigned i = 0; i < kills; i++) {
         int from[2];
         uint32_t found[2];

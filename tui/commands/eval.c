@@ -2,6 +2,7 @@
 
 #include "tui/commands/eval_cbr.h"
 #include "tui/commands/eval_edit.h"
+#include "tui/commands/eval_patch.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -14,6 +15,7 @@ static const struct subcommand {
     { "edit", "changes to small projects, in each form of edits, checked in a sandbox", kg_command_eval_edit },
     { "humaneval", "functions written after their description, tested in a sandbox", kg_command_eval_humaneval },
     { "infill", "single lines filled in between what stands before and behind", kg_command_eval_infill },
+    { "patch", "what a file is worth that is read again in part after an edit", kg_command_eval_patch },
 };
 #define SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
 
@@ -35,7 +37,7 @@ static int help(void)
 int kg_command_eval(int argc, char **argv)
 {
     if (argc < 2)
-        return kg_command_misused("eval", "say what: cbr, edit, humaneval or infill");
+        return kg_command_misused("eval", "say what: cbr, edit, humaneval, infill or patch");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return help();
     for (const struct subcommand *s = subcommands; s < subcommands + SUBCOMMANDS; s++)
