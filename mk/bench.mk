@@ -61,3 +61,14 @@ bench-sqlite: $(SQLITE_BENCH)
 $(SQLITE_BENCH): $(call objects,tests/bench/sqlite_bench.c tests/unit/seeded.c)
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ $(LIBS)
+
+# The index of a copy of a repository, or of as many of its files: first reading, second start, branches, questions, edits.
+INDEX_BENCH := $(O)/tests/bench/index_bench
+.PHONY: bench-index
+bench-index: $(INDEX_BENCH)
+	@test -n "$(REPO)" || { echo "make: give a repository: make bench-index REPO=path [FILES=4000] [ROUNDS=3]" >&2; exit 2; }
+	@ROUNDS="$(ROUNDS)" mk/bench-index $(abspath $(INDEX_BENCH)) "$(REPO)" $(FILES)
+
+$(INDEX_BENCH): $(call objects,tests/bench/index_bench.c) $(O)/libkedge-index.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(LIBS)

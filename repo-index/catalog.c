@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/prior.h"
 #include "repo-index/words.h"
 
 struct loading {
@@ -77,6 +78,7 @@ static int take_text(void *ctx, const struct kg_store_text *text)
     add_words(l, file->name, path + length);
     file->word_count = (uint16_t)(c->path_word_count - file->first_word);
     file->name_words = (uint16_t)(c->path_word_count - before_name);
+    kg_prior_prepare(file);
     l->doc_of[c->count++] = text->doc;
     return l->failed;
 }

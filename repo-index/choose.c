@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/defined.h"
 #include "repo-index/graph.h"
 #include "repo-index/history.h"
 #include "repo-index/parts.h"
@@ -21,7 +22,8 @@
 #define PAST_BESIDE_NAMES 1.0 /* the same when the question names a definition */
 #define SURE_PAST 2.0      /* half of the likeness that commits can have is enough */
 #define SEED_WORTH 0.2     /* of the best score: files that others are measured from */
-#define NEAR_SHARE 0.15    /* more for the file nearest to them by includes */
+#define NEAR_SHARE 0.3     /* more for the file nearest to them by includes and names */
+#define NEAR_OPEN 0.3      /* of the best score, for the file nearest to open ones, whatever it holds */
 #define BESIDE_SHARE 0.2   /* of the best score, for the file that is changed with them most */
 #define PARTS_SHARE 3      /* of the budget, at most, to the parts of one file */
 #define CHOICES_MAX 48
@@ -256,10 +258,22 @@ static bool apply_neighbours(struct choosing *c)
     for (size_t i = 0; i < c->catalog->count; i++)
         if (best > 0 && c->choices[i].score > SEED_WORTH * best)
             seeds[i] = (c->choices[i].score / best) * (c->choices[i].score / best);
+    /* what is at hand says as much as what fits best */
+    for (size_t i = 0; i < c->request->open_count; i++) {
+        const struct kg_catalog_file *file = kg_catalog_find(c->catalog, c->request->open[i]);
+        if (file)
+            seeds[file - c->catalog->files] = 1;
+    }
     bool done = kg_graph_walk(c->graph, seeds, near);
+    if (c->request->open_count)
+        best = fmax(best, WORTH_BESIDE * rarest(c)); /* perhaps no file holds a word of the question */
     if (done && to_shares(c, near))
-        for (size_t i = 0; i < c->catalog->count; i++)
-            c->choices[i].score *= 1 + NEAR_SHARE * near[i];
+        for (size_t i = 0; i < c->catalog->count; i++) {
+            double gain = c->request->open_count ? NEAR_OPEN * best * near[i] : 0;
+            if (gain > c->choices[i].score)
+                c->choices[i].why = "near to the open files";
+            c->choices[i].score = c->choices[i].score * (1 + NEAR_SHARE * near[i]) + gain;
+        }
     done = done && kg_history_beside(c->history, seeds, c->catalog->count, near);
     if (done && to_shares(c, near))
         for (size_t i = 0; i < c->catalog->count; i++) {
@@ -411,6 +425,14 @@ static uint32_t give_parts(const struct choosing *c, const struct choice *choice
     return spent;
 }
 
+static bool is_open(const struct kg_context_request *request, const char *path)
+{
+    for (size_t i = 0; i < request->open_count; i++)
+        if (strcmp(request->open[i], path) == 0)
+            return true;
+    return false;
+}
+
 static void report(const struct choosing *c, double worth)
 {
     const struct kg_context_request *request = c->request;
@@ -422,7 +444,7 @@ static void report(const struct choosing *c, double worth)
         if (choice->score <= 0 || (!choice->named && request->tokens && choice->score < worth))
             break;
         uint32_t cost = tokens_of(choice->file->bytes);
-        if (choice->file->bytes == 0)
+        if (choice->file->bytes == 0 || is_open(request, choice->file->path))
             continue;
         if (request->tokens && request->parts && (cost > left || (!choice->named && cost > request->tokens / 2))) {
             uint32_t spent = give_parts(c, choice, left, &stop);
@@ -469,6 +491,8 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
         status = kg_catalog_of(index, &c->catalog, err);
         if (status == KG_OK)
             status = kg_rank(index, c->catalog, &c->question.query, &rank, err);
+        if (status == KG_OK)
+            status = kg_rank_defined(index, c->catalog, &c->question.query, &rank, err);
         if (status == KG_OK)
             status = kg_history_of(index, c->catalog, &c->history, err);
         if (status == KG_OK)

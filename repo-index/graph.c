@@ -4,14 +4,21 @@
 #include <string.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/references.h"
 #include "repo-index/resolve.h"
 
 #define STEPS 6
 #define ONWARD 0.5          /* share of the walk that goes on at each step, the rest stops */
-#define INCLUDES_SHARE 0.6  /* of a file's weight to what it includes; the rest to those that include it */
+
+/* Of a file's weight, to what it includes, to those that include it, to those whose names it uses, to those that use its names;
+ * what a file lacks goes to the others in proportion. */
+enum way { INCLUDES, INCLUDED, USES, USED, WAYS };
+static const double shares[WAYS] = { 0.36, 0.24, 0.24, 0.16 };
 
 struct edge {
     uint32_t from, to;
+    float weight;
+    enum way way;
 };
 
 struct loading {
@@ -23,41 +30,57 @@ struct loading {
     bool failed;
 };
 
+static void add_edge(struct loading *l, uint32_t from, uint32_t to, float weight, enum way way)
+{
+    l->failed = l->failed || !kg_grow(&l->edges, l->count, &l->capacity, sizeof *l->edges);
+    if (!l->failed)
+        l->edges[l->count++] = (struct edge){ from, to, weight, way };
+}
+
+/* Each edge is walked both ways. */
+static void add_both(struct loading *l, uint32_t from, uint32_t to, float weight, enum way way)
+{
+    add_edge(l, from, to, weight, way);
+    add_edge(l, to, from, weight, way + 1);
+}
+
 static int take_records(void *ctx, const char *records, size_t length)
 {
     struct loading *l = ctx;
     kg_resolve(l->tree, l->file, records, length, l->links);
-    for (size_t i = 0; i < l->links->count && !l->failed; i++) {
-        l->failed = !kg_grow(&l->edges, l->count, &l->capacity, sizeof *l->edges);
-        if (!l->failed)
-            l->edges[l->count++] = (struct edge){ l->file, l->links->files[i] };
-    }
+    for (size_t i = 0; i < l->links->count; i++)
+        add_both(l, l->file, l->links->files[i], 1, INCLUDES);
     return l->failed;
 }
 
-/* Each edge is walked both ways. */
+static void take_reference(void *ctx, const struct kg_reference *reference)
+{
+    add_both(ctx, reference->from, reference->to, reference->weight, USES);
+}
+
 static bool lay_out(struct kg_graph *g, const struct loading *l)
 {
-    uint32_t *out = calloc(g->count + 1, sizeof *out), *in = calloc(g->count + 1, sizeof *in), *at = calloc(g->count + 1, sizeof *at);
+    double(*sums)[WAYS] = calloc(g->count + 1, sizeof *sums);
+    uint32_t *at = calloc(g->count + 1, sizeof *at);
     g->first = calloc(g->count + 2, sizeof *g->first);
-    g->to = malloc((2 * l->count + 1) * sizeof *g->to);
-    g->weights = malloc((2 * l->count + 1) * sizeof *g->weights);
-    bool done = out && in && at && g->first && g->to && g->weights;
+    g->to = malloc((l->count + 1) * sizeof *g->to);
+    g->weights = malloc((l->count + 1) * sizeof *g->weights);
+    bool done = sums && at && g->first && g->to && g->weights;
     for (size_t i = 0; done && i < l->count; i++) {
-        out[l->edges[i].from]++;
-        in[l->edges[i].to]++;
+        sums[l->edges[i].from][l->edges[i].way] += (double)l->edges[i].weight;
+        at[l->edges[i].from]++;
     }
     for (size_t i = 0; done && i < g->count; i++)
-        at[i] = g->first[i + 1] = g->first[i] + out[i] + in[i];
+        at[i] = g->first[i + 1] = g->first[i] + at[i];
     for (size_t i = l->count; done && i-- > 0;) { /* backwards, so that each file's edges keep their order */
-        uint32_t from = l->edges[i].from, to = l->edges[i].to;
-        g->to[--at[from]] = to;
-        g->weights[at[from]] = (float)((in[from] ? INCLUDES_SHARE : 1) / out[from]);
-        g->to[--at[to]] = from;
-        g->weights[at[to]] = (float)((out[to] ? 1 - INCLUDES_SHARE : 1) / in[to]);
+        const struct edge *e = &l->edges[i];
+        double all = 0;
+        for (int way = 0; way < WAYS; way++)
+            all += sums[e->from][way] > 0 ? shares[way] : 0;
+        g->to[--at[e->from]] = e->to;
+        g->weights[at[e->from]] = (float)(shares[e->way] / all * (double)e->weight / sums[e->from][e->way]);
     }
-    free(out);
-    free(in);
+    free(sums);
     free(at);
     return done;
 }
@@ -79,6 +102,8 @@ static enum kg_status gather(struct kg_index *index, const struct kg_catalog *ca
         l->file = (uint32_t)i;
         status = kg_store_imports(index->store, catalog->docs[catalog->files[i].doc], take_records, l, err);
     }
+    if (status == KG_OK && !l->failed)
+        status = kg_references(index, catalog, take_reference, l, err);
     return status == KG_OK && l->failed ? kg_fail_nomem(err, "linking the files of the repository") : status;
 }
 

@@ -1,4 +1,4 @@
-/* Files and what they include, as a graph: what lies near to files that fit a question. */
+/* Files, what they include, and whose names they use, as a graph: what lies near to files that fit a question. */
 #ifndef KG_INDEX_GRAPH_H
 #define KG_INDEX_GRAPH_H
 

@@ -36,6 +36,19 @@ enum kg_language kg_language_of(const char *path)
     return KG_LANGUAGE_OTHER;
 }
 
+bool kg_is_code(const char *path)
+{
+    static const char *const others[] = { "S", "s", "asm", "rb", "php", "cs", "swift", "lua", "pl", "pm", "tcl", "sh", "bash", "kt", "kts", "scala", "ex", "exs", "erl",
+                                          "hs", "ml", "mli", "clj", "dart", "r", "R", "jl", "zig", "nim", "d", "f90", "v", "sv", "vhd", "sql", "proto", "el", "groovy" };
+    enum kg_language language = kg_language_of(path);
+    const char *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash : path, '.');
+    for (unsigned i = 0; dot && i < sizeof others / sizeof others[0]; i++)
+        if (strcmp(dot + 1, others[i]) == 0)
+            return true;
+    return language != KG_LANGUAGE_OTHER && language < KG_LANGUAGE_GO_MOD;
+}
+
 uint32_t kg_reading_of(const char *path)
 {
     static const char *const whole[] = { "go.mod", "Cargo.toml", "package.json", "CMakeLists.txt" };

@@ -2,6 +2,7 @@
 #ifndef KG_INDEX_LANGUAGE_H
 #define KG_INDEX_LANGUAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum kg_language {
@@ -19,6 +20,9 @@ enum kg_language {
 
 /* By the name of the file. */
 enum kg_language kg_language_of(const char *path);
+
+/* Whether it is a program's text, also in other languages, by the name of the file. */
+bool kg_is_code(const char *path);
 
 /* A number for all that the name of a file tells of how it is read: texts with the same bytes and the same number define and
  * import the same, by ctags too. Stored. */

@@ -33,7 +33,7 @@ bool kg_is_test(const struct kg_catalog_file *file)
            strstr(name, "_spec.") || strstr(name, ".spec.") || strstr(name, "Test.") || strstr(name, "_tests.");
 }
 
-double kg_prior_of(const struct kg_question *q, const struct kg_catalog_file *file)
+void kg_prior_prepare(struct kg_catalog_file *file)
 {
     static const char *const others[] = { "third_party", "third-party", "thirdparty", "vendor", "external", "extern", "deps", "contrib", NULL };
     static const char *const aside[] = { "examples", "example", "samples", "sample", "demo", "demos", "bench", "benchmark", "benchmarks", NULL };
@@ -41,20 +41,21 @@ double kg_prior_of(const struct kg_question *q, const struct kg_catalog_file *fi
                                          "code_of_conduct", "security", "release", "releases", NULL };
     static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
     static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
-    double factor = 1;
-    if (!q->tests && kg_is_test(file))
-        factor *= 0.5;
-    if (kg_path_has_part(file->path, others))
-        factor *= 0.5;
+    bool test = kg_is_test(file), note = kg_path_has_part(file->name, notes), text = name_ends(file, prose);
+    double always = kg_path_has_part(file->path, others) ? 0.5 : 1;
     if (kg_path_has_part(file->path, aside) || file->name[0] == '.')
-        factor *= 0.7;
-    if (!q->docs && kg_path_has_part(file->name, notes))
-        factor *= 0.35;
-    else if (!q->docs && name_ends(file, prose))
-        factor *= 0.8;
+        always *= 0.7;
     if (name_ends(file, numbers))
-        factor *= 0.6;
-    return factor;
+        always *= 0.6;
+    for (unsigned i = 0; i < 4; i++) {
+        double as_note = i & 2U ? 1 : note ? 0.35 : text ? 0.8 : 1;
+        file->priors[i] = (float)(always * as_note * (test && !(i & 1U) ? 0.5 : 1));
+    }
+}
+
+double kg_prior_of(const struct kg_question *q, const struct kg_catalog_file *file)
+{
+    return (double)file->priors[(q->tests ? 1 : 0) + (q->docs ? 2 : 0)];
 }
 
 double kg_describes_project(const struct kg_catalog_file *file)

@@ -7,6 +7,9 @@
 /* How much rather, from experience, questions about code are about this kind of file: 0 to 1. */
 double kg_prior_of(const struct kg_question *question, const struct kg_catalog_file *file);
 
+/* Sets the file's priors from its path and name, once. */
+void kg_prior_prepare(struct kg_catalog_file *file);
+
 /* How much a file speaks of the project as a whole: 0 to 1. */
 double kg_describes_project(const struct kg_catalog_file *file);
 

@@ -105,6 +105,8 @@ static enum kg_read_outcome read_open_file(int fd, const char *path, struct work
     content->reading = kg_reading_of(path);
     if (!kg_terms_of(space->terms, space->bytes, (size_t)n, &content->terms) || !kg_imports_of(&space->imports, kg_language_of(path), space->bytes, (size_t)n))
         return KG_READ_NO_MEMORY;
+    if (!kg_is_code(path))
+        content->terms.name_count = content->terms.defined = 0;
     content->imports = space->imports.bytes;
     content->import_length = space->imports.length;
     return KG_READ_DONE;
@@ -136,24 +138,28 @@ struct pool {
 /* Copies what lies in the workspace, since that is for the next text; to be freed with forget. */
 static bool keep(struct kg_store_content *content)
 {
-    size_t terms = content->terms.length;
-    char *copy = terms + content->import_length ? malloc(terms + content->import_length) : NULL;
+    size_t names = content->terms.name_count * sizeof *content->terms.names, terms = content->terms.length;
+    size_t all = names + terms + content->import_length;
+    char *copy = all ? malloc(all) : NULL;
     if (!copy) {
-        content->terms.length = content->import_length = 0;
-        return terms == 0;
+        content->terms.length = content->import_length = content->terms.name_count = 0;
+        return all == 0;
     }
-    memcpy(copy, content->terms.bytes, terms);
+    if (names)
+        memcpy(copy, content->terms.names, names);
+    memcpy(copy + names, content->terms.bytes, terms);
     if (content->import_length)
-        memcpy(copy + terms, content->imports, content->import_length);
-    content->terms.bytes = copy;
-    content->imports = copy + terms;
+        memcpy(copy + names + terms, content->imports, content->import_length);
+    content->terms.names = (const uint32_t *)(const void *)copy;
+    content->terms.bytes = copy + names;
+    content->imports = copy + names + terms;
     return true;
 }
 
 static void forget(const struct kg_store_content *content)
 {
-    if (content->terms.length + content->import_length)
-        free((char *)content->terms.bytes);
+    if (content->terms.length + content->import_length + content->terms.name_count)
+        free((uint32_t *)content->terms.names);
 }
 
 static void *work(void *argument)

@@ -128,6 +128,9 @@ struct kg_context_request {
     uint32_t tokens; /* a budget, or 0: the best files, whatever their size and worth */
     uint32_t files;  /* at most so many */
     bool parts;      /* of a file that does not fit, or would take more than half of the budget, the lines that matter */
+    /* Files that are read already, relative to the root: what lies near to them is preferred, they themselves are left out. */
+    const char *const *open;
+    size_t open_count;
 };
 struct kg_context_part {
     const char *path; /* as the file system has it */

@@ -13,7 +13,7 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 
@@ -30,7 +30,7 @@ static const char *const statement_text[STATEMENTS] = {
     [PUT_FILE] = "INSERT OR REPLACE INTO file(path, kind, doc, dev, ino, size, mtime, ctime) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [REMOVE_FILE] = "DELETE FROM file WHERE path = ?1",
     [FIND_DOC] = "SELECT id FROM doc WHERE digest = ?1 AND reading = ?2",
-    [ADD_DOC] = "INSERT INTO doc(digest, reading, words, lines, imports) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [ADD_DOC] = "INSERT INTO doc(digest, reading, words, lines, imports, defined, names) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [ADD_WORDS] = "INSERT INTO words(rowid, term) VALUES(?1, ?2)",
     [DOCS_WITH] = "SELECT rowid FROM words WHERE words MATCH ?1",
     [IMPORTS] = "SELECT imports FROM doc WHERE id = ?1",
@@ -46,7 +46,7 @@ static const char schema[] =
     "CREATE TABLE file(path BLOB PRIMARY KEY, kind INTEGER NOT NULL, doc INTEGER NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,"
     " ctime INTEGER) WITHOUT ROWID;"
     "CREATE TABLE doc(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, reading INTEGER NOT NULL, words INTEGER NOT NULL,"
-    " lines INTEGER NOT NULL, imports BLOB, UNIQUE(digest, reading));"
+    " lines INTEGER NOT NULL, imports BLOB, defined INTEGER NOT NULL, names BLOB, UNIQUE(digest, reading));"
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
     "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
@@ -364,6 +364,31 @@ enum kg_status kg_store_digests(struct kg_store *store, int (*each)(void *ctx, i
     return each_row(store, "SELECT id, digest FROM doc ORDER BY id", take_digest, &sink, err);
 }
 
+struct names_sink {
+    int (*each)(void *ctx, const struct kg_store_names *names);
+    void *ctx;
+};
+
+static int take_names(void *to, sqlite3_stmt *row)
+{
+    const struct names_sink *sink = to;
+    struct kg_store_names out = { .doc = sqlite3_column_int64(row, 0), .count = (uint32_t)sqlite3_column_bytes(row, 2) / sizeof *out.names };
+    int64_t defined = sqlite3_column_int64(row, 1);
+    uint32_t names[2 * KG_NAMES_MAX]; /* a blob's bytes lie anywhere */
+    if (out.count == 0 || out.count > 2 * KG_NAMES_MAX || defined < 0 || defined > out.count)
+        return 0;
+    memcpy(names, sqlite3_column_blob(row, 2), out.count * sizeof *names);
+    out.names = names;
+    out.defined = (uint32_t)defined;
+    return sink->each(sink->ctx, &out);
+}
+
+enum kg_status kg_store_names(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_names *names), void *ctx, struct kg_error *err)
+{
+    struct names_sink sink = { each, ctx };
+    return each_row(store, "SELECT id, defined, names FROM doc WHERE names IS NOT NULL ORDER BY id", take_names, &sink, err);
+}
+
 struct text_sink {
     int (*each)(void *ctx, const struct kg_store_text *text);
     void *ctx;
@@ -444,6 +469,8 @@ enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_co
     sqlite3_bind_int64(s, 3, content->terms.words);
     sqlite3_bind_int64(s, 4, content->terms.lines);
     sqlite3_bind_blob(s, 5, content->imports, (int)content->import_length, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 6, content->terms.defined);
+    sqlite3_bind_blob(s, 7, content->terms.names, (int)(content->terms.name_count * sizeof *content->terms.names), SQLITE_STATIC);
     if ((status = finish(store, s, err)) != KG_OK)
         return status;
     *out = sqlite3_last_insert_rowid(store->db);

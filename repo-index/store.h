@@ -2,7 +2,7 @@
  *
  *   file   path -> kind, doc, stat            one row a file of the worktree, as it was read
  *   doc    id -> digest, reading, words,      one row a text as it is read; a text outlives its files until
- *          lines, imports                     kg_store_collect, so that a branch switched to and fro is read once
+ *          lines, imports, defined, names     kg_store_collect, so that a branch switched to and fro is read once
  *   symbols  doc -> records of symbol.h       read apart from the words, and after them
  *   past   id -> oid, words, paths             one row a commit that was looked at, whatever branch it is on
  *   history  head, log                         the commits that lie behind HEAD, newest first
@@ -62,6 +62,13 @@ enum kg_status kg_store_put_doc(struct kg_store *store, const struct kg_store_co
 /* Digests of all docs by ascending id; nonzero from each stops. */
 enum kg_status kg_store_digests(struct kg_store *store, int (*each)(void *ctx, int64_t doc, const unsigned char digest[KG_STORE_DIGEST]), void *ctx,
                                 struct kg_error *err);
+struct kg_store_names {
+    int64_t doc;
+    const uint32_t *names; /* as in kg_terms_view */
+    uint32_t defined, count;
+};
+/* Of all docs of code, by ascending id; nonzero stops. */
+enum kg_status kg_store_names(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_names *names), void *ctx, struct kg_error *err);
 /* Calls take once unless the doc imports nothing. */
 enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
                                 struct kg_error *err);

@@ -30,6 +30,7 @@ struct kg_terms {
     char *keys, *out;
     size_t key_length, key_capacity, out_capacity;
     uint32_t weight; /* of the identifier whose words are being added */
+    uint32_t names[2 * KG_NAMES_MAX];
     bool failed;
 };
 
@@ -183,6 +184,55 @@ static void add_definition(struct kg_terms *terms, const char *name, size_t leng
     add_word(terms, term, n + 1, 0);
 }
 
+/* Lower case throughout, or with one capital in front, is what words of any text look like. */
+static bool looks_like_code(const char *name, size_t length)
+{
+    for (size_t i = 1; i < length; i++) {
+        bool capitals = name[i] >= 'A' && name[i] <= 'Z' && name[i - 1] >= 'a' && name[i - 1] <= 'z';
+        if (capitals || (name[i] == '_' && i + 1 < length) || (name[i] >= '0' && name[i] <= '9'))
+            return true;
+    }
+    return false;
+}
+
+static uint32_t hash_name(const char *name, size_t length)
+{
+    return ((uint32_t)XXH3_64bits(name, length) & ~1U) | looks_like_code(name, length);
+}
+
+static void add_name(uint32_t *names, uint32_t *count, const char *name, size_t length)
+{
+    if (length < KG_NAME_LEAST || (name[0] >= '0' && name[0] <= '9') || *count == KG_NAMES_MAX)
+        return;
+    names[(*count)++] = hash_name(name, length);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Behind the defined ones, which are put in order, what else the text holds. */
+static void gather_names(struct kg_terms *terms, const char *text, struct kg_terms_view *out)
+{
+    uint32_t defined = 0, held = 0;
+    qsort(terms->names, out->defined, sizeof *terms->names, compare_names);
+    for (uint32_t i = 0; i < out->defined; i++)
+        if (i == 0 || terms->names[i] != terms->names[defined - 1])
+            terms->names[defined++] = terms->names[i];
+    for (size_t i = 0; i < terms->identifiers.used; i++) {
+        const struct slot *slot = &terms->identifiers.slots[terms->identifiers.order[i]];
+        uint32_t before = held;
+        add_name(terms->names + defined, &held, text + slot->offset, slot->length);
+        if (held > before && bsearch(&terms->names[defined + before], terms->names, defined, sizeof *terms->names, compare_names))
+            held = before;
+    }
+    out->names = terms->names;
+    out->defined = defined;
+    out->name_count = defined + held;
+}
+
 static bool write_terms(struct kg_terms *terms, struct kg_terms_view *out)
 {
     if (!reserve(&terms->out, &terms->out_capacity, terms->key_length + 2 * terms->words.used + 1))
@@ -221,6 +271,8 @@ bool kg_terms_of(struct kg_terms *terms, const char *text, size_t length, struct
         const char *name;
         size_t n;
         enum kg_definition defines = kg_line_defines(line, (size_t)(line_end - line), &name, &n);
+        if (defines == KG_DEFINES)
+            add_name(terms->names, &out->defined, name, n);
         if (defines != KG_DEFINES_NOTHING)
             add_definition(terms, name, n, defines == KG_DEFINES ? KG_TERM_DEFINED : KG_TERM_DECLARED);
         const char *at = line;
@@ -232,6 +284,7 @@ bool kg_terms_of(struct kg_terms *terms, const char *text, size_t length, struct
         }
         line = line_end + 1;
     }
+    gather_names(terms, text, out);
     for (size_t i = 0; i < terms->identifiers.used; i++) {
         const struct slot *slot = &terms->identifiers.slots[terms->identifiers.order[i]];
         terms->weight = slot->count;

@@ -24,7 +24,13 @@ struct kg_terms_view {
     size_t length;
     uint32_t words; /* occurrences, the length of the text for ranking */
     uint32_t lines;
+    /* Names: hashes of the identifiers that it defines, ascending, then of those that it holds besides, in the order of
+     * their first use; at most KG_NAMES_MAX of either. Bit 0 is set for names that only code is full of: a_b, aB, a1. */
+    const uint32_t *names;
+    uint32_t defined, name_count;
 };
+#define KG_NAMES_MAX 1500
+#define KG_NAME_LEAST 4 /* bytes */
 
 struct kg_terms *kg_terms_new(void); /* NULL when out of memory */
 void kg_terms_free(struct kg_terms *terms);

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Which files would a commit have touched? Past commits as questions to the index, put at the parent of each.
 
+eval_index.py KEDGE REPO OUT   writes the ranks of every question to OUT
+eval_index.py --table OUT...   prints the tables of all of them as Markdown
+
 Question: the subject line, and apart from it the whole message without paths and trailers. Answer: the source files that
 the commit changed and that its parent has. Only commits with one parent and one to ten changed source files count. The
 index sees the parent's files and, through a HEAD of its own, no history after the parent. Beside it: BM25 of FTS5 over the
-contents of the same files. Prints a table, and with JSON=file every question's ranks."""
+contents of the same files, and where AIDER names a Python that has aider-chat, the ranking and the map of aider."""
 import json
 import os
 import random
@@ -15,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 
-kedge, repo = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+kedge, repo = (os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])) if len(sys.argv) == 4 else ("", "")
 wanted = int(os.environ.get("COMMITS") or "200")
-kept = os.environ.get("JSON")
+aider = os.environ.get("AIDER")
 LISTED = 50
 BUDGETS = (4000, 8000, 16000)
 BYTES_PER_TOKEN = 3.2
@@ -143,11 +146,26 @@ class Worktree:
         rows = self.search.execute("SELECT rowid FROM content WHERE content MATCH ? ORDER BY rank LIMIT ?", (query, LISTED)) if words else []
         return [names[row[0]] for row in rows]
 
-    def kedge(self, question):
-        done = subprocess.run([kedge, "context", "-C", self.root, "-n", str(LISTED), "--json", "--", question], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def kedge(self, question, *options):
+        done = subprocess.run([kedge, "context", "-C", self.root, *options, "--json", "--", question], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode > 1 or done.stderr:
             sys.exit("kedge context: " + done.stderr.decode("utf-8", "replace"))
-        return [row["path"] for row in json.loads(done.stdout or b"[]")]
+        return list(dict.fromkeys(row["path"] for row in json.loads(done.stdout or b"[]")))
+
+
+class Aider:
+    def __init__(self, place):
+        self.process = subprocess.Popen([aider, os.path.join(os.path.dirname(os.path.abspath(__file__)), "eval_index_aider.py")], cwd=place,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def ask(self, tree, question):
+        request = {"root": tree.root, "files": sorted(tree.blobs), "question": question, "budgets": BUDGETS, "listed": LISTED}
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("aider ended; see that %s has aider-chat" % aider)
+        return json.loads(line)
 
 
 def score(listed, answer, sizes):
@@ -174,54 +192,100 @@ def gap_closed(ours, theirs):
     return (mean(ours) - mean(theirs)) / rest if rest else 0
 
 
-def interval(ours, theirs):
-    """95 % of a paired bootstrap over the questions."""
+def difference(ours, theirs):
+    return mean(ours) - mean(theirs)
+
+
+def interval(statistic, ours, theirs):
+    """The statistic, and 95 % of a paired bootstrap over the questions."""
     draw = random.Random(1)
     drawn = []
     for _ in range(2000):
         chosen = draw.choices(range(len(ours)), k=len(ours))
-        drawn.append(gap_closed([ours[i] for i in chosen], [theirs[i] for i in chosen]))
+        drawn.append(statistic([ours[i] for i in chosen], [theirs[i] for i in chosen]))
     drawn.sort()
-    return drawn[50], drawn[1949]
+    return "%.1f %% (%.1f to %.1f)" % (100 * statistic(ours, theirs), 100 * drawn[50], 100 * drawn[1949])
 
 
-def report(kind, results):
-    keys = list(results[0]["kedge"])
-    print("%-8s %-6s" % (kind, "") + "".join("%11s" % key for key in keys))
-    for who in ("bm25", "kedge"):
-        print("%-8s %-6s" % ("", who) + "".join("%11.3f" % mean([r[who][key] for r in results]) for key in keys))
-    ours, theirs = [r["kedge"]["recall@10"] for r in results], [r["bm25"]["recall@10"] for r in results]
-    low, high = interval(ours, theirs)
-    print("%-8s gap between BM25 and 1 closed at 10 files: %.1f %% (%.1f to %.1f)" % ("", 100 * gap_closed(ours, theirs), 100 * low, 100 * high))
+def ask(tree, other, question, answer):
+    row = {"question": question, "answer": answer}
+    row["kedge"] = score(tree.kedge(question, "-n", str(LISTED)), answer, tree.sizes)
+    row["BM25"] = score(tree.bm25(question), answer, tree.sizes)
+    row["seen"] = {"kedge": {}}
+    for budget in BUDGETS:
+        listed = tree.kedge(question, "--tokens", str(budget))
+        row["seen"]["kedge"][str(budget)] = sum(path in listed for path in answer) / len(answer)
+    if other:
+        said = other.ask(tree, question)
+        row["aider"] = score(said["ranked"], answer, tree.sizes)
+        row["seen"]["aider"] = {budget: sum(path in listed for path in answer) / len(answer) for budget, listed in said["maps"].items()}
+    return row
 
 
-def main():
+def measure(out):
     chosen = commits()
     if not chosen:
         sys.exit("no commit of %s changes one to ten source files" % repo)
     place = tempfile.mkdtemp(prefix="kedge-eval-")
     os.environ["KEDGE_CACHE"] = os.path.join(place, "cache")
     try:
-        tree = Worktree(place)
+        tree, other = Worktree(place), Aider(place) if aider else None
         results = {"subject": [], "message": []}
         for number, (commit, parent, message, answer) in enumerate(chosen):
             tree.set(parent)
             for kind, question in (("subject", message.splitlines()[0]), ("message", without_paths(message))):
-                row = {"commit": commit, "question": question, "answer": answer}
-                row["listed"] = tree.kedge(question)
-                row["kedge"] = score(row["listed"], answer, tree.sizes)
-                row["bm25"] = score(tree.bm25(question), answer, tree.sizes)
-                results[kind].append(row)
+                if kind in os.environ.get("KINDS", "subject message").split():
+                    results[kind].append(dict(ask(tree, other, question, answer), commit=commit))
             if sys.stderr.isatty():
                 print("\r%d of %d" % (number + 1, len(chosen)), end="", file=sys.stderr)
-        print("%s: %d commits, %d files at the last" % (os.path.basename(repo.rstrip("/")), len(chosen), len(tree.rows)))
-        for kind, rows in results.items():
-            report(kind, rows)
-        if kept:
-            with open(kept, "w") as file:
-                json.dump(results, file, indent=1)
+        name = subprocess.run(["git", "-C", repo, "log", "-1", "--format=%h", chosen[-1][0]], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        whole = {"commits": len(chosen), "last": name, "files": len(tree.rows), "results": {kind: rows for kind, rows in results.items() if rows}}
+        with open(out, "w") as file:
+            json.dump(whole, file, indent=1)
     finally:
         shutil.rmtree(place)
 
 
-main()
+def column(rows, who, key):
+    return [row[who][key] for row in rows]
+
+
+def tell(name, whole):
+    for kind, rows in whole["results"].items():
+        programs = [who for who in ("BM25", "aider", "kedge") if who in rows[0]]
+        keys = list(rows[0]["kedge"])
+        print("\n%s, %d commits up to %s, %d files, the %s as the question:\n" % (name, whole["commits"], whole["last"], whole["files"], kind))
+        print("| |" + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
+        for who in programs:
+            print("| %s |" % who + "|".join(" %.3f " % mean(column(rows, who, key)) for key in keys) + "|")
+        ours = column(rows, "kedge", "recall@10")
+        print("\nOf the gap between BM25 and 1 at 10 files: %s." % interval(gap_closed, ours, column(rows, "BM25", "recall@10")))
+        if "aider" not in programs:
+            continue
+        print("More recall than aider's ranking at 10 files: %s.\n" % interval(difference, ours, column(rows, "aider", "recall@10")))
+        print("| in sight at the same budget | 4k | 8k | 16k |\n|---|---|---|---|")
+        for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
+            print("| %s |" % what + "|".join(" %.3f " % mean([row["seen"][who][str(b)] for row in rows]) for b in BUDGETS) + "|")
+        print("| difference |" + "|".join(" %s " % interval(difference, [row["seen"]["kedge"][str(b)] for row in rows], [row["seen"]["aider"][str(b)] for row in rows])
+                                           for b in BUDGETS) + "|")
+
+
+def table(files):
+    print("""# How well files are chosen
+
+Made by `make eval-index REPO=path [COMMITS=200] [AIDER=python]`: past commits are the questions, the source files that they
+changed the answers; tests/bench/eval_index.py says how. Intervals are 95 % of a paired bootstrap over the questions.
+
+recall@10: of the files to be found, those among the first ten. recall@8k: those that are read when files are read whole, best
+first, as far as they fit into 8,000 tokens (bytes / 3.2), the same for all programs. In sight: what a program itself shows for
+that many tokens: files named in aider's map (signatures), files and parts of files of `kedge context --tokens`.
+Constants of the index were tuned on a repository that is not in here.""")
+    for path in sorted(files):
+        with open(path) as file:
+            tell(os.path.basename(path)[:-len(".json")], json.load(file))
+
+
+if sys.argv[1] == "--table":
+    table(sys.argv[2:])
+else:
+    measure(sys.argv[3])

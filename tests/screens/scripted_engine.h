@@ -588,6 +588,13 @@ enum kg_status kg_index_choose(struct kg_index *index, const char *question, uin
     return KG_OK;
 }
 
+enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *), void *ctx,
+                                struct kg_error *err)
+{
+    (void)index, (void)request, (void)each, (void)ctx, (void)err;
+    return KG_OK;
+}
+
 enum kg_status kg_index_likely(struct kg_index *index, int (*each)(void *ctx, const struct kg_index_file *), void *ctx, struct kg_error *err)
 {
     (void)index, (void)err;

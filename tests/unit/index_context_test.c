@@ -165,12 +165,73 @@ static void the_map_begins_with_what_is_included_most(void **state)
     }
 }
 
+static int keep_paths(void *ctx, const struct kg_context_part *part)
+{
+    char *all = ctx;
+    size_t n = strlen(all);
+    snprintf(all + n, 1000 - n, "%s;", part->path);
+    return 0;
+}
+
+/* The paths in one text, best first. */
+static const char *listed(struct kg_index *index, const char *question, const char *open)
+{
+    static char all[1000];
+    struct kg_error err = { 0 };
+    const struct kg_context_request request = { .question = question, .files = 10, .open = &open, .open_count = open ? 1 : 0 };
+    all[0] = '\0';
+    assert_int_equal(kg_index_context(index, &request, keep_paths, all, &err), KG_OK);
+    return all;
+}
+
+/* Without a line that includes anything: names alone tell. */
+static void names_link_files(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    index_repo_write(&repo, "a/brew.rb", "def brew_marmalade\n  stir_the_pot(3)\nend\n");
+    index_repo_write(&repo, "b/stir.rb", "def stir_the_pot(times)\n  times\nend\n");
+    index_repo_write(&repo, "c/other.rb", "def sweep_the_floor(times)\n  times\nend\n");
+    for (int i = 0; i < 30; i++) {
+        char path[32], text[64];
+        snprintf(path, sizeof path, "d/f%d.rb", i);
+        snprintf(text, sizeof text, "def filler_number_%d\n  1\nend\n", i);
+        index_repo_write(&repo, path, text);
+    }
+    index_repo_refresh(index);
+    /* both hold the word once; the one whose name the best file uses comes first, whatever the order of paths */
+    assert_string_equal(listed(index, "times of brew_marmalade", NULL), "a/brew.rb;b/stir.rb;c/other.rb;");
+    index_repo_write(&repo, "a/brew.rb", "def brew_marmalade\n  sweep_the_floor(3)\nend\n");
+    index_repo_refresh(index);
+    assert_string_equal(listed(index, "times of brew_marmalade", NULL), "a/brew.rb;c/other.rb;b/stir.rb;");
+    /* and what is open prefers what it uses, is not listed, and finds it where no word does */
+    assert_string_equal(listed(index, "marmalade", "a/brew.rb"), "c/other.rb;");
+    kg_index_close(index);
+}
+
+/* What ctags knows and the look of a line does not. */
+static void symbols_count_as_definitions(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&repo);
+    struct kg_error err = { 0 };
+    index_repo_write(&repo, "a.c", "static int cold;\nvoid call(void)\n{\n    (void)(cold == quench_iron);\n}\n");
+    index_repo_write(&repo, "z.c", "/* one two three four five six seven eight nine ten eleven twelve thirteen fourteen */\nenum kind { COLD,\n    quench_iron };\n");
+    index_repo_refresh(index);
+    assert_string_equal(listed(index, "quench_iron", NULL), "a.c;z.c;");
+    assert_int_equal(kg_index_read_symbols(index, NULL, NULL, &err), KG_OK);
+    assert_string_equal(listed(index, "quench_iron", NULL), "z.c;a.c;");
+    kg_index_close(index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_long_file_gives_the_definition_that_matters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parts_keep_to_the_budget_and_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_changed_meanwhile_gives_no_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_link_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(symbols_count_as_definitions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_map_begins_with_what_is_included_most, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,9 +93,9 @@ static int want_import(void *ctx, const char *path)
     return want(ctx, path);
 }
 
-static int want_choice(void *ctx, const struct kg_choice *choice)
+static int want_part(void *ctx, const struct kg_context_part *part)
 {
-    return want(ctx, choice->path);
+    return want(ctx, part->path);
 }
 
 /* Best first: what the file includes, then what the lines before the cursor are about. */
@@ -105,8 +105,10 @@ static void gather(struct kg_completer *c, const struct kg_cursor_request *reque
     size_t begin = request->prefix_length > ABOUT_BYTES ? request->prefix_length - ABOUT_BYTES : 0;
     kg_index_imports(c->index, c->options.path, want_import, wanted, &unknown); /* a file that is not indexed has none */
     char *about = strndup(request->prefix + begin, request->prefix_length - begin);
+    const char *const open[] = { c->options.path };
+    const struct kg_context_request near = { .question = about, .tokens = CONTEXT_TOKENS, .files = FILES_MAX, .open = open, .open_count = 1 };
     if (about && wanted->count < FILES_MAX)
-        kg_index_choose(c->index, about, CONTEXT_TOKENS, want_choice, wanted, &unknown);
+        kg_index_context(c->index, &near, want_part, wanted, &unknown);
     free(about);
 }
 
