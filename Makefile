@@ -131,8 +131,9 @@ help:
 ## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS="1 2",
 ##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios,
 ##                      with a table at the end
-## make eval-index REPO=path [COMMITS=200]
-##                      how well files are chosen: its past commits as questions, beside BM25
+## make eval-index REPO=path [COMMITS=200] [AIDER=python]
+##                      how well files are chosen: its past commits as questions, beside BM25 and, with a Python that
+##                      has aider-chat, aider's repo map: tests/eval/INDEX.md
 ## make lint            clang-tidy over everything
 ## make install PREFIX=/usr/local DESTDIR=    and make uninstall
 ## make clean

@@ -35,14 +35,13 @@ static enum kg_status open_files(const char *directory, struct kg_repo_reader *o
     return status;
 }
 
-enum kg_status kg_repo_reader_open(const char *directory, const char *model, const struct kg_engine_options *engine, struct kg_repo_reader *out,
-                                struct kg_error *err)
+enum kg_status kg_repo_reader_open_model(const char *model, const struct kg_engine_options *engine, struct kg_repo_reader *out, struct kg_error *err)
 {
     char configured[KG_PATH_MAX];
     struct kg_engine_options options = *engine;
     struct kg_session_options session = { .unsaved = true };
-    *out = (struct kg_repo_reader){ .config = kg_config_create() };
-    enum kg_status status = out->config ? open_files(directory, out, err) : kg_fail_nomem(err, "reading the configuration");
+    out->config = kg_config_create();
+    enum kg_status status = out->config ? KG_OK : kg_fail_nomem(err, "reading the configuration");
     if (status == KG_OK && model)
         status = kg_config_set(out->config, KG_OPTION_MODEL, model, "-m", err);
     if (status == KG_OK)
@@ -55,6 +54,14 @@ enum kg_status kg_repo_reader_open(const char *directory, const char *model, con
     if (status == KG_OK)
         status = kg_engine_open(&options, &out->engine, err);
     return status == KG_OK ? kg_session_open(out->engine, &session, &out->session, err) : status;
+}
+
+enum kg_status kg_repo_reader_open(const char *directory, const char *model, const struct kg_engine_options *engine, struct kg_repo_reader *out,
+                                struct kg_error *err)
+{
+    *out = (struct kg_repo_reader){ 0 };
+    enum kg_status status = open_files(directory, out, err);
+    return status == KG_OK ? kg_repo_reader_open_model(model, engine, out, err) : status;
 }
 
 void kg_repo_reader_close(struct kg_repo_reader *reader)

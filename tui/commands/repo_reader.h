@@ -25,6 +25,8 @@ struct kg_repo_reader {
 /* engine: progress and what else kedge.conf does not say; model: NULL = the configured one. To be closed after a failure, too. */
 enum kg_status kg_repo_reader_open(const char *directory, const char *model, const struct kg_engine_options *engine, struct kg_repo_reader *out,
                                 struct kg_error *err);
+/* The model alone, for a reader whose root and index (which then are its own) are set and that has nothing else. */
+enum kg_status kg_repo_reader_open_model(const char *model, const struct kg_engine_options *engine, struct kg_repo_reader *reader, struct kg_error *err);
 void kg_repo_reader_close(struct kg_repo_reader *reader);
 
 #endif
