@@ -93,34 +93,6 @@ static bool has_own_objects(const char *common)
     return true;
 }
 
-/* A .git that is a directory, or a file that leads to one which leads back. */
-static bool belongs_to(const char *root, const struct kg_gitdir *gitdir)
-{
-    char path[KG_PATH_MAX + 16];
-    char *text = NULL;
-    size_t length = 0;
-    struct stat st;
-    snprintf(path, sizeof path, "%s/.git", root);
-    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode))
-        return false;
-    if (S_ISDIR(st.st_mode))
-        return strcmp(gitdir->own, gitdir->common) == 0;
-    snprintf(path, sizeof path, "%s/gitdir", gitdir->own);
-    if (strlen(path) >= KG_PATH_MAX || kg_read_file(path, KG_PATH_MAX, &text, &length, NULL) != KG_OK)
-        return false;
-    while (length && (text[length - 1] == '\n' || text[length - 1] == '\r'))
-        text[--length] = '\0';
-    char *slash = strrchr(text, '/');
-    bool same = false;
-    if (slash && strcmp(slash, "/.git") == 0) {
-        char resolved[KG_PATH_MAX];
-        *slash = '\0';
-        same = realpath(text[0] ? text : "/", resolved) && strcmp(resolved, root) == 0;
-    }
-    free(text);
-    return same;
-}
-
 /* The line of packed-refs for a name. */
 static bool find_packed(const char *common, const char *name, git_oid *out)
 {
@@ -455,7 +427,7 @@ enum kg_status kg_commits_update(struct kg_index *index, int (*progress)(void *c
     if (status != KG_OK)
         return status;
     free(known.log);
-    bool any = kg_gitdir_of(index->root, &gitdir) && belongs_to(index->root, &gitdir) && resolve_head(&gitdir, &head);
+    bool any = kg_gitdir_of(index->root, &gitdir) && kg_gitdir_belongs(index->root, &gitdir) && resolve_head(&gitdir, &head);
     if (any && known.head_length == GIT_OID_RAWSZ && memcmp(known.head, head.id, GIT_OID_RAWSZ) == 0)
         return KG_OK;
     if (!any)

@@ -16,6 +16,12 @@ struct kg_gitdir {
 /* Follows worktree/.git, a directory or a file that names one. False when it leads to no git directory. */
 bool kg_gitdir_of(const char *worktree, struct kg_gitdir *out);
 
+/* Whether what it leads to belongs to this worktree: a directory that is no link, or what a file names and leads back. */
+bool kg_gitdir_belongs(const char *worktree, const struct kg_gitdir *gitdir);
+
+/* What would lead git, or a reader that follows it, out of the worktree: a sentence, static, or NULL. */
+const char *kg_gitdir_doubt(const char *worktree, const struct kg_gitdir *gitdir);
+
 /* Whether a directory is itself a git directory: HEAD, refs and objects, or HEAD and commondir. */
 bool kg_is_gitdir(const char *path);
 

@@ -30,6 +30,10 @@ struct kg_index;
  * repository or in a bare one. */
 enum kg_status kg_repo_root(const char *path, char out[KG_PATH_MAX], struct kg_error *err);
 
+/* The same for a directory that lies in no repository: itself. KG_ERR_NOT_FOUND also for one inside a git directory, and for the
+ * person's home and what holds it, since nobody means all of that. */
+enum kg_status kg_folder_root(const char *path, char out[KG_PATH_MAX], struct kg_error *err);
+
 /* cache_dir NULL = KG_PLACE_CACHE. Opens or makes the index; reads nothing of the worktree yet. */
 enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_index **out, struct kg_error *err);
 void kg_index_close(struct kg_index *index);
@@ -42,6 +46,7 @@ struct kg_index_counts {
     uint32_t ignored;   /* by ignore rules, git directories, repositories that are no submodules (directories count once) */
     uint32_t binary, huge, generated, secret, unreadable, links; /* left out, by reason; vendored directories are generated */
     uint32_t submodules;
+    const char *doubt; /* what of the repository leads out of it and was not followed, a sentence; NULL = nothing */
 };
 /* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
  * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read, which is done last. While another handle or process refreshes, waits for its work (done and found

@@ -421,6 +421,8 @@ enum kg_status kg_walk_run(const struct kg_walk_request *request, struct kg_walk
         return no_memory(&w);
     w.personal = personal_rules(&w);
     bool git = kg_gitdir_of(request->root, &gitdir);
+    if (git)
+        out->counts.doubt = kg_gitdir_doubt(request->root, &gitdir);
     if (git && request->watch)
         kg_watch_git(request->watch, gitdir.own, gitdir.common);
     const struct repo *repo = new_repo(&w, git ? &gitdir : NULL, 0);

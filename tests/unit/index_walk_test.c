@@ -296,6 +296,110 @@ static void steps_open_what_the_kernel_opens(void **state)
     close(root);
 }
 
+/* One of everything, with and without git: what is read, what is left out, what is said. */
+static void a_corpus_of_odd_repositories(void **state)
+{
+    (void)state;
+    struct kg_index_counts counts;
+    char long_name[300] = "", wide[200];
+    size_t n = 0;
+    memset(long_name, 'w', 253);
+    strcat(long_name, ".c");
+    for (const char *c = "\xff\xfei\0n\0t\0 \0w\0i\0d\0e\0;\0\r\0\n\0", *end = c + 22; c < end; c++)
+        wide[n++] = *c;
+    index_repo_write_bytes(&repo, "utf16.c", wide, n);
+    index_repo_write(&repo, "bom.c", "\xef\xbb\xbfint bytemark(void);\r\n");
+    index_repo_write(&repo, "dos.c", "/* x */\r\nint carriage(void)\r\n{\r\n    return 0;\r\n}\r\n");
+    index_repo_write(&repo, "latin.c", "int caf\xe9 latinletters(void); /* \xff\xfe\x80 */\n");
+    index_repo_write(&repo, long_name, "int verylengthy;\n");
+    index_repo_write(&repo, "a\nb \xe2\x80\xae.c", "int sidewayswriting;\n");
+    index_repo_sh(&repo, "truncate -s 100M huge.c && printf 'int frontmost;' | dd of=huge.c conv=notrunc && ln -s /etc/passwd out.c && ln -s .. up && ln -s nowhere broken.c");
+    const char *const places[] = { "no commits yet", "one commit", "a shallow clone", "a linked worktree", "a submodule", "a detached head", "no git at all" };
+    const char *const steps[] = { "true", "git add -A && git commit -qm one", "git clone -q --depth 1 file://$PWD ../place", "git worktree add -q ../place",
+                                  "git init -q ../outer && cd ../outer && git -c protocol.file.allow=always submodule add -q ../tree inner",
+                                  "git clone -q . ../place && cd ../place && git checkout -q --detach", "cp -r . ../place && rm -rf ../place/.git" };
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        struct index_repo at = repo;
+        struct kg_error err = { 0 };
+        index_repo_sh(&repo, "rm -rf ../place ../other-cache; git worktree prune; git branch -D place; true");
+        index_repo_sh(&repo, "%s", steps[i]);
+        const char *place = i < 2 ? "tree" : i == 4 ? "outer" : "place";
+        snprintf(at.root, sizeof at.root, "%.120s/%s", repo.base, place);
+        snprintf(at.cache, sizeof at.cache, "%.120s/other-cache", repo.base);
+        char root[KG_PATH_MAX];
+        enum kg_status status = kg_repo_root(at.root, root, &err);
+        if (i == 6)
+            status = status == KG_ERR_NOT_FOUND ? kg_folder_root(at.root, root, &err) : KG_ERR_CORRUPT;
+        if (status != KG_OK || strcmp(root, at.root) != 0)
+            fail_msg("%s: %s", places[i], err.text);
+        struct kg_index *index = index_repo_open(&at);
+        counts = index_repo_refresh(index);
+        struct index_found found;
+        static const char *const there[] = { "bytemark", "carriage", "verylengthy", "sidewayswriting", "latinletters" }, *const missing[] = { "wide", "root", "frontmost" };
+        for (size_t k = 0; k < sizeof there / sizeof there[0]; k++) {
+            index_repo_search(index, there[k], &found);
+            if (found.count != 1)
+                fail_msg("%s: %s is in %u files", places[i], there[k], found.count);
+        }
+        for (size_t k = 0; k < sizeof missing / sizeof missing[0]; k++) {
+            index_repo_search(index, missing[k], &found);
+            if (found.count != 0)
+                fail_msg("%s: %s is in %s", places[i], missing[k], found.paths[0]);
+        }
+        if (counts.huge != 1 || counts.binary != 1 || counts.links != 3 || (counts.doubt != NULL))
+            fail_msg("%s: %u huge, %u binary, %u links, %s", places[i], counts.huge, counts.binary, counts.links, counts.doubt ? counts.doubt : "");
+        kg_index_close(index);
+    }
+    char root[KG_PATH_MAX], path[300];
+    snprintf(path, sizeof path, "%s/home", repo.base);
+    assert_int_equal(kg_folder_root(path, root, NULL), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_folder_root(repo.base, root, NULL), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_folder_root("/", root, NULL), KG_ERR_NOT_FOUND);
+    snprintf(path, sizeof path, "%s/.git/objects", repo.root);
+    assert_int_equal(kg_folder_root(path, root, NULL), KG_ERR_NOT_FOUND);
+}
+
+/* What leads out is not followed, and said. */
+static void hostile_repositories_are_told(void **state)
+{
+    (void)state;
+    index_repo_write(&repo, "a.c", "int inside;\n");
+    index_repo_sh(&repo, "git add . && git commit -qm one && mkdir ../victim && cd ../victim && git init -q . && echo 'int plans_of_the_victim;' > plan.c && git add . && git commit -qm plans");
+    static const struct {
+        const char *attack, *said;
+    } cases[] = {
+        { "true", NULL },
+        { "git config core.worktree $PWD/../victim", "core.worktree" },
+        { "git config include.path ../../victim/.git/config", "include" },
+        { "echo $PWD/../victim/.git/objects > .git/objects/info/alternates && git update-ref --no-deref HEAD $(git -C ../victim rev-parse HEAD)", "alternates" },
+        { "rm -rf .git/objects && ln -s $PWD/../victim/.git/objects .git/objects", "elsewhere" },
+        { "rm -rf .git && echo gitdir: $PWD/../victim/.git > .git", "lead back" },
+        { "rm -rf .git && ln -s ../victim/.git .git", "lead back" },
+        /* flags that tell git not to look at a file, and a file that git lists but is not there */
+        { "git update-index --assume-unchanged a.c && echo 'int inside_and_changed;' > a.c", NULL },
+        { "git update-index --skip-worktree a.c && echo 'int inside_and_changed;' > a.c", NULL },
+        { "git config core.fsmonitor true; git update-index --fsmonitor-valid a.c; git config --unset core.fsmonitor; echo 'int inside_and_changed;' > a.c", NULL },
+        { "git update-index --add --cacheinfo 100644,$(git hash-object -w a.c),../victim/plan.c; git update-index --add --cacheinfo 120000,$(git hash-object -w a.c),sub; ln -s ../victim sub; true", NULL },
+    };
+    index_repo_sh(&repo, "cp -a . ../clean");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct index_found found;
+        index_repo_sh(&repo, "rm -rf .git * ../cache && cp -a ../clean/. .");
+        index_repo_sh(&repo, "%s", cases[i].attack);
+        struct kg_index *index = index_repo_open(&repo);
+        struct kg_index_counts counts = index_repo_refresh(index);
+        if ((counts.doubt != NULL) != (cases[i].said != NULL) || (counts.doubt && !strstr(counts.doubt, cases[i].said)))
+            fail_msg("%s: said %s", cases[i].attack, counts.doubt ? counts.doubt : "nothing");
+        index_repo_search(index, strstr(cases[i].attack, "changed") ? "inside_and_changed" : "inside", &found);
+        if (found.count != 1 || strcmp(found.paths[0], "a.c") != 0)
+            fail_msg("%s: a.c was not read", cases[i].attack);
+        index_repo_search(index, "plans_of_the_victim", &found);
+        if (found.count != 0)
+            fail_msg("%s: read %s", cases[i].attack, found.paths[0]);
+        kg_index_close(index);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +409,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_submodule_cannot_lead_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_configuration_of_a_repository_does_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(broken_git_files_are_survived, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_corpus_of_odd_repositories, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hostile_repositories_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_names_are_files_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deep_trees_end_where_paths_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unreadable_places_are_counted, set_up, tear_down),

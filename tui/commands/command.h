@@ -54,7 +54,10 @@ enum kg_status kg_model_path(const char *model, char out[KG_PATH_MAX], struct kg
 /* Text from a file or, for "-", from standard input; the caller frees it. */
 enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t *length, struct kg_error *err);
 
-/* Opens the index of the repository that holds the directory and brings it up to date. The caller closes *index, also after a
+/* The root of the repository that holds the directory; the directory itself where there is none, but for large ones. */
+enum kg_status kg_directory_root(const char *directory, char out[KG_PATH_MAX], struct kg_error *err);
+
+/* Opens the index of the root of a directory and brings it up to date. The caller closes *index, also after a
  * failure, when it is not NULL. */
 enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err);
 

@@ -103,7 +103,7 @@ static enum kg_status list(const char *repo, const struct kg_context_request *re
     struct kg_repo_reader *reader = listing->reader;
     listing->capacity = request->files * PARTS_EACH;
     listing->parts = calloc(listing->capacity, sizeof *listing->parts);
-    enum kg_status status = listing->parts ? kg_repo_root(repo, reader->root, err) : kg_fail_nomem(err, "choosing files");
+    enum kg_status status = listing->parts ? kg_directory_root(repo, reader->root, err) : kg_fail_nomem(err, "choosing files");
     if (status == KG_OK)
         status = kg_open_fresh_index(repo, &reader->index, &counts, err);
     if (status == KG_OK && request->parts)

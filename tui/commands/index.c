@@ -27,10 +27,16 @@ static const char search_help[] =
     "  -C REPO   a directory of the repository (default: the current one)\n"
     "  -n N      at most so many files (20)\n";
 
+enum kg_status kg_directory_root(const char *directory, char out[KG_PATH_MAX], struct kg_error *err)
+{
+    enum kg_status status = kg_repo_root(directory, out, err);
+    return status == KG_ERR_NOT_FOUND ? kg_folder_root(directory, out, err) : status;
+}
+
 enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err)
 {
     char root[KG_PATH_MAX];
-    enum kg_status status = kg_repo_root(directory, root, err);
+    enum kg_status status = kg_directory_root(directory, root, err);
     if (status == KG_OK)
         status = kg_index_open(root, NULL, index, err);
     return status == KG_OK ? kg_index_refresh(*index, NULL, NULL, counts, err) : status;
@@ -43,12 +49,15 @@ static void print_counts(const struct kg_index_counts *c, bool json)
         printf("left out: %" PRIu32 " ignored, %" PRIu32 " binary, %" PRIu32 " huge, %" PRIu32 " generated, %" PRIu32 " secret, %" PRIu32
                " links, %" PRIu32 " unreadable; %" PRIu32 " submodules\n",
                c->ignored, c->binary, c->huge, c->generated, c->secret, c->links, c->unreadable, c->submodules);
+        if (c->doubt)
+            printf("not followed: %s\n", c->doubt);
         return;
     }
     printf("{\"files\":%" PRIu32 ",\"bytes\":%" PRIu64 ",\"fresh\":%" PRIu32 ",\"removed\":%" PRIu32 ",\"ignored\":%" PRIu32 ",\"binary\":%" PRIu32
            ",\"huge\":%" PRIu32 ",\"generated\":%" PRIu32 ",\"secret\":%" PRIu32 ",\"links\":%" PRIu32 ",\"unreadable\":%" PRIu32
-           ",\"submodules\":%" PRIu32 "}\n",
-           c->files, c->bytes, c->fresh, c->removed, c->ignored, c->binary, c->huge, c->generated, c->secret, c->links, c->unreadable, c->submodules);
+           ",\"submodules\":%" PRIu32 ",\"not_followed\":%s%s%s}\n",
+           c->files, c->bytes, c->fresh, c->removed, c->ignored, c->binary, c->huge, c->generated, c->secret, c->links, c->unreadable, c->submodules,
+           c->doubt ? "\"" : "", c->doubt ? c->doubt : "null", c->doubt ? "\"" : "");
 }
 
 int kg_command_index(int argc, char **argv)

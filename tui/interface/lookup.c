@@ -40,7 +40,7 @@ struct kg_lookup {
     struct request *last;
     struct kg_index *index;   /* to search in while the other handle of the index is being brought up to date */
     struct kg_index *watched; /* NULL: there is no repository */
-    bool lack_told;
+    bool lack_told, doubt_told;
 };
 
 static void free_request(struct kg_message *message)
@@ -220,6 +220,9 @@ static void catch_up(struct kg_lookup *lookup)
     struct kg_index_counts counts;
     struct kg_error err;
     if (kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
+        if (counts.doubt && !lookup->doubt_told)
+            kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, counts.doubt, strlen(counts.doubt), NULL);
+        lookup->doubt_told |= counts.doubt != NULL;
         struct kg_event *event = kg_event_create(KG_EVENT_INDEXED, NULL, 0, NULL);
         if (event) {
             event->total = counts.files;
