@@ -650,12 +650,12 @@ static void random_keys_and_sizes_do_no_harm(void **state)
 
 static void other_terminals_are_refused(void **state)
 {
-    static const char *const terms[] = { "dumb", "no-such-terminal", "" };
+    static const char *const terms[] = { "no-such-terminal", "" };
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 2; i++) {
         struct driver *d = start_as("scripted", terms[i], NULL, 24, 200);
         assert_int_equal(driver_wait_exit(d), 1);
-        assert_true(driver_shows(d, "kedge -p"));
+        assert_true(driver_shows(d, "kedge --inline"));
         assert_true(driver_modes_restored(d));
         driver_free(d);
     }

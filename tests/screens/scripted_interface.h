@@ -29,6 +29,7 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .choose_files = true,
                                             .ahead = getenv("AHEAD") ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER,
                                             .vi = getenv("VI") != NULL,
+                                            .lines_only = getenv("INLINE") != NULL,
                                             .mouse = getenv("MOUSE") != NULL,
                                             .theme = getenv("THEME"),
                                             .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };

@@ -28,6 +28,7 @@ static const char help[] =
     "      --greedy         the likeliest token every time\n"
     "      --temperature T, --top-k K, --top-p P, --min-p P, --seed S\n"
     "      --session NAME   begin or go on with this conversation\n"
+    "      --inline         the interface as lines on the normal screen, as at TERM=dumb\n"
     "      --policy NAME    recall (files read in sight of what they include, looked at by recall; the default), alone\n"
     "                       (files read one by one, looked at in full), full (everything as one text), or anchor\n"
     "  -t, --threads N      default: all that the process may use\n"
@@ -51,7 +52,7 @@ struct arguments {
     const char *repo, *prompt, *session, *files[FILES_MAX];
     size_t file_count;
     struct kg_config *config;
-    bool choose, greedy, stats;
+    bool choose, greedy, stats, lines_only;
 };
 
 /* Options that kedge.conf has as well. */
@@ -104,6 +105,7 @@ static int parse_option(int c, struct arguments *a)
         if (kg_config_assign(a->config, optarg, "--set", &err) != KG_OK)
             return kg_command_failed("", &err);
         break;
+    case 'l': a->lines_only = true; break;
     case 'V': puts("kedge " KG_VERSION); return KG_EXIT_OK;
     case 'h': print_help(); return KG_EXIT_OK;
     case '?': return KG_EXIT_USAGE;
@@ -121,7 +123,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "device", required_argument, NULL, 'D' },  { "choose", required_argument, NULL, 'c' },      { "temperature", required_argument, NULL, 'T' },
         { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
         { "no-cache", no_argument, NULL, 'N' },      { "set", required_argument, NULL, 'O' },         { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },          { 0 }
+        { "help", no_argument, NULL, 'h' },          { "inline", no_argument, NULL, 'l' },            { 0 }
     };
     for (int c; (c = getopt_long(argc, argv, "+C:m:p:n:t:h", options, NULL)) != -1;) {
         int result = parse_option(c, a);
@@ -130,6 +132,8 @@ static int parse(int argc, char **argv, struct arguments *a)
     }
     if (optind != argc)
         return kg_command_misused("", "'%s' is neither a command nor an option", argv[optind]);
+    if (a->prompt && a->lines_only)
+        return kg_command_misused("", "--inline is about the interface, and -p asks without it");
     if (!a->prompt && (a->file_count || a->stats))
         return kg_command_misused("", "--file and --stats go with a question: -p PROMPT");
     return -1;
@@ -152,6 +156,7 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
     out->theme = kg_config_text(a->config, KG_OPTION_THEME);
     out->colours = kg_config_colours(a->config);
     out->vi = strcmp(kg_config_text(a->config, KG_OPTION_INPUT_KEYS), "vi") == 0;
+    out->lines_only = a->lines_only;
     out->mouse = kg_config_on(a->config, KG_OPTION_MOUSE);
     out->sampling = a->greedy ? kg_sampling_greedy() : kg_config_sampling(a->config);
     if (status == KG_OK)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/paths.h"
+#include "tui/interface/inline.h"
 #include "tui/interface/interface_state.h"
 #include "tui/interface/leaving.h"
 #include "tui/interface/output_log.h"
@@ -146,26 +147,37 @@ static void greet(struct kg_interface *ui)
         kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, ui->options->notices[i], strlen(ui->options->notices[i]));
 }
 
+/* What there is with and without a screen. */
+static enum kg_status open_parts(struct kg_interface *ui, struct kg_error *err)
+{
+    ui->screen = kg_screen_create(1, 1);
+    ui->keys = kg_keys_create(kg_interface_key, ui);
+    ui->editor = kg_editor_create();
+    ui->line = kg_editor_create();
+    ui->vi = ui->options->vi && !ui->lines_only ? kg_vi_create() : NULL;
+    ui->completion = kg_completion_create(kg_interface_commands);
+    ui->transcript = kg_transcript_create();
+    ui->events = kg_channel_create();
+    if (!ui->screen || !ui->keys || !ui->editor || !ui->line || (ui->options->vi && !ui->lines_only && !ui->vi) || !ui->completion || !ui->transcript || !ui->events)
+        return kg_fail_nomem(err, "opening the interface");
+    ui->status.doing = KG_DOING_LOADING;
+    ui->doing_since = kg_interface_seconds();
+    greet(ui);
+    return KG_OK;
+}
+
 /* Everything that the first screen needs. */
 static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
 {
     int rows, columns;
     struct kg_theme theme;
     struct kg_error unthemed;
+    if (ui->lines_only)
+        return kg_terminal_open_plain(&ui->terminal, err);
     bool themed = kg_theme_find(ui->options->theme ? ui->options->theme : KG_THEME_STANDARD, &theme, &unthemed) == KG_OK;
     enum kg_status status = kg_terminal_open(&theme, ui->options->colours, &ui->terminal, err);
     if (status != KG_OK)
         return status;
-    ui->screen = kg_screen_create(1, 1);
-    ui->keys = kg_keys_create(kg_interface_key, ui);
-    ui->editor = kg_editor_create();
-    ui->line = kg_editor_create();
-    ui->vi = ui->options->vi ? kg_vi_create() : NULL;
-    ui->completion = kg_completion_create(kg_interface_commands);
-    ui->transcript = kg_transcript_create();
-    ui->events = kg_channel_create();
-    if (!ui->screen || !ui->keys || !ui->editor || !ui->line || (ui->options->vi && !ui->vi) || !ui->completion || !ui->transcript || !ui->events)
-        return kg_fail_nomem(err, "opening the interface");
     if (ui->options->mouse)
         kg_terminal_mouse(ui->terminal);
     kg_terminal_teach(ui->terminal, ui->keys);
@@ -180,9 +192,6 @@ static enum kg_status open_screen(struct kg_interface *ui, struct kg_error *err)
                                  .placeholder = ui->placeholder,
                                  .prompt = KG_PROMPT };
     snprintf(ui->placeholder, sizeof ui->placeholder, "ask a question");
-    ui->status.doing = KG_DOING_LOADING;
-    ui->doing_since = kg_interface_seconds();
-    greet(ui);
     if (!themed)
         kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, unthemed.text, strlen(unthemed.text));
     draw(ui);
@@ -251,14 +260,18 @@ static void state_directory(const struct kg_interface_options *options, char out
 static enum kg_status run(struct kg_interface *ui, struct kg_error *err)
 {
     char state[KG_PATH_MAX] = "";
-    enum kg_status status = open_screen(ui, err);
+    enum kg_status status = open_parts(ui, err);
+    if (status == KG_OK)
+        status = open_screen(ui, err);
     if (status == KG_OK) {
         state_directory(ui->options, state);
         kg_output_log_begin(state);
         open_history(ui, state);
         status = start_threads(ui, err);
     }
-    if (status == KG_OK)
+    if (status == KG_OK && ui->lines_only)
+        kg_inline_loop(&(struct kg_inline){ .ui = ui });
+    else if (status == KG_OK)
         loop(ui);
     keep_draft(ui);
     kg_terminal_close(ui->terminal);
@@ -277,6 +290,7 @@ enum kg_status kg_interface_run(const struct kg_interface_options *options, stru
         return kg_fail_nomem(err, "opening the interface");
     ui->options = options;
     ui->shell.fd = -1;
+    ui->lines_only = options->lines_only || kg_terminal_is_dumb();
     void *stack = kg_restore_stack();
     enum kg_status status = kg_signals_hear(err);
     int ended_by = 0;

@@ -28,10 +28,11 @@ struct kg_interface_options {
     bool vi;                         /* keys of vi in the input */
     bool mouse;                      /* is told of at first */
     const char *program;             /* kedge itself, to open a file with; NULL: none is opened */
+    bool lines_only;                 /* adds lines to the normal screen instead of taking all of it */
 };
 
-/* Runs until the person quits (KG_OK). The first screen is there at once, the model loads behind it. KG_ERR_UNSUPPORTED
- * when there is no terminal that can show it. SIGTERM, SIGHUP and SIGINT end it in order, then take their course.
+/* Runs until the person quits (KG_OK), on a terminal that cannot move its cursor by adding lines. The first screen is there
+ * at once, the model loads behind it. KG_ERR_UNSUPPORTED when there is no terminal that can show it. SIGTERM, SIGHUP and SIGINT end it in order, then take their course.
  * Whatever happens, the terminal is left as it was found. One at a time per process. */
 enum kg_status kg_interface_run(const struct kg_interface_options *options, struct kg_error *err);
 

@@ -25,7 +25,7 @@ void kg_interface_shell(struct kg_interface *ui, const char *command)
     ui->shell.begun = kg_interface_seconds();
     char shown[100];
     kg_printable(shown, sizeof shown, command, strlen(command));
-    snprintf(ui->hint, sizeof ui->hint, "running %s (Esc stops it)", shown);
+    snprintf(ui->hint, sizeof ui->hint, "running %s (%s stops it)", shown, ui->lines_only ? "Ctrl-C" : "Esc");
     kg_interface_hint(ui, ui->hint);
     ui->hint_until += HINT_ALWAYS;
 }
@@ -33,7 +33,7 @@ void kg_interface_shell(struct kg_interface *ui, const char *command)
 void kg_interface_stop_shell(struct kg_interface *ui)
 {
     kg_shell_stop(&ui->shell);
-    kg_interface_hint(ui, "the command was asked to end; Esc again kills it");
+    kg_interface_hint(ui, ui->lines_only ? "the command was asked to end; Ctrl-C again kills it" : "the command was asked to end; Esc again kills it");
     ui->hint_until += HINT_ALWAYS;
 }
 

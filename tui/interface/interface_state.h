@@ -37,6 +37,7 @@ struct kg_pending {
 
 struct kg_interface {
     const struct kg_interface_options *options;
+    bool lines_only;
     struct kg_terminal *terminal;
     struct kg_screen *screen;
     struct kg_keys *keys;

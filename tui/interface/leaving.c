@@ -31,7 +31,8 @@ void kg_leaving_print(struct kg_interface *ui)
     if (!ui->asked || !ui->session[0])
         return;
     kg_interface_enter(ui, KG_MODE_INPUT); /* nothing is marked */
-    kg_transcript_write(ui->transcript, ROWS_MOST, false, stdout);
+    if (!ui->lines_only)
+        kg_transcript_write(ui->transcript, ROWS_MOST, false, stdout);
     kg_printable(name, sizeof name, ui->session, strlen(ui->session));
     fputs("\nThis conversation is kept. Go on with it: kedge --session ", stdout);
     print_quoted(name);

@@ -25,7 +25,7 @@ static void describe_tokens(char *out, size_t capacity, const char *verb, const 
                  kg_figure_count(total, status->total));
 }
 
-static void describe(const struct kg_status_line *status, char *out, size_t capacity)
+void kg_status_line_text(const struct kg_status_line *status, char *out, size_t capacity)
 {
     switch (status->doing) {
     case KG_DOING_CHECKING:
@@ -96,7 +96,7 @@ void kg_status_line_draw(const struct kg_status_line *status, struct kg_screen *
     if (status->hint)
         snprintf(left, sizeof left, "%s", status->hint);
     else
-        describe(status, left, sizeof left);
+        kg_status_line_text(status, left, sizeof left);
     describe_rest(status, segments);
     int room = columns - 2 - (int)kg_text_width(left, strlen(left)) - 2, used = 0;
     for (int i = 0; i < SEGMENTS; i++) {

@@ -17,6 +17,9 @@ struct kg_status_line {
     bool no_model;
 };
 
+/* What goes on, as text; cut to capacity. */
+void kg_status_line_text(const struct kg_status_line *status, char *out, size_t capacity);
+
 void kg_status_line_draw(const struct kg_status_line *status, struct kg_screen *screen, int row);
 
 #endif

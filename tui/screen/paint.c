@@ -147,7 +147,7 @@ static bool put_changed(struct kg_terminal *terminal, const struct kg_screen *sc
 void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen)
 {
     static bool doubtful[KG_SCREEN_MOST];
-    if (screen->rows != terminal->sent->rows || screen->columns != terminal->sent->columns)
+    if (!terminal->curses || screen->rows != terminal->sent->rows || screen->columns != terminal->sent->columns)
         return; /* a resize is on its way */
     memset(doubtful, 0, (size_t)screen->rows);
     if (terminal->whole)

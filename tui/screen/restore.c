@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@ static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 #define CRASHES (sizeof crashes / sizeof crashes[0])
 
 static struct sigaction before[CRASHES];
-static volatile sig_atomic_t armed;
+static atomic_int armed; /* a crash may be any thread's */
 static int terminal_fd;
 static char reset[256];
 static size_t reset_length;
@@ -36,7 +37,7 @@ void kg_restore_now(void)
 /* The signal comes again when this returns, and meets whoever was there before: a sanitizer, a core dump. */
 static void on_crash(int number)
 {
-    static volatile sig_atomic_t crashed;
+    static atomic_int crashed;
     kg_restore_now();
     armed = 0;
     struct sigaction next = { .sa_handler = SIG_DFL };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -12,8 +13,10 @@
 static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT };
 #define HEARD (sizeof heard / sizeof heard[0])
 static struct sigaction heard_before[HEARD];
-static int signal_fd = -1;
-static volatile sig_atomic_t resized, suspended, continued, ended_by, held;
+/* (a signal may come to any thread) */
+static atomic_int signal_fd = -1;
+static atomic_int resized, suspended, continued, ended_by, held;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers take no locks");
 
 static void on_signal(int number)
 {
@@ -66,17 +69,18 @@ struct kg_heard kg_signals_take(void)
 {
     eventfd_t count;
     eventfd_read(signal_fd, &count);
-    struct kg_heard taken = { .resized = resized, .suspended = suspended, .continued = continued, .ended_by = ended_by };
-    if (taken.resized)
-        resized = 0;
-    if (taken.suspended)
-        suspended = 0;
-    if (taken.continued)
-        continued = 0;
-    return taken;
+    return (struct kg_heard){ .resized = atomic_exchange(&resized, 0),
+                              .suspended = atomic_exchange(&suspended, 0),
+                              .continued = atomic_exchange(&continued, 0),
+                              .ended_by = ended_by };
 }
 
 void kg_signals_hold(void)
 {
     held = 1;
+}
+
+void kg_signals_pardon(void)
+{
+    ended_by = 0;
 }

@@ -19,6 +19,8 @@ enum kg_status kg_signals_hear(struct kg_error *err);
 void kg_signals_unhear(void);
 /* From now on nothing ends the process at once, whatever comes: something has to be written first. */
 void kg_signals_hold(void);
+/* The signal that was to end it (SIGINT) meant something else. */
+void kg_signals_pardon(void);
 int kg_signals_fd(void); /* to poll for reading */
 /* What came since it was asked last. */
 struct kg_heard kg_signals_take(void);

@@ -62,19 +62,42 @@ static bool choose_locale(void)
     return false;
 }
 
+static enum kg_status check_streams(struct kg_error *err)
+{
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+        return KG_OK;
+    return kg_fail(err, KG_ERR_UNSUPPORTED, "standard input and output are no terminal; use kedge -p QUESTION there");
+}
+
+/* KG_ERR_NOT_FOUND: it is not known. */
+static enum kg_status check_type(void)
+{
+    const char *name = getenv("TERM");
+    int found;
+    if (!name || !*name || setupterm(name, STDOUT_FILENO, &found) != OK)
+        return KG_ERR_NOT_FOUND;
+    bool moves = cursor_address && clear_screen;
+    del_curterm(cur_term);
+    return moves ? KG_OK : KG_ERR_UNSUPPORTED;
+}
+
+bool kg_terminal_is_dumb(void)
+{
+    return check_type() == KG_ERR_UNSUPPORTED;
+}
+
 static enum kg_status check_terminal(struct kg_error *err)
 {
     const char *name = getenv("TERM");
-    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "standard input and output are no terminal; use kedge -p QUESTION there");
-    int found;
-    if (!name || !*name || setupterm(name, STDOUT_FILENO, &found) != OK)
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "terminal type '%s' is not known; set TERM, install ncurses-term, or use kedge -p QUESTION",
+    enum kg_status status = check_streams(err);
+    if (status != KG_OK)
+        return status;
+    status = check_type();
+    if (status == KG_ERR_NOT_FOUND)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "terminal type '%s' is not known; set TERM, install ncurses-term, or use kedge --inline",
                        name ? name : "");
-    bool moves = cursor_address && clear_screen;
-    del_curterm(cur_term);
-    if (!moves)
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "a terminal of type '%s' cannot move its cursor; use kedge -p QUESTION there", name);
+    if (status != KG_OK)
+        return kg_fail(err, status, "a terminal of type '%s' cannot move its cursor; use kedge --inline there", name);
     return KG_OK;
 }
 
@@ -109,6 +132,8 @@ static void set_modes(const struct kg_terminal *terminal)
 
 static void take_over(struct kg_terminal *terminal)
 {
+    if (!terminal->curses)
+        return;
     set_modes(terminal);
     send_string(terminal, PASTE_ON);
     if (terminal->mouse)
@@ -119,6 +144,8 @@ static void take_over(struct kg_terminal *terminal)
 /* Back to how it was. An answer that may still be on its way is not left for the shell. */
 static void hand_back(struct kg_terminal *terminal)
 {
+    if (!terminal->curses)
+        return;
     send_string(terminal, terminal->mouse ? MOUSE_OFF PASTE_OFF : PASTE_OFF);
     endwin();
     kg_frame_take(terminal);
@@ -175,7 +202,7 @@ static enum kg_status start_curses(struct kg_terminal *terminal, const struct kg
 {
     start_sized(terminal);
     if (!terminal->curses)
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "a terminal of type '%s' cannot be used; use kedge -p QUESTION there", getenv("TERM"));
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "a terminal of type '%s' cannot be used; use kedge --inline there", getenv("TERM"));
     arm(terminal);
     kg_palette_set(&terminal->palette, theme, colours);
     typeahead(-1); /* a frame is sent whole */
@@ -197,6 +224,29 @@ static bool open_streams(struct kg_terminal *terminal)
     terminal->sink = sink < 0 ? NULL : fdopen(sink, "w");
     terminal->out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     return terminal->in && terminal->sink && terminal->out >= 0 && tcgetattr(terminal->out, &terminal->modes) == 0;
+}
+
+enum kg_status kg_terminal_open_plain(struct kg_terminal **out, struct kg_error *err)
+{
+    enum kg_status status = check_streams(err);
+    if (status != KG_OK)
+        return status;
+    struct kg_terminal *terminal = calloc(1, sizeof *terminal);
+    if (!terminal)
+        return kg_fail_nomem(err, "opening the interface");
+    terminal->utf8 = choose_locale();
+    if (!open_streams(terminal)) {
+        kg_terminal_close(terminal);
+        return kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
+    }
+    *out = terminal;
+    return KG_OK;
+}
+
+void kg_terminal_print(struct kg_terminal *terminal, const char *text, size_t length)
+{
+    kg_frame_add(terminal, text, length);
+    kg_frame_send(terminal);
 }
 
 enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err)
@@ -310,6 +360,11 @@ void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
 {
     int r, c;
     size_of(terminal, &r, &c);
+    if (!terminal->curses) {
+        *rows = r;
+        *columns = c;
+        return;
+    }
     if (r != LINES || c != COLS)
         resizeterm(r, c);
     if (r != terminal->sent->rows || c != terminal->sent->columns)
@@ -356,13 +411,16 @@ int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const ch
     hand_back(terminal);
     kg_restore_disarm();
     int result = kg_lend(fileno(terminal->in), terminal->out, command, input, length);
-    arm(terminal);
+    if (terminal->curses)
+        arm(terminal);
     kg_terminal_retake(terminal);
     return result;
 }
 
 bool kg_terminal_mouse(struct kg_terminal *terminal)
 {
+    if (!terminal->curses)
+        return false;
     terminal->mouse = !terminal->mouse;
     send_string(terminal, terminal->mouse ? MOUSE_ON : MOUSE_OFF);
     return terminal->mouse;
@@ -370,6 +428,10 @@ bool kg_terminal_mouse(struct kg_terminal *terminal)
 
 void kg_terminal_bell(struct kg_terminal *terminal)
 {
+    if (!terminal->curses) {
+        send_string(terminal, "\a");
+        return;
+    }
     beep();
     kg_frame_take(terminal);
     kg_frame_send(terminal);

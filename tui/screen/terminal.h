@@ -17,7 +17,14 @@ struct kg_terminal;
  * none with NO_COLOR; more than it has are never used, but 24-bit ones when they are asked for and it has 256); its output goes to a
  * descriptor of its own, so 1 and 2 may be pointed elsewhere meanwhile. KG_ERR_UNSUPPORTED when there is none, or one that cannot move its cursor. */
 enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err);
+/* The same terminal as the lines of text that it is: nothing is shown but by kg_terminal_print, and what is typed comes in lines. */
+enum kg_status kg_terminal_open_plain(struct kg_terminal **out, struct kg_error *err);
+/* It is known, and is one that cannot move its cursor. */
+bool kg_terminal_is_dumb(void);
 void kg_terminal_close(struct kg_terminal *terminal); /* NULL is fine */
+
+/* Adds text to what a plain one shows; no control characters but newlines and tabs. */
+void kg_terminal_print(struct kg_terminal *terminal, const char *text, size_t length);
 
 int kg_terminal_input(const struct kg_terminal *terminal); /* to poll for reading */
 /* Bytes that were typed, as UTF-8, at most capacity (4 or more); -1: the terminal is gone. Waits when there are none. */

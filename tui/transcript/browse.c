@@ -240,7 +240,7 @@ void kg_transcript_return(struct kg_transcript *transcript, const struct kg_tran
     transcript->found = KG_NOWHERE;
 }
 
-static void write_entry(struct kg_transcript *transcript, size_t index, size_t skip, struct kg_screen *line, FILE *stream)
+void kg_entry_write(struct kg_transcript *transcript, size_t index, size_t skip, struct kg_screen *line, FILE *stream)
 {
     size_t gap = kg_entry_gap(transcript, index), rows = kg_entry_rows(transcript, index), capacity = (size_t)line->columns * 4 * KG_CELL_CHARS + 1;
     const struct kg_rich_text *rich = kg_entry_laid_out(transcript, index);
@@ -249,6 +249,8 @@ static void write_entry(struct kg_transcript *transcript, size_t index, size_t s
         kg_screen_clear(line);
         if (r >= gap)
             kg_rich_draw(rich, r - gap, NULL, KG_NOWHERE, line, 0, 0, line->columns);
+        if (r >= gap && kg_entry_is_folded(transcript, &transcript->entries[index]) && kg_rich_rows(rich) > 1)
+            kg_screen_puts(line, 0, line->columns - 1, line->columns, "…", KG_STYLE_DIM);
         kg_screen_row_text(line, 0, text, capacity);
         fputs(text, stream);
         fputc('\n', stream);
@@ -279,7 +281,7 @@ size_t kg_transcript_write(struct kg_transcript *transcript, size_t most, bool u
     for (size_t i = 0; i < transcript->count; i++) {
         rows = kg_entry_rows(transcript, i);
         if (skip < rows)
-            write_entry(transcript, i, skip, line, stream);
+            kg_entry_write(transcript, i, skip, line, stream);
         skip -= skip < rows ? skip : rows;
     }
     if (unfolded)

@@ -52,6 +52,7 @@ void kg_transcript_clear(struct kg_transcript *transcript)
         clear_entry(&transcript->entries[i]);
     memmove(transcript->entries, transcript->entries + gone, transcript->queued * sizeof *transcript->entries);
     transcript->count = transcript->queued;
+    transcript->clearings++;
     transcript->top = transcript->top_row = 0;
     transcript->anchored = false;
     transcript->follow = true;

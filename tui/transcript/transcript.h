@@ -5,6 +5,7 @@
 #ifndef KG_TUI_TRANSCRIPT_H
 #define KG_TUI_TRANSCRIPT_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "tui/screen/screen.h"
@@ -88,6 +89,17 @@ void kg_transcript_return(struct kg_transcript *transcript, const struct kg_tran
 /* All rows as plain text, or the last `most` of them; unfolded: nothing is folded. Returns how many rows were left out. Every
  * byte that is written is printable or ends a row. */
 size_t kg_transcript_write(struct kg_transcript *transcript, size_t most, bool unfolded, FILE *stream);
+
+/* For a terminal that only adds lines: writes what came since, an answer as it was written and everything else as it is shown.
+ * Zero-initialised = from the start. typed: a question that is seen already, NULL = none; it is set to NULL when it came. Bytes as
+ * above. Returns whether anything was written. */
+struct kg_transcript_mark {
+    uint64_t clearings;
+    size_t entry;          /* the first that was not begun */
+    bool answering, inside; /* entry - 1 or one before it is an answer that may go on; the last row is not ended */
+    size_t answer, bytes;
+};
+bool kg_transcript_write_new(struct kg_transcript *transcript, struct kg_transcript_mark *mark, const char **typed, FILE *stream);
 
 /* Draws the window with its top left cell at (row, 0); returns the rows that hold something. */
 int kg_transcript_draw(struct kg_transcript *transcript, struct kg_screen *screen, int row);

@@ -19,6 +19,7 @@ struct kg_entry {
 struct kg_transcript {
     struct kg_entry *entries;
     size_t count, capacity, queued; /* the last `queued` of count */
+    uint64_t clearings; /* how often it was cleared */
     bool unfolded;
     bool all_open; /* while it is written without folds */
     int rows, columns;
@@ -41,6 +42,8 @@ size_t kg_entry_gap(const struct kg_transcript *transcript, size_t index);
 size_t kg_entry_rows(struct kg_transcript *transcript, size_t index);
 bool kg_entry_is_folded(const struct kg_transcript *transcript, const struct kg_entry *entry);
 void kg_entry_forget_layout(struct kg_entry *entry);
+/* Its rows from `skip` on, its gap counted, as text; line: one row as wide as the window. */
+void kg_entry_write(struct kg_transcript *transcript, size_t index, size_t skip, struct kg_screen *line, FILE *stream);
 
 /* Moves the window so that rows [row, row + rows) of an entry (its gap included) are seen, the first of them at least; as
  * little as it takes, but below `above` rows of what stands before when it has to jump. */
