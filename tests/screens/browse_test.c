@@ -140,6 +140,40 @@ static void folds_open_by_key(void **state)
 }
 
 /* What is in context, with its tokens, where it came from and why; and out of it again. */
+/* "hh:mm:ss" at the end of the row above a text. */
+static bool has_time_above(struct driver *d, const char *text)
+{
+    const char *screen = driver_screen(d), *at = strstr(screen, text);
+    int h, m, s;
+    if (!at)
+        return false;
+    while (at > screen && at[-1] != '\n')
+        at--;
+    return at - screen > 9 && sscanf(at - 9, "%2d:%2d:%2d\n", &h, &m, &s) == 3;
+}
+
+static void times_are_shown_on_demand(void **state)
+{
+    (void)state;
+    struct driver *d = start_answered("xterm-256color", NULL, 40, 80);
+    assert_false(has_time_above(d, "› What does main do"));
+    ask(d, "/times");
+    driver_settle(d);
+    assert_true(has_time_above(d, "› What does main do"));
+    assert_true(has_time_above(d, "  What it does"));
+    driver_send(d, "\x14t");
+    driver_settle(d);
+    assert_false(has_time_above(d, "› What does main do"));
+    driver_send(d, "t");
+    driver_settle(d);
+    assert_true(has_time_above(d, "› What does main do"));
+    driver_send(d, "q/resume older talk\r"); /* nobody knows when that was */
+    driver_wait_for(d, "What was it?");
+    driver_settle(d);
+    assert_false(has_time_above(d, "› What was it?"));
+    quit(d);
+}
+
 static void the_context_is_listed(void **state)
 {
     static const struct {
@@ -348,6 +382,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(matches_are_shown_as_they_are_written),
         SCREEN_TEST(copies_reach_the_terminal),
         SCREEN_TEST(folds_open_by_key),
+        SCREEN_TEST(times_are_shown_on_demand),
         SCREEN_TEST(the_context_is_listed),
         SCREEN_TEST(the_context_can_be_added_to),
         SCREEN_TEST(commands_of_the_shell_are_run),

@@ -55,7 +55,7 @@ static int run_in_repository(const char *place)
     struct kg_error err;
     char root[KG_PATH_MAX];
     snprintf(root, sizeof root, "%s/repo", place);
-    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .program = getenv("KEDGE_PROGRAM") };
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM") };
     snprintf(script_directory, sizeof script_directory, "%s", place);
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }
@@ -69,6 +69,28 @@ static struct driver *start_review(int rows, int columns, const char *editor)
     ask(d, "/edit refuse negative sides in @area.c and @Makefile");
     driver_wait_for(d, "change 1 of 3: take it?");
     return d;
+}
+
+static void changes_are_asked_about_in_lines(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "dumb", (const char *const[]){ "INLINE=1", NULL }, 60, 80);
+    driver_wait_for(d, "\n>\n");
+    driver_send(d, "/edit refuse negative sides in @area.c and @Makefile\n");
+    driver_wait_for(d, "area.c  1 of 3");
+    driver_wait_for(d, both);
+    driver_wait_for(d, "take it? y yes, n no");
+    driver_send(d, "y\n");
+    driver_wait_for(d, "area.c  2 of 3");
+    driver_send(d, "n\n");
+    driver_wait_for(d, "Makefile  3 of 3");
+    driver_send(d, "n\n");
+    driver_wait_for(d, "changed area.c (1 of 2); /undo takes it back");
+    assert_true(holds("area.c", both));
+    driver_settle(d);
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    driver_free(d);
 }
 
 static void a_change_is_shown_hunk_by_hunk(void **state)
@@ -288,6 +310,7 @@ int main(int argc, char **argv)
     if (argc > 2)
         return run_in_repository(argv[1]);
     const struct CMUnitTest tests[] = {
+        REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
         REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),

@@ -7,7 +7,7 @@
 #include "tui/interface/interface_state.h"
 
 #define PANE_LEGEND "Esc done  F2 close  j k choose  d drop  a add"
-#define LEGEND "q done  [ ] message  { } code  / n N find  y copy  o fold  j k rows"
+#define LEGEND "q done  [ ] message  { } code  / n N find  y copy  o fold  t times  j k rows"
 
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
 {
@@ -162,6 +162,9 @@ static void browse_letter(struct kg_interface *ui, char letter)
         break;
     case 'y':
         copy_selected(ui);
+        break;
+    case 't':
+        kg_interface_times(ui);
         break;
     case 'o':
         if (!kg_transcript_fold_selected(ui->transcript))

@@ -22,6 +22,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/output", "", "add the output of the last !command", KG_WANTED_NOTHING },
     { "/reading", "[on|off]", "files likely to be asked about, read meanwhile", KG_WANTED_NOTHING },
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
+    { "/times", "", "when it was said, above each message, or no longer", KG_WANTED_NOTHING },
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
     { "/retry", "", "ask the last question again, over what is current", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
@@ -70,6 +71,11 @@ static void reading(struct kg_interface *ui, const char *argument)
     else if (*argument)
         say(ui, KG_ENTRY_ERROR, "/reading takes on or off");
     say(ui, KG_ENTRY_NOTICE, texts[kg_worker_ahead(ui->worker)]);
+}
+
+void kg_interface_times(struct kg_interface *ui)
+{
+    kg_transcript_show_times(ui->transcript, !kg_transcript_shows_times(ui->transcript));
 }
 
 static void list_files(struct kg_interface *ui)
@@ -161,6 +167,8 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         kg_interface_add_output(ui);
     else if (strcmp(command->name, "/copy") == 0)
         kg_interface_copy_last(ui, strcmp(argument, "code") == 0);
+    else if (strcmp(command->name, "/times") == 0)
+        kg_interface_times(ui);
     else if (strcmp(command->name, "/transcript") == 0)
         kg_interface_page(ui);
     else if (strcmp(command->name, "/sessions") == 0)

@@ -41,6 +41,8 @@ static void take_entry(struct kg_interface *ui, const struct kg_event *event)
         kg_transcript_add_folded(ui->transcript, event->entry, event->more, event->text, event->length);
     else
         kg_transcript_add(ui->transcript, event->entry, event->text, event->length);
+    if (event->entry == KG_ENTRY_QUESTION || event->entry == KG_ENTRY_ANSWER) /* of a conversation that is gone on with */
+        kg_transcript_forget_time(ui->transcript);
     ui->asked |= event->entry == KG_ENTRY_QUESTION;
 }
 

@@ -126,6 +126,8 @@ void kg_interface_begin_history(struct kg_interface *ui);
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key);
 /* The last answer, or its last block of code, for the clipboard. */
 void kg_interface_copy_last(struct kg_interface *ui, bool code);
+/* When what was said stands above it, or no longer. */
+void kg_interface_times(struct kg_interface *ui);
 /* The whole conversation in $PAGER. */
 void kg_interface_page(struct kg_interface *ui);
 

@@ -247,6 +247,8 @@ void kg_entry_write(struct kg_transcript *transcript, size_t index, size_t skip,
     char *text = malloc(capacity);
     for (size_t r = skip; r < rows && text && rich; r++) {
         kg_screen_clear(line);
+        if (r + 1 == gap)
+            kg_entry_draw_time(transcript, index, line, 0);
         if (r >= gap)
             kg_rich_draw(rich, r - gap, NULL, KG_NOWHERE, line, 0, 0, line->columns);
         if (r >= gap && kg_entry_is_folded(transcript, &transcript->entries[index]) && kg_rich_rows(rich) > 1)

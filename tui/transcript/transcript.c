@@ -77,7 +77,7 @@ static struct kg_entry *insert(struct kg_transcript *transcript, enum kg_entry_k
     size_t at = kind == KG_ENTRY_QUEUED ? transcript->count : transcript->count - transcript->queued;
     struct kg_entry *entry = &transcript->entries[at];
     memmove(entry + 1, entry, (transcript->count - at) * sizeof *entry);
-    *entry = (struct kg_entry){ .kind = kind, .text = copy, .length = length, .capacity = length + 1 };
+    *entry = (struct kg_entry){ .kind = kind, .text = copy, .length = length, .capacity = length + 1, .when = time(NULL) };
     transcript->count++;
     transcript->queued += kind == KG_ENTRY_QUEUED;
     if (!transcript->follow && at <= transcript->top && transcript->count > 1)
@@ -366,6 +366,37 @@ bool kg_transcript_unfolded(const struct kg_transcript *transcript)
     return transcript->unfolded;
 }
 
+void kg_transcript_show_times(struct kg_transcript *transcript, bool shown)
+{
+    transcript->timed = shown;
+}
+
+bool kg_transcript_shows_times(const struct kg_transcript *transcript)
+{
+    return transcript->timed;
+}
+
+void kg_transcript_forget_time(struct kg_transcript *transcript)
+{
+    if (transcript->count > transcript->queued)
+        transcript->entries[transcript->count - transcript->queued - 1].when = 0;
+}
+
+/* In the empty row above it, at the right; of another day with the date. */
+void kg_entry_draw_time(const struct kg_transcript *transcript, size_t index, struct kg_screen *screen, int row)
+{
+    const struct kg_entry *entry = &transcript->entries[index];
+    struct tm then, now;
+    char text[32];
+    time_t current = time(NULL);
+    if (!transcript->timed || !entry->when || entry->kind == KG_ENTRY_COUNTS || entry->kind == KG_ENTRY_QUEUED || !localtime_r(&entry->when, &then) || !localtime_r(&current, &now))
+        return;
+    bool today = then.tm_yday == now.tm_yday && then.tm_year == now.tm_year;
+    size_t length = strftime(text, sizeof text, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then);
+    if ((int)length < transcript->columns - 2)
+        kg_screen_puts(screen, row, transcript->columns - (int)length - 1, transcript->columns, text, KG_STYLE_DIM);
+}
+
 void kg_transcript_set_window(struct kg_transcript *transcript, int rows, int columns)
 {
     rows = rows < 1 ? 1 : rows;
@@ -421,6 +452,8 @@ int kg_transcript_draw(struct kg_transcript *transcript, struct kg_screen *scree
         size_t found = i == transcript->found ? transcript->found_at : KG_NOWHERE;
         const struct kg_rich_text *rich = kg_entry_laid_out(transcript, i);
         for (size_t r = first; r < rows && at < transcript->rows; r++, at++) {
+            if (r + 1 == gap)
+                kg_entry_draw_time(transcript, i, screen, row + at);
             if (r < gap || !rich)
                 continue;
             kg_rich_draw(rich, r - gap, &pattern, found, screen, row + at, 0, transcript->columns);

@@ -44,6 +44,12 @@ const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_e
 void kg_transcript_unfold(struct kg_transcript *transcript, bool unfolded);
 bool kg_transcript_unfolded(const struct kg_transcript *transcript);
 
+/* Whether the time at which each entry was added stands above it; not at first. */
+void kg_transcript_show_times(struct kg_transcript *transcript, bool shown);
+bool kg_transcript_shows_times(const struct kg_transcript *transcript);
+/* The entry added last is older, and nobody knows how much. */
+void kg_transcript_forget_time(struct kg_transcript *transcript);
+
 /* Before anything below: how large the window is. What stood at its top stays there. */
 void kg_transcript_set_window(struct kg_transcript *transcript, int rows, int columns);
 /* Rows up (negative) or down. At the end, the window follows what is added; scrolled up, it stands still. */

@@ -2,6 +2,8 @@
 #ifndef KG_TUI_TRANSCRIPT_STATE_H
 #define KG_TUI_TRANSCRIPT_STATE_H
 
+#include <time.h>
+
 #include "tui/transcript/rich_text.h"
 #include "tui/transcript/transcript.h"
 
@@ -14,13 +16,14 @@ struct kg_entry {
     struct kg_rich_text *rich; /* NULL: to be made from the text */
     int width;                 /* that it is laid out for; 0: none */
     enum kg_fold fold;
+    time_t when;               /* it was added; 0 = not known */
 };
 
 struct kg_transcript {
     struct kg_entry *entries;
     size_t count, capacity, queued; /* the last `queued` of count */
     uint64_t clearings; /* how often it was cleared */
-    bool unfolded;
+    bool unfolded, timed;
     bool all_open; /* while it is written without folds */
     int rows, columns;
     bool follow;
@@ -42,6 +45,8 @@ size_t kg_entry_gap(const struct kg_transcript *transcript, size_t index);
 size_t kg_entry_rows(struct kg_transcript *transcript, size_t index);
 bool kg_entry_is_folded(const struct kg_transcript *transcript, const struct kg_entry *entry);
 void kg_entry_forget_layout(struct kg_entry *entry);
+/* When it was added, in a row above it, where times are shown. */
+void kg_entry_draw_time(const struct kg_transcript *transcript, size_t index, struct kg_screen *screen, int row);
 /* Its rows from `skip` on, its gap counted, as text; line: one row as wide as the window. */
 void kg_entry_write(struct kg_transcript *transcript, size_t index, size_t skip, struct kg_screen *line, FILE *stream);
 
