@@ -161,6 +161,12 @@ enum kg_status kg_session_drop_file(struct kg_session *session, const char *path
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */
 enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err);
+/* Goes on as a new conversation with the first `parts` parts of this one, which stays in sessions.db as it is; with all of them
+ * when there are not more. Nothing that they saw changes: not one token is read again. name as in kg_sessions_copy. */
+enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err);
+/* The last question and what answered it leave the context; they stay in the conversation as dropped parts. KG_ERR_NOT_FOUND:
+ * nothing was asked. */
+enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err);
 enum kg_status kg_session_rename(struct kg_session *session, const char *name, struct kg_error *err);
 const char *kg_session_name(const struct kg_session *session);
 

@@ -319,7 +319,7 @@ size_t kg_session_parts(const struct kg_session *session)
 }
 
 /* The piece that people know by this number. */
-static size_t visible_piece(const struct kg_session *session, size_t index)
+size_t kg_visible_piece(const struct kg_session *session, size_t index)
 {
     size_t i = 0;
     while (!is_visible(&session->pieces[i]) || index-- > 0)
@@ -330,7 +330,7 @@ static size_t visible_piece(const struct kg_session *session, size_t index)
 /* The name of a chain holds all that it saw: it is another one where something of that is gone. */
 const char *kg_session_outdated(const struct kg_session *session, size_t index)
 {
-    const size_t at = visible_piece(session, index);
+    const size_t at = kg_visible_piece(session, index);
     const struct kg_piece *piece = &session->pieces[at];
     if (!piece->block || piece->rule != KG_READ_CHAIN || piece->growing)
         return NULL;
@@ -345,7 +345,7 @@ const char *kg_session_outdated(const struct kg_session *session, size_t index)
 
 struct kg_part kg_session_part(const struct kg_session *session, size_t index)
 {
-    size_t i = visible_piece(session, index);
+    size_t i = kg_visible_piece(session, index);
     const struct kg_piece *piece = &session->pieces[i];
     bool file = piece->kind == KG_BLOCK_FILE;
     struct kg_part part = {

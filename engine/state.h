@@ -118,6 +118,9 @@ void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const cha
 enum kg_status kg_engine_load(struct kg_engine *engine, bool aside, struct kg_error *err);
 void kg_engine_load_end(struct kg_engine *engine);
 
+/* session.c: the piece that people know by this number, which is less than kg_session_parts. */
+size_t kg_visible_piece(const struct kg_session *session, size_t index);
+
 /* policy.c */
 enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err);
 

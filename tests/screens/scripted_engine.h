@@ -242,6 +242,28 @@ enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err
     return KG_OK;
 }
 
+enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
+{
+    (void)err;
+    char made[sizeof session->name];
+    while (session->count > parts)
+        free(session->parts[--session->count].text);
+    snprintf(made, sizeof made, "%.100s%s", name && *name ? name : session->name, name && *name ? "" : " (2)");
+    memcpy(session->name, made, sizeof made);
+    return KG_OK;
+}
+
+enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err)
+{
+    (void)err;
+    for (size_t i = session->count; i-- > 0;) {
+        session->parts[i].part.dropped |= session->parts[i].part.kind != KG_PART_FILE;
+        if (session->parts[i].part.kind == KG_PART_TURN)
+            break;
+    }
+    return KG_OK;
+}
+
 enum kg_status kg_session_rename(struct kg_session *session, const char *name, struct kg_error *err)
 {
     (void)err;

@@ -91,6 +91,58 @@ static void they_are_opened_renamed_forked_and_deleted(void **state)
     quit(d);
 }
 
+static void an_earlier_question_is_edited(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "the first question");
+    driver_wait_for(d, "You asked: the first question");
+    driver_wait_for(d, "ready");
+    ask(d, "the second question");
+    driver_wait_for(d, "You asked: the second question");
+    driver_wait_for(d, "ready");
+    driver_send(d, "a draft");
+    driver_send(d, "\x14");
+    driver_wait_for(d, "e edit");
+    driver_send(d, "[[[[e");
+    driver_wait_for(d, "» the first question");
+    driver_golden(d, "sessions-edited");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "ask about 3 files");
+    driver_send(d, "\x1b[A"); /* what was being written is not lost */
+    driver_wait_for(d, "› a draft");
+    driver_send(d, "\x15\x14");
+    driver_wait_for(d, "e edit");
+    driver_send(d, "[[[[e");
+    driver_wait_for(d, "» the first question");
+    driver_send(d, "\x15/asked otherwise\r");
+    driver_wait_for(d, "You asked: /asked otherwise");
+    driver_wait_for(d, "This is 2025-01-02 03:04:05 (2) now. The conversation before is kept:");
+    assert_false(driver_shows(d, "second question"));
+    assert_true(driver_shows(d, "› ask about 3 files"));
+    ask(d, "/fork a branch of it");
+    driver_wait_for(d, "This is a branch of it now.");
+    ask(d, "/retry");
+    driver_wait_for(d, "ready");
+    quit(d);
+}
+
+static void what_is_still_answered_is_not_edited(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "gate");
+    driver_wait_for(d, "before the gate");
+    driver_send(d, "\x14");
+    driver_wait_for(d, "e edit");
+    driver_send(d, "e");
+    driver_wait_for(d, "no question that was answered is chosen");
+    driver_send(d, "q");
+    open_gate("gate");
+    driver_wait_for(d, "ready");
+    quit(d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -99,6 +151,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(conversations_are_listed),
         SCREEN_TEST(they_are_searched_as_words_are_written),
         SCREEN_TEST(they_are_opened_renamed_forked_and_deleted),
+        SCREEN_TEST(an_earlier_question_is_edited),
+        SCREEN_TEST(what_is_still_answered_is_not_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@ enum kg_event_kind {
     KG_EVENT_DOING,     /* what goes on: doing, text = on what, done of total */
     KG_EVENT_MODEL,     /* the engine is open: text = its name, more = its device */
     KG_EVENT_SESSION,   /* a conversation is open, and the one before gone: text = its name */
+    KG_EVENT_TURN,      /* the last question is in the conversation: total = its number, from 1 on */
     KG_EVENT_NAMED,     /* the conversation that is open has this name now: text */
     KG_EVENT_ENTRY,     /* of the transcript: entry, text; more = summary of a folded one, or NULL */
     KG_EVENT_PIECE,     /* of an answer or a thought (entry): text */

@@ -7,7 +7,7 @@
 #include "tui/interface/interface_state.h"
 
 #define PANE_LEGEND "Esc done  F2 close  j k choose  d drop  a add"
-#define LEGEND "q done  [ ] message  { } code  / n N find  y copy  o fold  t times  j k rows"
+#define LEGEND "q done  [ ] message  { } code  / n N find  y copy  e edit  o fold  t times"
 
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
 {
@@ -15,7 +15,7 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     ui->mode = mode;
     kg_completion_dismiss(ui->completion);
     ui->view.editor = mode == KG_MODE_SEARCH ? ui->line : ui->editor;
-    ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : KG_PROMPT;
+    ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : ui->edited ? KG_PROMPT_EDITED : KG_PROMPT;
     ui->view.placeholder = ui->placeholder;
     ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : mode == KG_MODE_SESSIONS ? KG_SESSIONS_LEGEND : NULL;
     ui->view.review = mode == KG_MODE_REVIEW ? &ui->review : NULL;
@@ -165,6 +165,9 @@ static void browse_letter(struct kg_interface *ui, char letter)
         break;
     case 't':
         kg_interface_times(ui);
+        break;
+    case 'e':
+        kg_interface_edit_question(ui);
         break;
     case 'o':
         if (!kg_transcript_fold_selected(ui->transcript))

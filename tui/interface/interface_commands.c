@@ -24,10 +24,11 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/copy", "[code]", "the last answer, or its code, for the clipboard", KG_WANTED_NOTHING },
     { "/times", "", "when it was said, above each message, or no longer", KG_WANTED_NOTHING },
     { "/transcript", "", "all of it in $PAGER", KG_WANTED_NOTHING },
-    { "/retry", "", "ask the last question again, over what is current", KG_WANTED_NOTHING },
+    { "/retry", "", "ask the last question again, in place of the first time", KG_WANTED_NOTHING },
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
     { "/sessions", "[WORDS]", "conversations: open, search, fork, delete", KG_WANTED_NOTHING },
     { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
+    { "/fork", "[NAME]", "go on in a new conversation with all of this one", KG_WANTED_NOTHING },
     { "/save", "NAME", "name this conversation", KG_WANTED_NOTHING },
     { "/quit", "", "leave; everything is kept", KG_WANTED_NOTHING },
     { NULL, NULL, NULL, KG_WANTED_NOTHING },
@@ -39,7 +40,8 @@ static const char keys_help[] = "\n"
                                 "PgUp, PgDn      scroll                   Ctrl-Up, Ctrl-Down  by a row\n"
                                 "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
                                 "Up, Down        what you sent before     Ctrl-R              find in that\n"
-                                "Ctrl-T, Alt-Up  go through messages      Ctrl-S              find in them\n"
+                                "Ctrl-T, Alt-Up  go through messages,     Ctrl-S              find in them\n"
+                                "                where e edits a question\n"
                                 "Tab             complete                 F2, F3              context, mouse\n"
                                 "Ctrl-Z, Ctrl-L  suspend, redraw          Ctrl-X Ctrl-E       in an editor\n"
                                 "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D -Y edit as in Emacs\n"
@@ -125,7 +127,7 @@ void kg_interface_next(struct kg_interface *ui)
     kg_transcript_drop_queued(ui->transcript, false);
     if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_EDIT)
         kg_transcript_add(ui->transcript, KG_ENTRY_QUESTION, next.text, next.length);
-    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_RETRY || next.kind == KG_TASK_EDIT) {
+    if (next.kind == KG_TASK_ASK || next.kind == KG_TASK_RETRY || next.kind == KG_TASK_EDIT || next.kind == KG_TASK_BRANCH) {
         ui->asked = true;
         ui->pieces = 0;
     }
@@ -133,6 +135,25 @@ void kg_interface_next(struct kg_interface *ui)
     if (!ui->running)
         say(ui, KG_ENTRY_ERROR, "out of memory: this could not be sent");
     free(next.text);
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t';
+}
+
+void kg_interface_submit_edited(struct kg_interface *ui, const char *text, size_t length)
+{
+    char *task = malloc(length + 32);
+    while (length > 0 && is_space(text[length - 1]))
+        length--;
+    if (task && length > 0) {
+        size_t number = (size_t)snprintf(task, 32, "%zu", ui->edited) + 1;
+        memcpy(task + number, text, length);
+        kg_interface_enqueue(ui, KG_TASK_BRANCH, text, length, task, number + length);
+    }
+    free(task);
+    kg_interface_leave_question(ui);
 }
 
 /* Commands that only the worker can carry out wait for their turn like questions. */
@@ -145,6 +166,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
                   { "/drop", KG_TASK_DROP },
                   { "/edit", KG_TASK_EDIT },
                   { "/retry", KG_TASK_RETRY },
+                  { "/fork", KG_TASK_FORK },
                   { "/clear", KG_TASK_CLEAR },
                   { "/resume", KG_TASK_RESUME },
                   { "/save", KG_TASK_SAVE } };
@@ -187,11 +209,6 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         kg_interface_fix(ui, argument);
     else if (strcmp(command->name, "/quit") == 0)
         ui->quit = true;
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\t';
 }
 
 /* A line that starts with a slash is a command, unless it goes on as a path does ("/etc/hosts"). */

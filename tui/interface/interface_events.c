@@ -104,6 +104,9 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
     case KG_EVENT_SESSION:
         take_session(ui, event->text);
         break;
+    case KG_EVENT_TURN:
+        kg_transcript_number(ui->transcript, (size_t)event->total);
+        break;
     case KG_EVENT_NAMED:
         snprintf(ui->session, sizeof ui->session, "%s", event->text);
         kg_interface_sessions_again(ui);

@@ -91,6 +91,33 @@ bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *k
     return true;
 }
 
+void kg_interface_edit_question(struct kg_interface *ui)
+{
+    const char *text;
+    size_t length, draft_length;
+    size_t number = kg_transcript_selected_question(ui->transcript, &text, &length);
+    const char *draft = kg_editor_text(ui->editor, &draft_length);
+    if (!number) {
+        kg_interface_hint(ui, "no question that was answered is chosen: [ and ] choose one");
+        return;
+    }
+    if (draft_length > 0)
+        kg_history_add(ui->history, draft, draft_length, NULL);
+    kg_editor_set(ui->editor, text, length);
+    ui->edited = number;
+    kg_interface_enter(ui, KG_MODE_INPUT);
+    kg_interface_hint(ui, "Enter asks it from there, in a new conversation; Esc leaves it");
+    ui->hint_until += 1e9;
+}
+
+void kg_interface_leave_question(struct kg_interface *ui)
+{
+    ui->edited = 0;
+    ui->status.hint = NULL;
+    kg_editor_set(ui->editor, "", 0);
+    kg_interface_enter(ui, KG_MODE_INPUT);
+}
+
 static bool write_all(int fd, const char *text, size_t length)
 {
     while (length > 0) {

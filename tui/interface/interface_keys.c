@@ -60,6 +60,10 @@ static void send_input(struct kg_interface *ui)
     struct kg_error err;
     if (kg_history_add(ui->history, text, length, &err) != KG_OK)
         kg_transcript_add(ui->transcript, KG_ENTRY_NOTICE, err.text, strlen(err.text));
+    if (ui->edited) {
+        kg_interface_submit_edited(ui, text, length);
+        return;
+    }
     kg_interface_submit(ui, text, length);
     empty_input(ui);
 }
@@ -109,7 +113,9 @@ static void interrupt(struct kg_interface *ui)
         ui->quit = true;
         return;
     }
-    if (length > 0)
+    if (ui->edited)
+        kg_interface_leave_question(ui);
+    else if (length > 0)
         empty_input(ui);
     ui->first_hint = true;
     kg_interface_hint(ui, "Ctrl-C again quits");
@@ -273,7 +279,9 @@ static void escape(struct kg_interface *ui)
 {
     if (kg_completion_dismiss(ui->completion))
         return;
-    if (ui->shell.fd >= 0)
+    if (ui->edited)
+        kg_interface_leave_question(ui);
+    else if (ui->shell.fd >= 0)
         kg_interface_stop_shell(ui);
     else if (ui->running)
         stop(ui);

@@ -15,7 +15,8 @@
 
 #define KG_PENDING_MOST 100
 
-#define KG_PROMPT "› "
+#define KG_PROMPT        "› "
+#define KG_PROMPT_EDITED "» " /* an earlier question is written anew */
 
 /* Who gets the keys. */
 enum kg_mode {
@@ -47,6 +48,7 @@ struct kg_interface {
     struct kg_transcript_place search_from;
     char *draft;        /* the input before a search in the history */
     size_t draft_length, history_at;
+    size_t edited;      /* number of the question that is being written anew; 0 = none */
     bool prefixed;      /* Ctrl-X was pressed: the next key goes with it */
     struct kg_history *history;
     struct kg_completion *completion;
@@ -93,6 +95,8 @@ double kg_interface_seconds(void);
 extern const struct kg_input_command kg_interface_commands[];
 /* Does what the input says: a command, or a question for the worker. The text is as the person wrote it. */
 void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length);
+/* The question that was written anew. */
+void kg_interface_submit_edited(struct kg_interface *ui, const char *text, size_t length);
 /* The same for one thing for the worker; shown as `shown` while it waits. */
 void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const char *shown, size_t shown_length, const char *text, size_t length);
 /* Gives the worker the next thing that waits, if it is free. */
@@ -119,6 +123,9 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode);
 void kg_interface_edit(struct kg_interface *ui);
 /* Any text in it, in a file with that ending (".md"); false, and told, when it was not edited. The caller frees *out. */
 bool kg_interface_edit_text(struct kg_interface *ui, const char *ending, const char *text, size_t length, char **out, size_t *out_length);
+/* The chosen question is written anew, in the input; sent, it is asked from there in a new conversation. And left as it was. */
+void kg_interface_edit_question(struct kg_interface *ui);
+void kg_interface_leave_question(struct kg_interface *ui);
 /* A key in KG_MODE_HISTORY (interface_history.c); false: it ended the mode and is the input's. */
 bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_begin_history(struct kg_interface *ui);

@@ -20,7 +20,7 @@ static bool next_row(const struct kg_session_list *list, size_t *at, struct kg_s
 {
     const char *fields[6];
     for (int i = 0; i < 6; i++) {
-        const char *end = *at < list->length ? memchr(list->rows + *at, '\0', list->length - *at) : NULL;
+        const char *end = list->rows && *at < list->length ? memchr(list->rows + *at, '\0', list->length - *at) : NULL;
         if (!end)
             return false;
         fields[i] = list->rows + *at;

@@ -77,10 +77,28 @@ static void tell_what_it_saw(struct kg_worker *worker, size_t part, enum kg_part
     kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
 }
 
+static void tell_turn(struct kg_worker *worker, uint64_t number)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_TURN, NULL, 0, NULL);
+    if (!event)
+        return;
+    event->total = number;
+    kg_channel_send(worker->events, &event->message);
+}
+
+static uint64_t count_turns(const struct kg_worker *worker)
+{
+    uint64_t turns = 0;
+    size_t parts = kg_session_parts(worker->session);
+    for (size_t i = 0; i < parts; i++)
+        turns += kg_session_part(worker->session, i).kind == KG_PART_TURN;
+    return turns;
+}
+
 static void tell_conversation(struct kg_worker *worker)
 {
     char text[128], count[KG_FIGURE];
-    uint64_t tokens = 0;
+    uint64_t tokens = 0, turns = 0;
     unsigned files = 0;
     kg_tell(worker->events, KG_EVENT_SESSION, kg_session_name(worker->session));
     size_t parts = kg_session_parts(worker->session);
@@ -94,8 +112,12 @@ static void tell_conversation(struct kg_worker *worker)
         enum kg_entry_kind entry = part.kind == KG_PART_TURN ? KG_ENTRY_QUESTION : KG_ENTRY_ANSWER;
         if (part.text && part.length > 0)
             kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
+        if (part.kind == KG_PART_TURN)
+            tell_turn(worker, ++turns);
         if (part.partial)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
+        if (part.kind == KG_PART_ANSWER && part.dropped)
+            kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "taken back: not in context", strlen("taken back: not in context"), NULL);
         tell_what_it_saw(worker, i, part.kind);
     }
     if (files) {
@@ -260,7 +282,10 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
     }
     kg_tell_doing(worker->events, KG_DOING_READING, "the question", 0, 0);
     worker->answer = kg_answer_create(KG_FORM_ANY);
+    uint64_t turns = count_turns(worker);
     enum kg_status status = kg_session_ask(worker->session, &question, &end, &err);
+    if (count_turns(worker) > turns)
+        tell_turn(worker, turns + 1);
     struct kg_answer *answer = worker->answer;
     worker->answer = NULL;
     if (status == KG_OK)
@@ -279,19 +304,55 @@ static void retry(struct kg_worker *worker)
     size_t parts = kg_session_parts(worker->session);
     for (size_t i = 0; i < parts; i++) {
         struct kg_part part = kg_session_part(worker->session, i);
-        if (part.kind != KG_PART_TURN || !part.text)
+        if (part.kind != KG_PART_TURN || !part.text || part.dropped)
             continue;
         free(again.text);
         again.text = strndup(part.text, part.length);
         again.length = part.length;
     }
-    if (!again.text) {
-        kg_worker_tell_error(worker, "nothing was asked yet");
+    struct kg_error err;
+    if (!again.text || kg_session_take_back(worker->session, &err) != KG_OK) {
+        kg_worker_tell_error(worker, again.text ? err.text : "nothing was asked yet");
+        free(again.text);
         return;
     }
     kg_tell_entry(worker->events, KG_ENTRY_QUESTION, again.text, again.length, NULL);
     ask(worker, &again);
     free(again.text);
+}
+
+static bool branch(struct kg_worker *worker, size_t parts, const char *name)
+{
+    char old[256], text[600];
+    struct kg_error err;
+    snprintf(old, sizeof old, "%s", kg_session_name(worker->session));
+    if (kg_session_branch(worker->session, parts, name, &err) != KG_OK) {
+        kg_worker_tell_error(worker, err.text);
+        return false;
+    }
+    tell_conversation(worker);
+    snprintf(text, sizeof text, "This is %s now. The conversation before is kept: /resume %s", kg_session_name(worker->session), old);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
+    return true;
+}
+
+/* The question of a number is asked otherwise, behind all that stood before it. */
+static void ask_from(struct kg_worker *worker, const struct kg_task *task)
+{
+    size_t before = strlen(task->text) + 1, parts = kg_session_parts(worker->session), at = 0;
+    uint64_t number = strtoull(task->text, NULL, 10);
+    for (uint64_t turns = 0; at < parts; at++)
+        if (kg_session_part(worker->session, at).kind == KG_PART_TURN && ++turns == number)
+            break;
+    if (before > task->length || at == parts) {
+        kg_worker_tell_error(worker, "that question is not in this conversation any more");
+        return;
+    }
+    struct kg_task otherwise = { .text = task->text + before, .length = task->length - before };
+    if (!branch(worker, at, NULL))
+        return;
+    kg_tell_entry(worker->events, KG_ENTRY_QUESTION, otherwise.text, otherwise.length, NULL);
+    ask(worker, &otherwise);
 }
 
 static void add(struct kg_worker *worker, const char *path)
@@ -399,6 +460,10 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         kg_worker_message(worker, task);
     else if (task->kind == KG_TASK_RETRY)
         retry(worker);
+    else if (task->kind == KG_TASK_BRANCH)
+        ask_from(worker, task);
+    else if (task->kind == KG_TASK_FORK)
+        branch(worker, SIZE_MAX, task->text);
     else if (task->kind == KG_TASK_ADD)
         add(worker, task->text);
     else if (task->kind == KG_TASK_TEXT)

@@ -17,7 +17,9 @@ enum kg_task_kind {
     KG_TASK_CLEAR,
     KG_TASK_RESUME, /* text: a session's name */
     KG_TASK_SAVE,   /* text: its new name */
-    KG_TASK_RETRY,  /* the last question once more */
+    KG_TASK_RETRY,  /* the last question once more, in place of the first time */
+    KG_TASK_BRANCH, /* text: number of a question, a NUL byte, and what is asked instead of it, in a new conversation */
+    KG_TASK_FORK,   /* text: a name, or "" */
     KG_TASK_NOTHING,
 };
 

@@ -157,6 +157,26 @@ const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_e
     return NULL;
 }
 
+void kg_transcript_number(struct kg_transcript *transcript, size_t number)
+{
+    for (size_t i = transcript->count; i-- > 0;)
+        if (transcript->entries[i].kind == KG_ENTRY_QUESTION) {
+            transcript->entries[i].number = number;
+            return;
+        }
+}
+
+size_t kg_transcript_selected_question(const struct kg_transcript *transcript, const char **text, size_t *length)
+{
+    for (size_t i = transcript->selected == KG_NOWHERE ? 0 : transcript->selected + 1; i-- > 0;)
+        if (transcript->entries[i].kind == KG_ENTRY_QUESTION) {
+            *text = transcript->entries[i].text;
+            *length = transcript->entries[i].length;
+            return transcript->entries[i].number;
+        }
+    return 0;
+}
+
 static size_t words_of(const char *text, size_t length)
 {
     size_t words = 0;

@@ -40,6 +40,11 @@ void kg_transcript_drop_queued(struct kg_transcript *transcript, bool last);
 /* The text of the last entry of a kind; NULL if there is none. Valid until the transcript changes. */
 const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_entry_kind kind, size_t *length);
 
+/* The last question is the one of this number (from 1 on). Of the question that is chosen, or before what is: its number and its
+ * text; 0: there is none, or it has none. */
+void kg_transcript_number(struct kg_transcript *transcript, size_t number);
+size_t kg_transcript_selected_question(const struct kg_transcript *transcript, const char **text, size_t *length);
+
 /* Whether folded entries are shown in full. */
 void kg_transcript_unfold(struct kg_transcript *transcript, bool unfolded);
 bool kg_transcript_unfolded(const struct kg_transcript *transcript);

@@ -13,6 +13,7 @@ struct kg_entry {
     enum kg_entry_kind kind;
     char *text, *summary; /* summary: NULL or the row of a folded one */
     size_t length, capacity;
+    size_t number; /* of a question, 0 = none */
     struct kg_rich_text *rich; /* NULL: to be made from the text */
     int width;                 /* that it is laid out for; 0: none */
     enum kg_fold fold;

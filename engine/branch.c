@@ -1,0 +1,102 @@
+/* A conversation goes on from an earlier place, or without its last question. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/state.h"
+
+/* The piece that people know by this number; all pieces when it is behind the last one. A file's heading goes with it. */
+static size_t cut_of(const struct kg_session *session, size_t parts)
+{
+    size_t at = parts < kg_session_parts(session) ? kg_visible_piece(session, parts) : session->count;
+    if (at < session->count && at > 0 && session->pieces[at - 1].kind == KG_BLOCK_HEADING)
+        at--;
+    return at;
+}
+
+struct renumbering {
+    struct kg_session *session;
+    int64_t *ids; /* of the pieces in the copy */
+};
+
+static void take_id(void *ctx, int64_t old_part, int64_t new_part)
+{
+    struct renumbering *renumbering = ctx;
+    for (size_t i = 0; i < renumbering->session->count; i++)
+        if (renumbering->session->pieces[i].stored_id == old_part)
+            renumbering->ids[i] = new_part;
+}
+
+/* A copy of what stands before the cut, which the session goes on with. Nothing has happened when it fails. */
+static enum kg_status move_to_copy(struct kg_session *session, size_t cut, const char *name, struct kg_error *err)
+{
+    struct kg_session_store *store = session->engine->session_store;
+    struct kg_stored_session copy;
+    struct kg_error unlocked;
+    int64_t until = 0;
+    int lock = -1;
+    char path[KG_PATH_MAX];
+    struct renumbering renumbering = { .session = session, .ids = calloc(session->count + 1, sizeof(int64_t)) };
+    if (!renumbering.ids)
+        return kg_fail_nomem(err, "branching a conversation");
+    for (size_t i = session->count; i-- > cut;)
+        until = session->pieces[i].stored_id ? session->pieces[i].stored_id : until;
+    enum kg_status status = kg_session_store_copy(store, session->stored_id, until, name && *name ? name : session->name, &copy, take_id, &renumbering, err);
+    bool copied = status == KG_OK;
+    if (copied)
+        status = kg_stored_lock(session->engine->state_dir, copy.id, copy.name, path, &lock, err);
+    if (status != KG_OK && copied)
+        kg_session_store_delete(store, copy.id, &unlocked);
+    if (status == KG_OK) {
+        for (size_t i = 0; i < cut; i++)
+            session->pieces[i].stored_id = renumbering.ids[i];
+        if (session->lock >= 0)
+            close(session->lock);
+        session->lock = lock;
+        session->stored_id = copy.id;
+        session->unnamed = false;
+        memcpy(session->name, copy.name, sizeof session->name);
+    } else if (lock >= 0) {
+        close(lock);
+    }
+    free(renumbering.ids);
+    return status;
+}
+
+enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
+{
+    size_t cut = cut_of(session, parts);
+    enum kg_status status = session->stored_id ? move_to_copy(session, cut, name, err) : KG_OK;
+    if (status != KG_OK)
+        return status;
+    while (session->count > cut) {
+        kg_piece_drop(session, &session->pieces[session->count - 1]);
+        kg_piece_clear(&session->pieces[--session->count]);
+    }
+    return KG_OK;
+}
+
+/* Its blocks leave the sequence, so that what is asked next stands where it stood. */
+enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err)
+{
+    size_t first = session->count;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].kind == KG_BLOCK_TURN && !session->pieces[i].dropped)
+            first = i;
+    if (first == session->count)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "nothing was asked yet");
+    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
+    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
+    if (status != KG_OK)
+        return status;
+    for (size_t i = first; i < session->count && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (piece->dropped || (piece->kind != KG_BLOCK_TURN && piece->kind != KG_BLOCK_ANSWER))
+            continue;
+        kg_piece_drop(session, piece);
+        piece->dropped = true;
+        status = kg_piece_store(session, piece, err);
+    }
+    enum kg_status ended = store ? kg_session_store_end(store, status == KG_OK, err) : KG_OK;
+    return status == KG_OK ? ended : status;
+}
