@@ -63,6 +63,21 @@ static enum kg_status move_to_copy(struct kg_session *session, size_t cut, const
     return status;
 }
 
+/* What gave way to a summary that is not here any more, as that came later. */
+static enum kg_status restore_unsummarised(struct kg_session *session, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        uint32_t number = session->pieces[i].gave_way;
+        bool stands = number == 0;
+        for (size_t k = i + 1; k < session->count && !stands; k++)
+            stands = session->pieces[k].kind == KG_BLOCK_SUMMARY && strtoul(session->pieces[k].label, NULL, 10) == number;
+        if (!stands)
+            status = kg_summary_undo(session, number, err);
+    }
+    return status;
+}
+
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
 {
     size_t cut = cut_of(session, parts);
@@ -73,7 +88,7 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
         kg_piece_drop(session, &session->pieces[session->count - 1]);
         kg_piece_clear(&session->pieces[--session->count]);
     }
-    return KG_OK;
+    return restore_unsummarised(session, err);
 }
 
 /* Its blocks leave the sequence, so that what is asked next stands where it stood. */

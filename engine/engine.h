@@ -17,6 +17,7 @@
 
 struct kg_engine;
 struct kg_session;
+struct kg_question;
 
 /* How files are read and looked at (DESIGN.md section 4). */
 enum kg_policy {
@@ -157,6 +158,10 @@ struct kg_known {
 };
 enum kg_status kg_session_known(struct kg_session *session, const char *text, size_t length, const struct kg_include *includes, size_t count,
                                 uint32_t read_now, struct kg_known *out, struct kg_error *err);
+/* A path that is pinned stays so while its file comes, changes and goes, and when the conversation is resumed, cleared or branched.
+ * What it means is the caller's: kedge drops no pinned file that is not named. */
+enum kg_status kg_session_pin(struct kg_session *session, const char *path, bool pinned, struct kg_error *err);
+bool kg_session_pinned(const struct kg_session *session, const char *path);
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err);
 /* Forgets questions and answers, keeps the files in context; the old conversation stays in sessions.db under its name,
  * and this one goes on under a new one. */
@@ -164,6 +169,19 @@ enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err
 /* Goes on as a new conversation with the first `parts` parts of this one, which stays in sessions.db as it is; with all of them
  * when there are not more. Nothing that they saw changes: not one token is read again. name as in kg_sessions_copy. */
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err);
+/* All that was asked and answered before the last question (all of it, when that is the only one) gives way to a summary that the
+ * model writes of it, at no reading but that of the request for it. The parts stay, dropped and marked as summarised; the summary
+ * is a part of its own, behind them. Of how sampling, text_out and ctx count. KG_ERR_NOT_FOUND when there is nothing;
+ * KG_ERR_CANCELLED when stopped; whatever fails, nothing has changed. uncompact: the last summary that stands leaves, and what gave
+ * way to it stands in context again, where it stood or, when something stands there now, between what is before and behind it;
+ * KG_ERR_FULL when it does not fit. */
+struct kg_compaction {
+    uint32_t questions;     /* that the summary stands for */
+    uint32_t left_out;      /* of them, the oldest, that were too long to be seen by the summary */
+    uint32_t before, after; /* tokens in context */
+};
+enum kg_status kg_session_compact(struct kg_session *session, const struct kg_question *how, struct kg_compaction *out, struct kg_error *err);
+enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error *err);
 /* The last question and what answered it leave the context; they stay in the conversation as dropped parts. KG_ERR_NOT_FOUND:
  * nothing was asked. */
 enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err);

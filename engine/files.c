@@ -53,7 +53,7 @@ enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, c
         return KG_OK;
     if (kg_sequence_tokens(session->sequence) + tokens <= limit)
         return close_gaps(session, err);
-    return kg_fail(err, KG_ERR_FULL, "%s needs %zu tokens, and %u of the model's %zu are taken; drop files or clear the conversation", what, tokens,
+    return kg_fail(err, KG_ERR_FULL, "%s needs %zu tokens, and %u of the model's %zu are taken; drop files, or summarise or clear the conversation", what, tokens,
                    kg_sequence_tokens(session->sequence), limit);
 }
 
@@ -394,6 +394,8 @@ enum kg_status kg_session_clear(struct kg_session *session, struct kg_error *err
     enum kg_status status = kg_session_open(session->engine, &options, &fresh, err);
     if (status == KG_OK)
         status = carry_files(session, fresh, err);
+    for (size_t i = 0; i < session->pin_count && status == KG_OK; i++)
+        status = kg_session_pin(fresh, session->pins[i], true, err);
     if (status == KG_OK) { /* the caller's handle goes on as the fresh session */
         struct kg_session old = *session;
         *session = *fresh;

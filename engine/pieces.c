@@ -37,6 +37,7 @@ void kg_piece_clear(struct kg_piece *piece)
     kg_block_release(piece->block);
     free(piece->label);
     free(piece->text);
+    free(piece->ids);
     memset(piece, 0, sizeof *piece);
 }
 
@@ -305,7 +306,9 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
         .base = piece->base,
         .identity = piece->identity,
         .read_rule = kg_piece_stored_rule(session, piece->rule),
-        .dropped = piece->dropped,
+        .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
+        .ids = piece->ids,
+        .id_count = piece->ids ? piece->id_count : 0,
         .partial = piece->partial,
     };
     if (piece->block) {

@@ -66,6 +66,20 @@ static int32_t place_of(const struct kg_session *session, const struct kg_stored
     return part->base >= kg_sequence_end(session->sequence) ? part->base : -1;
 }
 
+/* It may come back to where it stood. */
+static enum kg_status keep_ids(struct kg_piece *piece, const struct kg_stored_part *part, struct kg_error *err)
+{
+    piece->ids = malloc((part->id_count + 1) * sizeof *piece->ids);
+    if (!piece->ids)
+        return kg_fail_nomem(err, "resuming a session");
+    if (part->id_count)
+        memcpy(piece->ids, part->ids, part->id_count * sizeof *piece->ids);
+    piece->id_count = part->id_count;
+    piece->base = part->base;
+    piece->identity = part->identity;
+    return KG_OK;
+}
+
 static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
 {
     if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_SUMMARY)
@@ -81,12 +95,15 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     piece->stored_id = part->id;
     piece->partial = part->partial;
     piece->dropped = part->dropped != 0;
+    piece->gave_way = part->dropped > 1 ? (uint32_t)part->dropped - 1 : 0;
     piece->continues = before && piece->kind == KG_BLOCK_FILE && before->kind == KG_BLOCK_FILE && strcmp(before->label, piece->label) == 0;
     piece->rule = kg_session_rule(session, piece->kind);
     if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
         piece->rule = KG_READ_ALONE; /* it includes nothing */
     if (piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */
+    if (piece->gave_way)
+        return keep_ids(piece, part, err);
     if (piece->dropped || part->id_count == 0)
         return KG_OK;
     const int32_t base = place_of(session, part);
@@ -130,7 +147,7 @@ static enum kg_status resume(struct kg_session *session, struct kg_error *err)
     if (status == KG_OK && session->count && (session->pieces[0].kind != KG_BLOCK_PREAMBLE || !session->pieces[0].block))
         return kg_fail(err, KG_ERR_CORRUPT, "session '%s' does not begin as conversations do; choose another name", session->name);
     digest_files(session);
-    return status;
+    return status == KG_OK ? kg_session_load_pins(session, err) : status;
 }
 
 static enum kg_status add_preamble(struct kg_session *session, struct kg_error *err)
@@ -282,6 +299,7 @@ void kg_session_close(struct kg_session *session)
         kg_piece_clear(&session->pieces[i]);
     if (session->lock >= 0)
         close(session->lock);
+    kg_session_forget_pins(session);
     free(session->pieces);
     free(session);
 }
@@ -307,7 +325,7 @@ enum kg_status kg_session_rename(struct kg_session *session, const char *name, s
 
 static bool is_visible(const struct kg_piece *piece)
 {
-    return piece->kind == KG_BLOCK_TURN || piece->kind == KG_BLOCK_ANSWER || (piece->kind == KG_BLOCK_FILE && !piece->continues);
+    return piece->kind == KG_BLOCK_TURN || piece->kind == KG_BLOCK_ANSWER || piece->kind == KG_BLOCK_SUMMARY || (piece->kind == KG_BLOCK_FILE && !piece->continues);
 }
 
 size_t kg_session_parts(const struct kg_session *session)
@@ -337,6 +355,9 @@ const char *kg_session_outdated(const struct kg_session *session, size_t index)
     struct kg_digest now = kg_piece_identity(session, at, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
     if (memcmp(&now, &piece->identity, sizeof now) == 0)
         return NULL;
+    for (size_t i = 0; i < at; i++)
+        if (session->pieces[i].gave_way)
+            return NULL; /* that is what differs, as far as can be told */
     for (size_t i = at; i-- > 0;) /* the last one is the likeliest */
         if (session->pieces[i].kind == KG_BLOCK_FILE && session->pieces[i].dropped)
             return session->pieces[i].label;
@@ -349,12 +370,13 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index)
     const struct kg_piece *piece = &session->pieces[i];
     bool file = piece->kind == KG_BLOCK_FILE;
     struct kg_part part = {
-        .kind = file ? KG_PART_FILE : piece->kind == KG_BLOCK_TURN ? KG_PART_TURN : KG_PART_ANSWER,
+        .kind = kg_part_kind_of((int)piece->kind),
         .label = piece->label,
         .text = file ? NULL : piece->text,
         .length = piece->length,
         .dropped = piece->dropped,
         .partial = piece->partial,
+        .summarised = piece->gave_way != 0,
     };
     for (unsigned k = 0; file && k < 8; k++)
         part.digest |= (uint64_t)piece->content.bytes[k] << (8 * k);

@@ -78,6 +78,9 @@ struct kg_piece {
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     bool dropped, partial, secret;
+    uint32_t gave_way;         /* dropped: to the summary of this number; 0 = to none */
+    int32_t *ids;              /* of one that gave way: it can come back */
+    size_t id_count;
     bool growing;              /* being generated: its name is not final */
     bool continues;            /* a file's part behind its first one */
 };
@@ -102,6 +105,8 @@ struct kg_session {
     const char *reading;     /* what progress calls the block being read */
     uint64_t reading_done, reading_total;
     bool sees_secret;        /* nothing read from now on is stored */
+    char **pins; /* paths */
+    size_t pin_count;
     bool drafts_off;
     bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
@@ -118,6 +123,13 @@ void kg_engine_progress(struct kg_engine *engine, enum kg_stage stage, const cha
 enum kg_status kg_engine_load(struct kg_engine *engine, bool aside, struct kg_error *err);
 void kg_engine_load_end(struct kg_engine *engine);
 
+/* fork.c: with the same engine and rules, nothing in it, of which nothing is kept; NULL when out of memory. */
+struct kg_session *kg_session_fork_empty(const struct kg_session *session, struct kg_error *err);
+/* pins.c */
+enum kg_status kg_session_load_pins(struct kg_session *session, struct kg_error *err);
+void kg_session_forget_pins(struct kg_session *session);
+/* compact.c: what gave way to a summary stands in context again. */
+enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, struct kg_error *err);
 /* session.c: the piece that people know by this number, which is less than kg_session_parts. */
 size_t kg_visible_piece(const struct kg_session *session, size_t index);
 

@@ -253,6 +253,52 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
     return KG_OK;
 }
 
+static char script_pin[256]; /* one is enough */
+
+enum kg_status kg_session_pin(struct kg_session *session, const char *path, bool pinned, struct kg_error *err)
+{
+    (void)session, (void)err;
+    snprintf(script_pin, sizeof script_pin, "%s", pinned ? path : "");
+    return KG_OK;
+}
+
+bool kg_session_pinned(const struct kg_session *session, const char *path)
+{
+    (void)session;
+    return *path && strcmp(path, script_pin) == 0;
+}
+
+enum kg_status kg_session_compact(struct kg_session *session, const struct kg_question *how, struct kg_compaction *out, struct kg_error *err)
+{
+    static const char text[] = "They spoke of **things**.";
+    (void)how;
+    *out = (struct kg_compaction){ .before = session->counts.context_tokens };
+    for (size_t i = 0; i < session->count; i++) {
+        struct kg_part *part = &session->parts[i].part;
+        if (part->kind == KG_PART_FILE || part->dropped)
+            continue;
+        part->dropped = part->summarised = true;
+        out->questions += part->kind == KG_PART_TURN;
+    }
+    if (!out->questions)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "there is no question in context that could be summarised");
+    session->counts.context_tokens = 60;
+    script_add(session, KG_PART_SUMMARY, "1", text, sizeof text - 1, 9);
+    out->after = session->counts.context_tokens;
+    return KG_OK;
+}
+
+enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < session->count; i++) {
+        bool summary = session->parts[i].part.kind == KG_PART_SUMMARY;
+        session->parts[i].part.dropped = summary || (session->parts[i].part.dropped && !session->parts[i].part.summarised);
+        session->parts[i].part.summarised = false;
+    }
+    return KG_OK;
+}
+
 enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err)
 {
     (void)err;
@@ -372,7 +418,11 @@ static bool script_answer(struct kg_session *session, const struct kg_question *
 
 enum kg_status kg_session_ask(struct kg_session *session, const struct kg_question *question, enum kg_end *end, struct kg_error *err)
 {
-    (void)err;
+    bool full = strstr(question->text, "too long");
+    for (size_t i = 0; i < session->count && full; i++) /* until something has left the context */
+        full = !session->parts[i].part.dropped;
+    if (full)
+        return kg_fail(err, KG_ERR_FULL, "the question needs 9,000 tokens, and 40 of the model's 8,192 are taken");
     session->counts.prompt_tokens = session->counts.context_tokens + 12;
     session->counts.reused_tokens = session->counts.context_tokens;
     session->counts.computed_tokens = 12;

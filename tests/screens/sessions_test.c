@@ -118,12 +118,79 @@ static void an_earlier_question_is_edited(void **state)
     driver_send(d, "\x15/asked otherwise\r");
     driver_wait_for(d, "You asked: /asked otherwise");
     driver_wait_for(d, "This is 2025-01-02 03:04:05 (2) now. The conversation before is kept:");
-    assert_false(driver_shows(d, "second question"));
+    driver_wait_gone(d, "second question");
     assert_true(driver_shows(d, "› ask about 3 files"));
     ask(d, "/fork a branch of it");
     driver_wait_for(d, "This is a branch of it now.");
     ask(d, "/retry");
     driver_wait_for(d, "ready");
+    quit(d);
+}
+
+static void what_was_said_is_summarised(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "/compact");
+    driver_wait_for(d, "there is no question in context that could be summarised");
+    ask(d, "/compact everything");
+    driver_wait_for(d, "/compact takes undo, or nothing");
+    ask(d, "what does main do?");
+    driver_wait_for(d, "You asked: what does main do?");
+    driver_wait_for(d, "ready");
+    ask(d, "/compact");
+    driver_wait_for(d, "1 question is summarised: 69 tokens in context instead of");
+    assert_true(driver_shows(d, "› what does main do?"));
+    driver_golden(d, "compacted");
+    driver_send(d, "\x0f");
+    driver_wait_for(d, "They spoke of things.");
+    driver_send(d, "\x0f\x1bOQ");
+    driver_wait_for(d, "of what is summarised");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "› ask about 3 files");
+    ask(d, "/compact undo");
+    driver_wait_for(d, "What was summarised last is in");
+    driver_wait_for(d, "a summary that was taken back");
+    quit(d);
+}
+
+/* Nothing leaves the context unasked. */
+static void what_does_not_fit_is_asked_about(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "what does main do?");
+    driver_wait_for(d, "You asked: what does main do?");
+    driver_wait_for(d, "ready");
+    ask(d, "too long for it");
+    driver_wait_for(d, "the question needs 9,000 tokens");
+    driver_wait_for(d, "s summarise what was said");
+    driver_golden(d, "full");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "› too long for it");
+    driver_wait_gone(d, "s summarise");
+    driver_send(d, "\r");
+    driver_wait_for(d, "s summarise");
+    driver_send(d, "s");
+    driver_wait_for(d, "You asked: too long for it");
+    quit(d);
+    d = start(24, 80);
+    ask(d, "what does main do?");
+    driver_wait_for(d, "You asked: what does main do?");
+    driver_wait_for(d, "ready");
+    driver_send(d, "\x1bOQ");
+    driver_wait_for(d, "p pin");
+    driver_send(d, "p");
+    driver_wait_for(d, "pinned, ");
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "p pin");
+    ask(d, "too long for it");
+    driver_wait_for(d, "s summarise what was said");
+    driver_send(d, "d");
+    driver_wait_for(d, "dropped run.c");
+    driver_wait_for(d, "You asked: too long for it");
+    assert_false(driver_shows(d, "dropped tui/main.c"));
+    driver_send(d, "\x15");
     quit(d);
 }
 
@@ -152,6 +219,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(they_are_searched_as_words_are_written),
         SCREEN_TEST(they_are_opened_renamed_forked_and_deleted),
         SCREEN_TEST(an_earlier_question_is_edited),
+        SCREEN_TEST(what_was_said_is_summarised),
+        SCREEN_TEST(what_does_not_fit_is_asked_about),
         SCREEN_TEST(what_is_still_answered_is_not_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,112 @@ static void a_question_is_asked_again_in_its_place(void **state)
     assert_int_equal(dropped, 2); /* readable still */
 }
 
+static uint32_t in_context(struct world *w, enum kg_part_kind kind, bool summarised)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < kg_session_parts(w->session); i++) {
+        struct kg_part part = kg_session_part(w->session, i);
+        count += part.kind == kind && (summarised ? part.summarised : !part.dropped);
+    }
+    return count;
+}
+
+static struct kg_compaction compact(struct world *w)
+{
+    struct kg_compaction done;
+    struct kg_error err = { .text = "" };
+    if (kg_session_compact(w->session, &(struct kg_question){ .sampling = kg_sampling_greedy() }, &done, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    return done;
+}
+
+/* What was said gives way to a summary, and comes back as it was. */
+static void old_turns_are_summarised(void **state)
+{
+    struct world *w = *state;
+    char third[8192], again[8192];
+    struct kg_compaction done;
+    hold(w);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_ERR_NOT_FOUND);
+    ask(w, "And the limit? Tell me all that you know of it.");
+    assert_int_equal(kg_session_branch(w->session, SIZE_MAX, "twin", NULL), KG_OK);
+    snprintf(third, sizeof third, "%s", ask(w, "Are you sure?"));
+    open_named(w, "talk");
+    done = compact(w);
+    assert_int_equal(done.questions, 1);
+    assert_int_equal(done.left_out, 0);
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 1);
+    assert_int_equal(in_context(w, KG_PART_ANSWER, false), 1);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, false), 1);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 1);
+    assert_int_equal(in_context(w, KG_PART_FILE, false), 1);
+    part_of(w, "What does wheel_member return for 0?"); /* readable */
+    snprintf(again, sizeof again, "%s", ask(w, "So what is it?"));
+
+    open_named(w, "talk"); /* as compacted as it was */
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 1);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, false), 1);
+    assert_int_equal(kg_session_take_back(w->session, NULL), KG_OK);
+    assert_string_equal(ask(w, "So what is it?"), again);
+    assert_true(w->counts.computed_tokens <= last_turn_tokens(w) + OPENING);
+    done = compact(w); /* the summary as well */
+    assert_int_equal(done.questions, 1);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, false), 1);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, true), 1);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 2);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_OK);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 1);
+    open_named(w, "talk");
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 1);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_OK);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_ERR_NOT_FOUND);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 0);
+    assert_int_equal(kg_session_take_back(w->session, NULL), KG_OK); /* "So what is it?" */
+    assert_string_equal(ask(w, "Are you sure?"), third); /* as if nothing had ever been summarised */
+    assert_true(w->counts.computed_tokens <= last_turn_tokens(w) + OPENING);
+}
+
+static void a_branch_before_a_summary_has_what_it_stands_for(void **state)
+{
+    struct world *w = *state;
+    char second[8192];
+    hold(w);
+    snprintf(second, sizeof second, "%s", ask(w, "And the limit?"));
+    ask(w, "Thank you.");
+    compact(w);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 2);
+    assert_int_equal(kg_session_branch(w->session, part_of(w, "And the limit?"), NULL, NULL), KG_OK);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 0);
+    assert_string_equal(ask(w, "And the limit?"), second);
+    assert_int_equal(w->counts.computed_tokens, OPENING);
+}
+
+/* Alone it has no other to keep; stopped, or with nothing to do, nothing changes. */
+static void what_cannot_be_summarised_stays(void **state)
+{
+    struct world *w = *state;
+    struct kg_compaction done;
+    const struct kg_question how = { .sampling = kg_sampling_greedy() };
+    open_named(w, "talk");
+    assert_int_equal(kg_session_compact(w->session, &how, &done, NULL), KG_ERR_NOT_FOUND);
+    hold(w);
+    uint32_t tokens = w->counts.context_tokens;
+    kg_engine_stop(w->engine);
+    assert_int_equal(kg_session_compact(w->session, &how, &done, NULL), KG_ERR_CANCELLED);
+    kg_engine_go(w->engine);
+    kg_session_counts(w->session, &w->counts);
+    assert_int_equal(w->counts.context_tokens, tokens);
+    done = compact(w);
+    assert_int_equal(done.questions, 1);
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 0);
+    assert_int_equal(in_context(w, KG_PART_ANSWER, false), 0);
+    ask(w, "Go on");
+    open_named(w, "talk");
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 1);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_OK);
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -182,6 +288,9 @@ int main(void)
         TEST(nothing_before_an_edited_message_is_read),
         TEST(a_fork_goes_on_by_itself),
         TEST(a_question_is_asked_again_in_its_place),
+        TEST(old_turns_are_summarised),
+        TEST(a_branch_before_a_summary_has_what_it_stands_for),
+        TEST(what_cannot_be_summarised_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,9 @@ static void write_files(const struct kg_context_file *files, size_t count)
 
 static void files_are_written_and_read_back(void **state)
 {
-    static const struct kg_context_file files[] = { { "a.c", "", 0, KG_READ_DUE }, { "b \x1b[31m.c", "matches: x, y", 8192, KG_READ_NOW }, { "", "w", 1, KG_READ_CACHED } };
+    static const struct kg_context_file files[] = { { "a.c", "", 0, KG_READ_DUE, false, false },
+                                                     { "b \x1b[31m.c", "matches: x, y", 8192, KG_READ_NOW, true, false },
+                                                     { "", "w", 1, KG_READ_CACHED, false, true } };
     struct kg_context_file file;
     size_t at = 0;
     (void)state;
@@ -37,6 +39,8 @@ static void files_are_written_and_read_back(void **state)
         assert_string_equal(file.why, files[i].why);
         assert_int_equal(file.tokens, files[i].tokens);
         assert_int_equal(file.read, files[i].read);
+        assert_int_equal(file.pinned, files[i].pinned);
+        assert_int_equal(file.talk, files[i].talk);
     }
     assert_false(kg_context_file_next(written, written_length, &at, &file));
     for (size_t cut = 0; cut < written_length; cut++) /* whatever is missing at the end, nothing behind it is read */
@@ -95,7 +99,7 @@ static void the_pane_scrolls_to_what_is_chosen(void **state)
     (void)state;
     for (size_t i = 0; i < 20; i++) {
         snprintf(names[i], sizeof names[i], "a/very/long/path/that/does/not/fit/file%zu.c", i);
-        files[i] = (struct kg_context_file){ names[i], "why", 100, KG_READ_NOW };
+        files[i] = (struct kg_context_file){ .path = names[i], .why = "why", .tokens = 100, .read = KG_READ_NOW };
     }
     write_files(files, 20);
     pane = (struct kg_pane){ .open = true, .focused = true, .files = written, .files_length = written_length, .context_tokens = 2400, .context_limit = 4800 };
@@ -117,7 +121,7 @@ static void the_pane_scrolls_to_what_is_chosen(void **state)
     assert_true(kg_pane_chosen(&pane, &file));
     assert_string_equal(file.path, names[1]);
     pane.files_length = 0;
-    assert_non_null(strstr(drawn(8, 40), "no file is in context"));
+    assert_non_null(strstr(drawn(8, 40), "nothing is in context"));
     assert_false(kg_pane_chosen(&pane, &file));
     for (int rows = 1; rows < 6; rows++) /* nothing is written where there is no room */
         for (int columns = 1; columns < 100; columns += 7)

@@ -1,5 +1,5 @@
 /* Files in context as the interface knows them: the text of a KG_EVENT_FILES, which is, for each file, its path, its tokens, its
- * kg_read_name and why it is there, each ended by a NUL byte.
+ * kg_read_name, why it is there, and "pinned", "talk" or "", each ended by a NUL byte.
  */
 #ifndef KG_TUI_CONTEXT_FILES_H
 #define KG_TUI_CONTEXT_FILES_H
@@ -20,6 +20,8 @@ struct kg_context_file {
     const char *path, *why;
     uint64_t tokens;
     enum kg_read read;
+    bool pinned;
+    bool talk; /* a question with its answer, or a summary: path is how it begins */
 };
 
 /* The file at *at, which then stands behind it; false at the end. */

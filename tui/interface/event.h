@@ -22,6 +22,7 @@ enum kg_event_kind {
     KG_EVENT_INDEXED,   /* the repository's files are known: total of them */
     KG_EVENT_CANDIDATE, /* for a completion: ticket, text, more = help */
     KG_EVENT_PROPOSAL,  /* changes to be reviewed: proposal, whose content may be taken over */
+    KG_EVENT_FULL,      /* what was to be asked does not fit: text = it, more = why, total = its enum kg_task_kind */
     KG_EVENT_SESSIONS,  /* conversations: text as in session_list.h, more = what was done before they were listed, or NULL; ticket */
     KG_EVENT_MESSAGE,   /* the draft of a commit's message: text */
 };
@@ -36,7 +37,8 @@ enum kg_doing {
     KG_DOING_SAVING,
     KG_DOING_INDEXING,
     KG_DOING_CHOOSING,
-    KG_DOING_ANSWERING
+    KG_DOING_ANSWERING,
+    KG_DOING_SUMMARISING
 };
 
 struct kg_event {

@@ -228,6 +228,7 @@ static void close_all(struct kg_interface *ui)
     kg_editor_free(ui->line);
     kg_vi_free(ui->vi);
     free(ui->draft);
+    free(ui->unasked.text);
     free(ui->output);
     free(ui->test);
     kg_review_end(&ui->review);

@@ -6,7 +6,8 @@
 #include "tui/interface/figures.h"
 #include "tui/interface/interface_state.h"
 
-#define PANE_LEGEND "Esc done  F2 close  j k choose  d drop  a add"
+#define PANE_LEGEND "Esc done  F2 close  j k choose  d drop  p pin  x drop unpinned  a add"
+#define FULL_LEGEND "s summarise what was said  d drop unpinned files  F2 choose  Esc take back"
 #define LEGEND "q done  [ ] message  { } code  / n N find  y copy  e edit  o fold  t times"
 
 void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
@@ -17,7 +18,7 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     ui->view.editor = mode == KG_MODE_SEARCH ? ui->line : ui->editor;
     ui->view.prompt = mode == KG_MODE_SEARCH ? "/ " : ui->edited ? KG_PROMPT_EDITED : KG_PROMPT;
     ui->view.placeholder = ui->placeholder;
-    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : mode == KG_MODE_SESSIONS ? KG_SESSIONS_LEGEND : NULL;
+    ui->view.legend = mode == KG_MODE_BROWSE ? LEGEND : mode == KG_MODE_PANE ? PANE_LEGEND : mode == KG_MODE_REVIEW ? KG_REVIEW_LEGEND : mode == KG_MODE_SESSIONS ? KG_SESSIONS_LEGEND : mode == KG_MODE_FULL ? FULL_LEGEND : NULL;
     ui->view.review = mode == KG_MODE_REVIEW ? &ui->review : NULL;
     ui->view.sessions = mode == KG_MODE_SESSIONS ? &ui->sessions : NULL;
     ui->pane.focused = mode == KG_MODE_PANE;
@@ -30,7 +31,7 @@ void kg_interface_enter(struct kg_interface *ui, enum kg_mode mode)
     } else if (mode == KG_MODE_INPUT) {
         kg_transcript_deselect(ui->transcript);
         kg_transcript_set_pattern(ui->transcript, "", 0);
-    } else if (mode == KG_MODE_PANE || mode == KG_MODE_REVIEW || mode == KG_MODE_SESSIONS) {
+    } else if (mode == KG_MODE_PANE || mode == KG_MODE_FULL || mode == KG_MODE_REVIEW || mode == KG_MODE_SESSIONS) {
         kg_transcript_deselect(ui->transcript);
     } else if (before == KG_MODE_INPUT) {
         kg_transcript_select(ui->transcript, KG_UNIT_MESSAGE, -1);
@@ -312,7 +313,7 @@ static bool search(struct kg_interface *ui, const struct kg_key *key)
     return true;
 }
 
-static void drop_chosen(struct kg_interface *ui)
+static void change_chosen(struct kg_interface *ui, enum kg_task_kind kind)
 {
     struct kg_context_file file;
     char shown[KG_PATH_MAX + 16];
@@ -320,8 +321,12 @@ static void drop_chosen(struct kg_interface *ui)
         kg_terminal_bell(ui->terminal);
         return;
     }
-    snprintf(shown, sizeof shown, "/drop %s", file.path);
-    kg_interface_enqueue(ui, KG_TASK_DROP, shown, strlen(shown), file.path, strlen(file.path));
+    if (file.talk) {
+        kg_interface_hint(ui, "what was said is summarised together: /compact");
+        return;
+    }
+    snprintf(shown, sizeof shown, "%s %s", kind == KG_TASK_DROP ? "/drop" : "/pin", file.path);
+    kg_interface_enqueue(ui, kind, shown, strlen(shown), file.path, strlen(file.path));
 }
 
 static void pane_letter(struct kg_interface *ui, char letter)
@@ -330,7 +335,11 @@ static void pane_letter(struct kg_interface *ui, char letter)
     if (letter == 'j' || letter == 'k')
         done = kg_pane_move(&ui->pane, letter == 'j' ? 1 : -1);
     else if (letter == 'd')
-        drop_chosen(ui);
+        change_chosen(ui, KG_TASK_DROP);
+    else if (letter == 'p')
+        change_chosen(ui, KG_TASK_PIN);
+    else if (letter == 'x')
+        done = kg_interface_drop_unpinned(ui) > 0;
     else if (letter == 'q' || letter == 'a')
         kg_interface_enter(ui, KG_MODE_INPUT);
     else
@@ -385,6 +394,8 @@ static bool list_context(struct kg_interface *ui, const struct kg_key *key)
 
 bool kg_interface_browse(struct kg_interface *ui, const struct kg_key *key)
 {
+    if (ui->mode == KG_MODE_FULL)
+        return kg_interface_full_key(ui, key);
     if (ui->mode == KG_MODE_SESSIONS)
         return kg_interface_sessions_key(ui, key);
     if (ui->mode == KG_MODE_HISTORY)

@@ -43,7 +43,7 @@ void kg_interface_join_again(struct kg_interface *ui, const char *path)
     struct kg_context_file file;
     char shown[KG_PATH_MAX + 8];
     for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);)
-        if (strcmp(file.path, path) == 0) {
+        if (!file.talk && strcmp(file.path, path) == 0) {
             int n = snprintf(shown, sizeof shown, "/add %s", path);
             kg_interface_enqueue(ui, KG_TASK_ADD, shown, (size_t)n, path, strlen(path));
             return;

@@ -10,6 +10,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/help", "", "commands and keys", KG_WANTED_NOTHING },
     { "/add", "PATH", "read a file into the conversation", KG_WANTED_PATHS },
     { "/drop", "PATH", "take a file out of it", KG_WANTED_CONTEXT_FILES },
+    { "/pin", "PATH", "let a file stay when others leave, or not any more", KG_WANTED_CONTEXT_FILES },
     { "/files", "", "what is in context", KG_WANTED_NOTHING },
     { "/edit", "WHAT", "ask for a change (PATH:3-9 WHAT: of lines), and review it", KG_WANTED_NOTHING },
     { "/open", "PATH", "write in a file; Ctrl-E there has lines of it changed", KG_WANTED_PATHS },
@@ -28,6 +29,7 @@ const struct kg_input_command kg_interface_commands[] = {
     { "/clear", "", "start anew with the same files", KG_WANTED_NOTHING },
     { "/sessions", "[WORDS]", "conversations: open, search, fork, delete", KG_WANTED_NOTHING },
     { "/resume", "NAME", "go on with one of them", KG_WANTED_SESSIONS },
+    { "/compact", "[undo]", "summarise what was said before the last question", KG_WANTED_NOTHING },
     { "/fork", "[NAME]", "go on in a new conversation with all of this one", KG_WANTED_NOTHING },
     { "/save", "NAME", "name this conversation", KG_WANTED_NOTHING },
     { "/quit", "", "leave; everything is kept", KG_WANTED_NOTHING },
@@ -90,7 +92,10 @@ static void list_files(struct kg_interface *ui)
     if (!memory)
         return;
     struct kg_context_file file;
-    for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file); files++) {
+    for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);) {
+        if (file.talk)
+            continue;
+        files++;
         fprintf(memory, "%10s  %-10s  %s%s%s%s\n", kg_figure_count(count, file.tokens), kg_read_name(file.read), file.path, *file.why ? " (" : "", file.why,
                 *file.why ? ")" : "");
         all += file.tokens;
@@ -118,7 +123,7 @@ void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const
 
 void kg_interface_next(struct kg_interface *ui)
 {
-    if (ui->mode == KG_MODE_REVIEW || ui->holds) /* what is asked next may depend on it */
+    if (ui->mode == KG_MODE_REVIEW || ui->mode == KG_MODE_FULL || ui->holds) /* what is asked next may depend on it */
         return;
     if (!ui->opened || ui->running || ui->pending_count == 0)
         return;
@@ -167,6 +172,8 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
                   { "/edit", KG_TASK_EDIT },
                   { "/retry", KG_TASK_RETRY },
                   { "/fork", KG_TASK_FORK },
+                  { "/compact", KG_TASK_COMPACT },
+                  { "/pin", KG_TASK_PIN },
                   { "/clear", KG_TASK_CLEAR },
                   { "/resume", KG_TASK_RESUME },
                   { "/save", KG_TASK_SAVE } };
@@ -174,6 +181,10 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
     if (*command->argument && *command->argument != '[' && !*argument) {
         snprintf(text, sizeof text, "%s needs a %s: %s", command->name, command->argument, command->help);
         say(ui, KG_ENTRY_ERROR, text);
+        return;
+    }
+    if (strcmp(command->name, "/compact") == 0 && *argument && strcmp(argument, "undo") != 0) {
+        say(ui, KG_ENTRY_ERROR, "/compact takes undo, or nothing");
         return;
     }
     for (size_t i = 0; i < sizeof tasks / sizeof tasks[0]; i++)

@@ -141,6 +141,9 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
     case KG_EVENT_MESSAGE:
         kg_interface_take_message(ui, event->text, event->length);
         break;
+    case KG_EVENT_FULL:
+        kg_interface_full(ui, event);
+        break;
     case KG_EVENT_SESSIONS:
         kg_interface_take_sessions(ui, event);
         break;

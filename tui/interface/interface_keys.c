@@ -17,7 +17,7 @@ static void offer_context_files(struct kg_interface *ui, const char *pattern, ui
 {
     struct kg_context_file file;
     for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);)
-        if (strstr(file.path, pattern))
+        if (!file.talk && strstr(file.path, pattern))
             kg_completion_offer(ui->completion, ticket, file.path, "");
 }
 

@@ -200,16 +200,21 @@ static void letter(struct kg_interface *ui, char c)
     }
 }
 
+bool kg_interface_types_on(struct kg_interface *ui, const struct kg_key *key)
+{
+    bool on = kg_interface_seconds() - ui->review_at < LETTERS_LOST_S && ui->review_at - ui->letter_at < STILL_TYPING_S;
+    if (on && key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
+        kg_editor_insert(ui->editor, key->text, key->length);
+    if (on)
+        kg_terminal_bell(ui->terminal);
+    return on;
+}
+
 void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key)
 {
     bool none = key->code == KG_KEY_ESCAPE || (key->code == KG_KEY_CTRL && key->letter == 'c');
-    double now = kg_interface_seconds();
-    if (now - ui->review_at < LETTERS_LOST_S && ui->review_at - ui->letter_at < STILL_TYPING_S) {
-        if (key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
-            kg_editor_insert(ui->editor, key->text, key->length);
-        kg_terminal_bell(ui->terminal);
+    if (kg_interface_types_on(ui, key))
         return;
-    }
     if (none) {
         say(ui, KG_ENTRY_NOTICE, "nothing was changed");
         leave(ui);

@@ -26,7 +26,8 @@ enum kg_mode {
     KG_MODE_PANE,   /* the list of what is in context */
     KG_MODE_HISTORY, /* the line in which a pattern is written, the input shows what was found */
     KG_MODE_REVIEW,  /* changes, hunk by hunk */
-    KG_MODE_SESSIONS /* the list of conversations */
+    KG_MODE_SESSIONS, /* the list of conversations */
+    KG_MODE_FULL     /* what may leave the context? */
 };
 
 /* Sent, and waiting for the worker. */
@@ -72,6 +73,7 @@ struct kg_interface {
     struct kg_view view;
     char placeholder[64];
 
+    struct kg_pending unasked; /* does not fit: what may leave the context is being asked; text NULL = nothing */
     struct kg_pending pending[KG_PENDING_MOST];
     size_t pending_count;
     uint64_t running;  /* ticket of what the worker does; 0 = nothing */
@@ -148,6 +150,8 @@ void kg_interface_add_output(struct kg_interface *ui);
  * KG_MODE_REVIEW. Letters that were meant for the input answer nothing. */
 void kg_interface_review(struct kg_interface *ui, struct kg_proposal *proposal);
 void kg_interface_show_held(struct kg_interface *ui);
+/* True: the key is one of a text that was being written when the screen began to ask (at review_at), and is the input's. */
+bool kg_interface_types_on(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_review_key(struct kg_interface *ui, const struct kg_key *key);
 
 /* What was changed (interface_changes.c). */
@@ -178,6 +182,12 @@ void kg_interface_sessions(struct kg_interface *ui, const char *words);
 bool kg_interface_sessions_key(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_take_sessions(struct kg_interface *ui, const struct kg_event *event);
 void kg_interface_sessions_again(struct kg_interface *ui);
+
+/* The context is full (interface_full.c): asks what may leave it; a key in KG_MODE_FULL, false: it is the input's. Drops all files
+ * that are not pinned, and says how many. */
+void kg_interface_full(struct kg_interface *ui, const struct kg_event *event);
+bool kg_interface_full_key(struct kg_interface *ui, const struct kg_key *key);
+unsigned kg_interface_drop_unpinned(struct kg_interface *ui);
 
 /* Events (interface_events.c). */
 void kg_interface_event(struct kg_interface *ui, const struct kg_event *event);

@@ -34,7 +34,7 @@ static size_t count_files(const struct kg_pane *pane, uint64_t *tokens)
     struct kg_context_file file;
     size_t at = 0, count = 0;
     for (*tokens = 0; kg_context_file_next(pane->files, pane->files_length, &at, &file); count++)
-        *tokens += file.tokens;
+        *tokens += file.talk ? 0 : file.tokens;
     return count;
 }
 
@@ -111,10 +111,15 @@ static void draw_file(struct kg_screen *screen, int row, int rows, int from, int
     int at = limit - (int)strlen(figures);
     if (chosen)
         kg_screen_fill(screen, row, from, limit, style);
-    put_path(screen, row, from, at - 1, file->path, style);
+    if (file->talk)
+        kg_screen_put_cut(screen, row, from, at - 1, file->path, strlen(file->path), style);
+    else
+        put_path(screen, row, from, at - 1, file->path, style);
     kg_screen_puts(screen, row, at, limit, figures, chosen ? style : file->read == KG_READ_DUE ? KG_STYLE_NOTICE : KG_STYLE_DIM);
-    if (row + 1 < rows)
-        kg_screen_put_cut(screen, row + 1, from + 2, limit, file->why, strlen(file->why), KG_STYLE_DIM);
+    if (row + 1 < rows) {
+        int column = file->pinned ? kg_screen_puts(screen, row + 1, from + 2, limit, *file->why ? "pinned, " : "pinned", KG_STYLE_NOTICE) : from + 2;
+        kg_screen_put_cut(screen, row + 1, column, limit, file->why, strlen(file->why), KG_STYLE_DIM);
+    }
 }
 
 void kg_pane_draw(struct kg_pane *pane, struct kg_screen *screen, int rows, int from)
@@ -136,7 +141,7 @@ void kg_pane_draw(struct kg_pane *pane, struct kg_screen *screen, int rows, int 
     from += from > 0 ? 2 : screen->columns > 20;
     draw_head(pane, screen, rows, from, limit, tokens);
     if (count == 0 && rows > HEAD_ROWS)
-        kg_screen_put_cut(screen, HEAD_ROWS, from, limit, "no file is in context", strlen("no file is in context"), KG_STYLE_DIM);
+        kg_screen_put_cut(screen, HEAD_ROWS, from, limit, "nothing is in context", strlen("nothing is in context"), KG_STYLE_DIM);
     for (size_t i = 0; kg_context_file_next(pane->files, pane->files_length, &at, &file) && i < pane->top + shown; i++)
         if (i >= pane->top)
             draw_file(screen, HEAD_ROWS + (int)(i - pane->top) * FILE_ROWS, rows, from, limit, &file, pane->focused && i == pane->chosen);

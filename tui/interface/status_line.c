@@ -52,6 +52,9 @@ void kg_status_line_text(const struct kg_status_line *status, char *out, size_t 
     case KG_DOING_CHOOSING:
         snprintf(out, capacity, "choosing files");
         break;
+    case KG_DOING_SUMMARISING:
+        describe_tokens(out, capacity, "summarising", status);
+        break;
     case KG_DOING_ANSWERING:
         snprintf(out, capacity, "answering");
         break;

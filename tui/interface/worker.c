@@ -95,6 +95,17 @@ static uint64_t count_turns(const struct kg_worker *worker)
     return turns;
 }
 
+/* Folded: one row, and its text below. */
+static void tell_summary(struct kg_worker *worker, const struct kg_part *part)
+{
+    char row[160], tokens[KG_FIGURE];
+    if (part->dropped)
+        snprintf(row, sizeof row, "a summary that %s", part->summarised ? "is summarised itself" : "was taken back");
+    else
+        snprintf(row, sizeof row, "a summary of what is marked so, %s tokens (Ctrl-O shows it)", kg_figure_count(tokens, part->tokens));
+    kg_tell_entry(worker->events, KG_ENTRY_ANSWER, part->text, part->length, row);
+}
+
 static void tell_conversation(struct kg_worker *worker)
 {
     char text[128], count[KG_FIGURE];
@@ -110,13 +121,19 @@ static void tell_conversation(struct kg_worker *worker)
             continue;
         }
         enum kg_entry_kind entry = part.kind == KG_PART_TURN ? KG_ENTRY_QUESTION : KG_ENTRY_ANSWER;
+        if (part.kind == KG_PART_SUMMARY) {
+            tell_summary(worker, &part);
+            continue;
+        }
         if (part.text && part.length > 0)
             kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
         if (part.kind == KG_PART_TURN)
             tell_turn(worker, ++turns);
         if (part.partial)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "stopped here", strlen("stopped here"), NULL);
-        if (part.kind == KG_PART_ANSWER && part.dropped)
+        if (part.kind == KG_PART_ANSWER && part.summarised)
+            kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "summarised: the model sees the summary instead", strlen("summarised: the model sees the summary instead"), NULL);
+        else if (part.kind == KG_PART_ANSWER && part.dropped)
             kg_tell_entry(worker->events, KG_ENTRY_COUNTS, "taken back: not in context", strlen("taken back: not in context"), NULL);
         tell_what_it_saw(worker, i, part.kind);
     }
@@ -242,7 +259,7 @@ void kg_worker_take_text(void *ctx, enum kg_text_kind kind, const char *text, si
 void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end)
 {
     static const char *const ends[] = { [KG_END_MODEL] = "", [KG_END_LENGTH] = "; ended at the length asked for", [KG_END_STOPPED] = "; stopped",
-                                        [KG_END_FULL] = "; the context is full: /drop files or /clear the conversation" };
+                                        [KG_END_FULL] = "; the context is full: /compact the conversation or /drop files" };
     struct kg_counts c;
     char reused[KG_FIGURE], prompt[KG_FIGURE], bytes[KG_FIGURE], restored[KG_FIGURE];
     char computed[KG_FIGURE], prefill[KG_FIGURE], wrote[KG_FIGURE], rate[KG_FIGURE];
@@ -265,6 +282,16 @@ void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end)
         kg_speed_remember(worker->speed_path, worker->facts.model, worker->facts.device, (double)c.computed_tokens / c.prefill_s);
 }
 
+/* Nothing is cut: the person is told what does not fit, and asked what may leave. */
+static void tell_full(struct kg_worker *worker, const struct kg_task *task, const char *why)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_FULL, task->text, task->length, why);
+    if (!event)
+        return;
+    event->total = KG_TASK_ASK;
+    kg_channel_send(worker->events, &event->message);
+}
+
 static void ask(struct kg_worker *worker, const struct kg_task *task)
 {
     struct kg_error err;
@@ -275,9 +302,14 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
                                     .sampling = worker->options->sampling,
                                     .text_out = kg_worker_take_text,
                                     .ctx = worker };
-    if (kg_worker_files_for(worker, task->text, task->length, &err) == KG_ERR_CANCELLED) {
+    enum kg_status chosen = kg_worker_files_for(worker, task->text, task->length, &err);
+    if (chosen == KG_ERR_CANCELLED) {
         const char *text = "stopped before it was asked; Up brings the question back";
         kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
+        return;
+    }
+    if (chosen == KG_ERR_FULL) {
+        tell_full(worker, task, err.text);
         return;
     }
     kg_tell_doing(worker->events, KG_DOING_READING, "the question", 0, 0);
@@ -290,6 +322,8 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
     worker->answer = NULL;
     if (status == KG_OK)
         kg_worker_tell_work(worker, end);
+    else if (status == KG_ERR_FULL && count_turns(worker) == turns)
+        tell_full(worker, task, err.text);
     else
         kg_worker_tell_error(worker, err.text);
     if (status == KG_OK && answer)
@@ -319,6 +353,46 @@ static void retry(struct kg_worker *worker)
     kg_tell_entry(worker->events, KG_ENTRY_QUESTION, again.text, again.length, NULL);
     ask(worker, &again);
     free(again.text);
+}
+
+static void count_summary(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
+{
+    struct kg_worker *worker = ctx;
+    (void)kind, (void)text, (void)length;
+    kg_tell_doing(worker->events, KG_DOING_SUMMARISING, "", 0, 0);
+}
+
+static void compact(struct kg_worker *worker, bool undo)
+{
+    const struct kg_question how = { .sampling = worker->options->sampling, .text_out = count_summary, .ctx = worker };
+    struct kg_compaction done = { 0 };
+    struct kg_error err;
+    char text[400], before[KG_FIGURE], after[KG_FIGURE], left[120] = "";
+    kg_tell_doing(worker->events, KG_DOING_SUMMARISING, "", 0, 0);
+    enum kg_status status = undo ? kg_session_uncompact(worker->session, &err) : kg_session_compact(worker->session, &how, &done, &err);
+    if (status != KG_OK) {
+        if (status == KG_ERR_CANCELLED)
+            kg_tell_entry(worker->events, KG_ENTRY_NOTICE, err.text, strlen(err.text), NULL);
+        else
+            kg_worker_tell_error(worker, err.text);
+        return;
+    }
+    tell_conversation(worker);
+    if (done.left_out)
+        snprintf(left, sizeof left, " The %u oldest were too long to be seen by the summary.", done.left_out);
+    if (undo)
+        snprintf(text, sizeof text, "What was summarised last is in context again, and its summary is not.");
+    else
+        snprintf(text, sizeof text, "%u question%s summarised: %s tokens in context instead of %s.%s /compact undo takes it back.", done.questions,
+                 done.questions == 1 ? " is" : "s are", kg_figure_count(after, done.after), kg_figure_count(before, done.before), left);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
+}
+
+static void pin(struct kg_worker *worker, const char *path)
+{
+    struct kg_error err;
+    if (kg_session_pin(worker->session, path, !kg_session_pinned(worker->session, path), &err) != KG_OK)
+        kg_worker_tell_error(worker, err.text);
 }
 
 static bool branch(struct kg_worker *worker, size_t parts, const char *name)
@@ -462,6 +536,10 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         retry(worker);
     else if (task->kind == KG_TASK_BRANCH)
         ask_from(worker, task);
+    else if (task->kind == KG_TASK_COMPACT)
+        compact(worker, task->length > 0);
+    else if (task->kind == KG_TASK_PIN)
+        pin(worker, task->text);
     else if (task->kind == KG_TASK_FORK)
         branch(worker, SIZE_MAX, task->text);
     else if (task->kind == KG_TASK_ADD)
@@ -474,8 +552,10 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         clear(worker);
     else
         save(worker, task->text);
-    if (worker->session)
-        tell_counts(worker);
+    if (!worker->session)
+        return;
+    kg_worker_tell_files(worker);
+    tell_counts(worker);
 }
 
 static void free_task(struct kg_message *message)

@@ -20,6 +20,8 @@ enum kg_task_kind {
     KG_TASK_RETRY,  /* the last question once more, in place of the first time */
     KG_TASK_BRANCH, /* text: number of a question, a NUL byte, and what is asked instead of it, in a new conversation */
     KG_TASK_FORK,   /* text: a name, or "" */
+    KG_TASK_COMPACT, /* text: "" or "undo" */
+    KG_TASK_PIN,    /* text: a path; taken back when it is pinned */
     KG_TASK_NOTHING,
 };
 

@@ -170,6 +170,10 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
         kg_tell_entry(worker->events, KG_ENTRY_COUNTS, text, strlen(text), NULL);
         return;
     }
+    if (status == KG_ERR_FULL) {
+        kg_worker_tell_error(worker, err.text);
+        return;
+    }
     status = collect(worker, &shown, &err);
     if (status == KG_OK && region.path[0])
         status = take_region(&shown, &region, &err);

@@ -7,6 +7,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "tui/conversation/excerpt.h"
 #include "tui/conversation/includes.h"
 #include "tui/input/mention.h"
 #include "tui/interface/figures.h"
@@ -34,6 +35,28 @@ static void tell(struct kg_worker *worker, enum kg_entry_kind entry, const char 
     kg_tell_entry(worker->events, entry, text, strlen(text), NULL);
 }
 
+/* Questions with their answers, and summaries. */
+static void write_talk(const struct kg_worker *worker, FILE *memory)
+{
+    char beginning[256], why[64];
+    size_t parts = kg_session_parts(worker->session), questions = 0;
+    for (size_t i = 0; i < parts; i++) {
+        struct kg_part part = kg_session_part(worker->session, i);
+        questions += part.kind == KG_PART_TURN;
+        if (part.dropped || (part.kind != KG_PART_TURN && part.kind != KG_PART_SUMMARY))
+            continue;
+        struct kg_context_file talk = { .path = beginning, .why = why, .tokens = part.tokens, .read = KG_READ_NOW, .talk = true };
+        kg_excerpt(part.text, part.length, "", 60, beginning, sizeof beginning);
+        if (part.kind == KG_PART_SUMMARY)
+            snprintf(why, sizeof why, "of what is summarised");
+        else
+            snprintf(why, sizeof why, "question %zu and its answer", questions);
+        while (i + 1 < parts && kg_session_part(worker->session, i + 1).kind == KG_PART_ANSWER)
+            talk.tokens += kg_session_part(worker->session, ++i).tokens;
+        kg_context_file_write(memory, &talk);
+    }
+}
+
 void kg_worker_tell_files(struct kg_worker *worker)
 {
     char *text = NULL;
@@ -47,8 +70,10 @@ void kg_worker_tell_files(struct kg_worker *worker)
         if (part.kind != KG_PART_FILE || part.dropped)
             continue;
         file.read = kg_origin_of(worker->origins, part.label, &file.why);
+        file.pinned = kg_session_pinned(worker->session, part.label);
         kg_context_file_write(memory, &file);
     }
+    write_talk(worker, memory);
     fclose(memory);
     struct kg_event *event = text ? kg_event_create(KG_EVENT_FILES, text, length, NULL) : NULL;
     if (event)
@@ -102,7 +127,8 @@ enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, co
     if (status == KG_ERR_CANCELLED) {
         tell(worker, KG_ENTRY_NOTICE, "stopped while reading");
     } else if (status != KG_OK) {
-        tell(worker, KG_ENTRY_ERROR, err->text);
+        if (status != KG_ERR_FULL || !worker->asking)
+            tell(worker, KG_ENTRY_ERROR, err->text);
     } else if (find_part(worker, path, &after)) {
         const char *how = !had ? "" : before.digest == after.digest ? " (it was in context already)" : " (its content has changed)";
         snprintf(line, sizeof line, "read %s, %s tokens%s", path, kg_figure_count(tokens, after.tokens), how);
@@ -141,7 +167,7 @@ static enum kg_status add_mentions(struct kg_worker *worker, const char *questio
 {
     struct kg_mention mention;
     enum kg_status status = KG_OK;
-    for (size_t at = 0; status != KG_ERR_CANCELLED && kg_mention_next(question, length, at, &mention); at = mention.end) {
+    for (size_t at = 0; status != KG_ERR_CANCELLED && status != KG_ERR_FULL && kg_mention_next(question, length, at, &mention); at = mention.end) {
         if (kg_worker_index(worker, err) != KG_OK) {
             tell(worker, KG_ENTRY_ERROR, err->text);
             return KG_OK;
@@ -172,7 +198,7 @@ static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct 
 {
     enum kg_status status = KG_OK;
     size_t parts = kg_session_parts(worker->session);
-    for (size_t i = 0; i < parts && status != KG_ERR_CANCELLED; i++) {
+    for (size_t i = 0; i < parts && status != KG_ERR_CANCELLED && status != KG_ERR_FULL; i++) {
         struct kg_part part = kg_session_part(worker->session, i), now;
         char path[KG_PATH_MAX];
         if (part.kind != KG_PART_FILE || part.dropped || strlen(part.label) >= sizeof path)
@@ -188,7 +214,9 @@ static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct 
             tell(worker, KG_ENTRY_READING, line);
             kg_worker_tell_outdated(worker, path);
         } else if (status == KG_ERR_FULL) {
-            tell(worker, KG_ENTRY_ERROR, err->text);
+            char line[KG_PATH_MAX + 64];
+            snprintf(line, sizeof line, "%s has changed, and does not fit any more: it is not in context", path);
+            tell(worker, KG_ENTRY_NOTICE, line);
         }
     }
     return status;
@@ -336,10 +364,12 @@ static enum kg_status choose_files(struct kg_worker *worker, const char *asked, 
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err)
 {
     bool any = false;
+    worker->asking = true;
     enum kg_status status = refresh_files(worker, &any, err);
-    if (status != KG_ERR_CANCELLED)
+    if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
         status = add_mentions(worker, question, length, &any, err);
-    if (status != KG_ERR_CANCELLED && !any && worker->options->choose_files && worker->options->repository) {
+    worker->asking = false;
+    if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL && !any && worker->options->choose_files && worker->options->repository) {
         status = kg_worker_index(worker, err);
         if (status == KG_OK)
             status = choose_files(worker, question, length, err);

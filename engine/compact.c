@@ -1,0 +1,324 @@
+/* Old turns give way to a summary of them, and come back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/complete.h"
+#include "engine/state.h"
+
+#define SUMMARY_TOKENS 400
+#define HEADING        "summary of the conversation so far"
+
+static const char instruction[] = "Summarise our conversation so far for yourself, so that you can go on without it: what was asked, what was found and decided, the "
+                                  "names of files, functions and values that matter, and what is still open. Be brief and exact. Write only the summary.";
+
+static bool is_talk(const struct kg_piece *piece)
+{
+    return piece->kind == KG_BLOCK_TURN || piece->kind == KG_BLOCK_ANSWER || piece->kind == KG_BLOCK_SUMMARY;
+}
+
+/* Old: all that was said before the last question, or all of it when there is one only. */
+static size_t end_of_old(const struct kg_session *session, uint32_t *questions)
+{
+    size_t last = session->count, turns = 0;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].kind == KG_BLOCK_TURN && session->pieces[i].block) {
+            last = i;
+            turns++;
+        }
+    *questions = (uint32_t)(turns > 1 ? turns - 1 : turns);
+    return turns > 1 ? last : session->count;
+}
+
+/* The same block one behind the other, wherever they stood. */
+static enum kg_status share(struct kg_session *to, const struct kg_piece *from, struct kg_error *err)
+{
+    struct kg_piece *piece = kg_piece_add(to, from->kind, from->label, "", 0);
+    if (!piece)
+        return kg_fail_nomem(err, "summarising");
+    piece->rule = from->rule;
+    piece->identity = from->identity;
+    piece->base = kg_sequence_end(to->sequence);
+    piece->block = kg_block_keep(from->block);
+    return kg_sequence_append(to->sequence, piece->block, err);
+}
+
+/* A conversation of the preamble and what is old, without files, of which nothing is kept. What does not fit into it with its
+ * summary is left out, the oldest first. */
+static enum kg_status fork_old(struct kg_session *session, size_t end, struct kg_session **out, uint32_t *left_out, struct kg_error *err)
+{
+    const size_t limit = kg_model_shape(session->engine->model)->trained_length, reserve = SUMMARY_TOKENS + 128;
+    struct kg_session *fork = kg_session_fork_empty(session, err);
+    if (!fork)
+        return KG_ERR_NOMEM;
+    size_t tokens = reserve + kg_block_tokens(session->pieces[0].block), from = end;
+    while (from > 0) {
+        const struct kg_piece *piece = &session->pieces[from - 1];
+        size_t more = is_talk(piece) && piece->block ? kg_block_tokens(piece->block) : 0;
+        if (tokens + more > limit)
+            break;
+        tokens += more;
+        from--;
+    }
+    while (from > 0 && from < end && session->pieces[from].kind == KG_BLOCK_ANSWER) /* not without its question */
+        from++;
+    *left_out = 0;
+    for (size_t i = 0; i < from; i++)
+        *left_out += session->pieces[i].block && session->pieces[i].kind == KG_BLOCK_TURN;
+    enum kg_status status = share(fork, &session->pieces[0], err);
+    for (size_t i = from; i < end && status == KG_OK; i++)
+        if (session->pieces[i].block && is_talk(&session->pieces[i]))
+            status = share(fork, &session->pieces[i], err);
+    if (status != KG_OK) {
+        kg_session_close(fork);
+        return status;
+    }
+    *out = fork;
+    return KG_OK;
+}
+
+/* The caller frees *text. */
+static enum kg_status write_summary(struct kg_session *session, size_t old, const struct kg_question *how, char **text, uint32_t *left_out, struct kg_error *err)
+{
+    struct kg_session *fork = NULL;
+    enum kg_end end = KG_END_MODEL;
+    struct kg_question question = *how;
+    question.text = instruction;
+    question.length = sizeof instruction - 1;
+    question.max_tokens = SUMMARY_TOKENS;
+    enum kg_status status = fork_old(session, old, &fork, left_out, err);
+    if (status == KG_OK)
+        status = kg_session_ask(fork, &question, &end, err);
+    if (status == KG_OK && end == KG_END_STOPPED)
+        status = kg_fail(err, KG_ERR_CANCELLED, "stopped: nothing was summarised");
+    const struct kg_piece *answer = status == KG_OK ? &fork->pieces[fork->count - 1] : NULL;
+    if (answer && strspn(answer->text, " \n\t") == answer->length)
+        status = kg_fail(err, KG_ERR_FORMAT, "the model wrote no summary; nothing was changed");
+    if (answer && status == KG_OK && !(*text = strdup(answer->text)))
+        status = kg_fail_nomem(err, "summarising");
+    kg_session_close(fork);
+    return status;
+}
+
+static uint32_t number_of(const struct kg_piece *summary)
+{
+    return (uint32_t)strtoul(summary->label, NULL, 10);
+}
+
+/* The number of a summary stands for it in what gave way to it. */
+static uint32_t next_number(const struct kg_session *session)
+{
+    uint32_t last = 0;
+    for (size_t i = 0; i < session->count; i++)
+        if (session->pieces[i].kind == KG_BLOCK_SUMMARY && number_of(&session->pieces[i]) > last)
+            last = number_of(&session->pieces[i]);
+    return last + 1;
+}
+
+static enum kg_status give_way(struct kg_session *session, struct kg_piece *piece, uint32_t number, struct kg_error *err)
+{
+    size_t count = kg_block_tokens(piece->block);
+    int32_t *ids = malloc((count + 1) * sizeof *ids);
+    if (!ids)
+        return kg_fail_nomem(err, "summarising");
+    memcpy(ids, kg_block_ids(piece->block), count * sizeof *ids);
+    kg_piece_drop(session, piece);
+    free(piece->ids);
+    piece->ids = ids;
+    piece->id_count = count;
+    piece->gave_way = number;
+    return kg_piece_store(session, piece, err);
+}
+
+static enum kg_status add_piece(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, const struct kg_ids *ids,
+                                struct kg_error *err)
+{
+    struct kg_piece *piece = kg_piece_add(session, kind, label, text, strlen(text));
+    if (!piece)
+        return kg_fail_nomem(err, "summarising");
+    piece->rule = kg_session_rule(session, kind);
+    enum kg_status status = kg_piece_place(session, session->count - 1, ids->ids, ids->count, -1, NULL, err);
+    if (status == KG_OK)
+        return kg_piece_store(session, piece, err);
+    kg_piece_clear(piece);
+    session->count--;
+    return status;
+}
+
+static enum kg_status add_summary(struct kg_session *session, uint32_t number, const char *text, struct kg_error *err)
+{
+    struct kg_ids heading = { 0 }, ids = { 0 };
+    char label[16];
+    snprintf(label, sizeof label, "%u", number);
+    enum kg_status status = kg_chat_heading(session->engine->chat, kg_session_role(session), HEADING, &heading, err);
+    if (status == KG_OK)
+        status = kg_tokenize(session->engine->tokenizer, text, strlen(text), false, &ids, err);
+    if (status == KG_OK)
+        status = kg_session_make_room(session, heading.count + ids.count, "the summary", err);
+    if (status == KG_OK)
+        status = add_piece(session, KG_BLOCK_HEADING, HEADING, "", &heading, err);
+    if (status == KG_OK)
+        status = add_piece(session, KG_BLOCK_SUMMARY, label, text, &ids, err);
+    kg_ids_free(&heading);
+    kg_ids_free(&ids);
+    return status;
+}
+
+static bool overlaps(const struct kg_session *session, const struct kg_piece *piece)
+{
+    for (size_t i = 0; i < session->count; i++) {
+        const struct kg_piece *other = &session->pieces[i];
+        if (other->block && piece->base < other->base + (int32_t)kg_block_tokens(other->block) && other->base < piece->base + (int32_t)piece->id_count)
+            return true;
+    }
+    return false;
+}
+
+static bool comes_back(const struct kg_piece *piece, uint32_t number)
+{
+    return piece->gave_way == number && piece->ids;
+}
+
+/* Where it stood, or, when something stands there, behind what is before it: then all that follows is moved. */
+static enum kg_status put_back(struct kg_session *session, size_t index, int32_t base, struct kg_error *err)
+{
+    struct kg_piece *piece = &session->pieces[index];
+    int32_t *ids = piece->ids;
+    size_t count = piece->id_count;
+    uint32_t number = piece->gave_way;
+    const struct kg_digest identity = piece->identity;
+    piece->ids = NULL;
+    piece->dropped = false;
+    piece->gave_way = 0;
+    enum kg_status status = kg_piece_place(session, index, ids, count, base, &identity, err);
+    if (status == KG_OK) {
+        free(ids);
+        return kg_piece_store(session, piece, err);
+    }
+    piece->ids = ids;
+    piece->dropped = true;
+    piece->gave_way = number;
+    return status;
+}
+
+static enum kg_status put_back_moving(struct kg_session *session, uint32_t number, struct kg_error *err)
+{
+    const uint32_t limit = kg_model_shape(session->engine->model)->trained_length;
+    size_t tokens = kg_sequence_tokens(session->sequence);
+    for (size_t i = 0; i < session->count; i++)
+        tokens += comes_back(&session->pieces[i], number) ? session->pieces[i].id_count : 0;
+    if (tokens > limit)
+        return kg_fail(err, KG_ERR_FULL, "what was summarised does not fit beside what came since: %zu tokens of %u; /drop files first", tokens, limit);
+    struct kg_sequence *before = session->sequence;
+    enum kg_status status = kg_sequence_create(limit, &session->sequence, err);
+    if (status != KG_OK) {
+        session->sequence = before;
+        return status;
+    }
+    kg_sequence_free(before);
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (comes_back(piece, number)) {
+            status = put_back(session, i, -1, err);
+        } else if (piece->block) {
+            piece->base = kg_sequence_end(session->sequence);
+            status = kg_sequence_append(session->sequence, piece->block, err);
+            if (status == KG_OK)
+                status = kg_piece_store(session, piece, err);
+        }
+    }
+    return status;
+}
+
+enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, struct kg_error *err)
+{
+    bool free_places = true;
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < session->count; i++)
+        free_places = free_places && !(comes_back(&session->pieces[i], number) && overlaps(session, &session->pieces[i]));
+    if (!free_places)
+        return put_back_moving(session, number, err);
+    for (size_t i = 0; i < session->count && status == KG_OK; i++)
+        if (comes_back(&session->pieces[i], number))
+            status = put_back(session, i, session->pieces[i].base, err);
+    return status;
+}
+
+static enum kg_status replace(struct kg_session *session, size_t end, const char *text, struct kg_error *err)
+{
+    uint32_t number = next_number(session);
+    size_t count = session->count;
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < end && status == KG_OK; i++)
+        if (session->pieces[i].block && is_talk(&session->pieces[i]))
+            status = give_way(session, &session->pieces[i], number, err);
+    for (size_t i = 1; i < end && status == KG_OK; i++) /* a summary's heading goes with it */
+        if (session->pieces[i].gave_way == number && session->pieces[i].kind == KG_BLOCK_SUMMARY && session->pieces[i - 1].block)
+            status = give_way(session, &session->pieces[i - 1], number, err);
+    if (status == KG_OK)
+        status = add_summary(session, number, text, err);
+    if (status == KG_OK)
+        return KG_OK;
+    struct kg_error lost;
+    while (session->count > count) {
+        kg_piece_drop(session, &session->pieces[session->count - 1]);
+        kg_piece_clear(&session->pieces[--session->count]);
+    }
+    kg_summary_undo(session, number, &lost);
+    return status;
+}
+
+static enum kg_status together(struct kg_session *session, enum kg_status (*change)(struct kg_session *, size_t, const char *, struct kg_error *), size_t at,
+                               const char *text, struct kg_error *err)
+{
+    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
+    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
+    if (status != KG_OK)
+        return status;
+    status = change(session, at, text, err);
+    enum kg_status ended = store ? kg_session_store_end(store, status == KG_OK, err) : KG_OK;
+    return status == KG_OK ? ended : status;
+}
+
+enum kg_status kg_session_compact(struct kg_session *session, const struct kg_question *how, struct kg_compaction *out, struct kg_error *err)
+{
+    char *text = NULL;
+    *out = (struct kg_compaction){ 0 };
+    size_t end = end_of_old(session, &out->questions);
+    if (out->questions == 0)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "there is no question in context that could be summarised");
+    out->before = kg_sequence_tokens(session->sequence);
+    enum kg_status status = kg_session_settle(session, err);
+    if (status == KG_OK)
+        status = kg_session_read_all(session, err); /* blocks that others look at are read in their own place */
+    if (status == KG_OK)
+        status = write_summary(session, end, how, &text, &out->left_out, err);
+    if (status == KG_OK)
+        status = together(session, replace, end, text ? text : "", err);
+    out->after = kg_sequence_tokens(session->sequence);
+    free(text);
+    return status;
+}
+
+static enum kg_status take_back(struct kg_session *session, size_t at, const char *text, struct kg_error *err)
+{
+    uint32_t number = number_of(&session->pieces[at]);
+    (void)text;
+    enum kg_status status = kg_summary_undo(session, number, err);
+    for (size_t i = at - 1; i <= at && status == KG_OK; i++) {
+        kg_piece_drop(session, &session->pieces[i]);
+        status = kg_piece_store(session, &session->pieces[i], err);
+    }
+    return status;
+}
+
+enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error *err)
+{
+    size_t at = session->count;
+    for (size_t i = 1; i < session->count; i++)
+        if (session->pieces[i].kind == KG_BLOCK_SUMMARY && session->pieces[i].block)
+            at = i;
+    if (at == session->count)
+        return kg_fail(err, KG_ERR_NOT_FOUND, "nothing is summarised in this conversation");
+    return together(session, take_back, at, NULL, err);
+}
