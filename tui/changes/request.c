@@ -217,7 +217,7 @@ static void take_draft(struct draft *draft, struct kg_change *change)
 static void tell_place(const struct kg_edit_request *request, const struct kg_shown_file *file, bool first)
 {
     char line[KG_PATH_MAX + 40];
-    int length = snprintf(line, sizeof line, "%s%s:%u-%u\n", first ? "" : "\n\n", file->path, file->first, file->last);
+    int length = snprintf(line, sizeof line, "%s%s:%u-%u\n", first ? "" : "\n", file->path, file->first, file->last);
     if (request->text_out && length > 0 && (size_t)length < sizeof line)
         request->text_out(request->ctx, KG_TEXT_ANSWER, line, (size_t)length);
 }

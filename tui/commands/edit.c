@@ -190,11 +190,23 @@ static enum kg_status open_place(const struct arguments *a, struct place *place,
     return status;
 }
 
+/* ctx: the last character so far. */
 static void put_answer(void *ctx, enum kg_text_kind kind, const char *text, size_t length)
 {
-    (void)ctx;
-    if (kind == KG_TEXT_ANSWER)
-        kg_put_text(stderr, text, length);
+    if (kind != KG_TEXT_ANSWER || length == 0)
+        return;
+    kg_put_text(stderr, text, length);
+    *(char *)ctx = text[length - 1];
+}
+
+/* What kedge says itself begins a line. */
+static void end_answer(void *ctx, enum kg_end end)
+{
+    char *last = ctx;
+    (void)end;
+    if (*last != '\n')
+        fputc('\n', stderr);
+    *last = '\n';
 }
 
 /* For files that were not named: to be changed by blocks, which quote what they replace. */
@@ -209,9 +221,10 @@ static enum kg_status ask_in(const struct arguments *a, struct kg_session *sessi
     const struct kg_more_files more = { .read = read_more, .ctx = place->tree };
     enum kg_status status = KG_OK;
     enum kg_end end = KG_END_MODEL;
+    char last = '\n';
     struct kg_edit_request request = { .text = a->request, .form = form, .files = shown->files, .count = shown->count,
                                        .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_MAX_TOKENS), .sampling = kg_sampling_greedy(),
-                                       .text_out = a->show_answer ? put_answer : NULL };
+                                       .text_out = a->show_answer ? put_answer : NULL, .asked = a->show_answer ? end_answer : NULL, .ctx = &last };
     for (size_t i = 0; i < shown->count && status == KG_OK; i++)
         status = kg_add_file_with_includes(session, place->index, shown->files[i].path, shown->files[i].text, shown->files[i].length, shown->secret[i], err);
     if (status == KG_OK)
