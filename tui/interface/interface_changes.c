@@ -246,7 +246,7 @@ static void run_git(struct kg_interface *ui, const char *message, size_t length,
     if (written && quoted && memory) {
         put_quoted(quoted, ui->options->repository);
         fflush(quoted);
-        fprintf(memory, "git -C%s --literal-pathspecs add --%s && git -c core.commentChar='#' -C%s --literal-pathspecs commit --cleanup=strip -F %s --%s || { printf '\\nEnter goes on'; read -r _; false; }", root, paths, root,
+        fprintf(memory, "git -C%s --literal-pathspecs add -N --%s && git -c core.commentChar='#' -C%s --literal-pathspecs commit --cleanup=strip -F %s --%s || { printf '\\nEnter goes on'; read -r _; false; }", root, paths, root,
                 file, paths);
     }
     if (quoted)
@@ -273,7 +273,7 @@ void kg_interface_take_message(struct kg_interface *ui, const char *text, size_t
     FILE *memory = open_memstream(&draft, &draft_length);
     if (memory) {
         fwrite(text, 1, length, memory);
-        fprintf(memory, "\n\n# Lines that begin with # are left out; an empty message commits nothing.\n# Files:%s\n", paths);
+        fprintf(memory, "\n%s\n# Lines that begin with # are left out; an empty message commits nothing.\n# Files:%s\n", length ? "" : "# The model wrote no message.", paths);
         fclose(memory);
     }
     if (draft && kg_interface_edit_text(ui, ".gitcommit", draft, draft_length, &message, &message_length)) {

@@ -199,7 +199,17 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
 static const char message_request[] = "Write the message of a git commit for this diff: one line of at most 70 characters, in the imperative, that says what changes and\n"
                                       "why. Answer with that line only.\n\n``````diff\n";
 
-/* The model's line without what it may be wrapped in. */
+/* A small model goes on with the difference. */
+static bool is_of_diff(const char *line)
+{
+    static const char *const begins[] = { "diff --git", "index ", "@@", "+", "-" };
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(line, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return false;
+}
+
+/* The model's line without what it may be wrapped in; empty when it wrote no message. */
 static void tell_message(struct kg_worker *worker, const struct kg_answer *answer)
 {
     size_t length;
@@ -215,6 +225,8 @@ static void tell_message(struct kg_worker *worker, const struct kg_answer *answe
     const char *end = length ? memchr(text, '\n', length) : NULL;
     char line[600];
     kg_printable(line, sizeof line, text, end ? (size_t)(end - text) : length);
+    if (is_of_diff(line))
+        line[0] = '\0';
     struct kg_event *event = kg_event_create(KG_EVENT_MESSAGE, line, strlen(line), NULL);
     if (event)
         kg_channel_send(worker->events, &event->message);
