@@ -226,6 +226,8 @@ static struct span around(const struct source *source, uint32_t line)
 
 static void add_span(struct source *source, struct span span)
 {
+    if (!source->spans)
+        return;
     struct span *last = source->span_count ? &source->spans[source->span_count - 1] : NULL;
     if (last && span.first <= last->last + APART && (span.first <= last->last || span.last - last->first < KG_PLACE_LINES))
         last->last = span.last > last->last ? span.last : last->last;

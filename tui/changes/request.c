@@ -249,8 +249,10 @@ static enum kg_status ask_place(struct kg_session *session, const struct kg_edit
 
 static enum kg_status collect_drafts(const struct kg_edit_request *request, struct draft *drafts, struct kg_proposal *out, struct kg_error *err)
 {
+    bool failed = false;
     out->changes = calloc(request->count, sizeof *out->changes);
-    bool failed = !out->changes;
+    if (!out->changes)
+        return kg_fail_nomem(err, "reading an answer");
     for (size_t i = 0; i < request->count && !failed; i++) {
         const struct kg_shown_file *file = &request->files[i];
         if (!drafts[i].text)
@@ -272,13 +274,15 @@ static enum kg_status propose_places(struct kg_session *session, const struct kg
                                      enum kg_end *end, struct kg_error *err)
 {
     struct draft *drafts = calloc(request->count + 1, sizeof *drafts);
-    enum kg_status status = drafts ? KG_OK : kg_fail_nomem(err, "asking for a change");
+    enum kg_status status = KG_OK;
+    if (!drafts)
+        return kg_fail_nomem(err, "asking for a change");
     *end = KG_END_MODEL;
     for (size_t i = 0; i < count && status == KG_OK && *end != KG_END_STOPPED; i++)
         status = ask_place(session, request, &places[i], i == 0, &drafts[places[i].file], end, err);
     if (status == KG_OK && *end != KG_END_STOPPED)
         status = collect_drafts(request, drafts, out, err);
-    for (size_t i = 0; drafts && i < request->count; i++) {
+    for (size_t i = 0; i < request->count; i++) {
         free(drafts[i].text);
         kg_growing_free(&drafts[i].said);
     }
