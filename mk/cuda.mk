@@ -54,7 +54,7 @@ $(E)/%.ptx: %.cu
 	@echo "  ptx   $<"
 	@$(NVCC) $(NVCC_FLAGS) -O2 -lineinfo -arch=$(EMULATED) -ptx -MD -MF $@.d -MT $@ -o $@ $<
 
-$(E)/%.ptx.cpp: $(E)/%.ptx tests/emulator/ptx2cpp.py
+$(E)/%.ptx.cpp: $(E)/%.ptx tests/emulator/ptx2cpp.py $(wildcard tests/emulator/ptx/*.py)
 	@tests/emulator/ptx2cpp.py $< >$@
 
 # (registers that nothing reads are the compiler's business, not a mistake)
