@@ -7,6 +7,7 @@
 
 #include "base/paths.h"
 #include "engine/device.h"
+#include "engine/placement.h"
 #include "engine/state.h"
 
 /* Raise it when blocks computed by an older kedge must not answer for new ones. */
@@ -121,7 +122,12 @@ static void unload(struct kg_engine *engine)
 
 static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_options *options, const char *device, struct kg_error *err)
 {
+    char shared[KG_ERROR_TEXT];
     enum kg_status status = kg_open_device(device, options->threads, &engine->backend, &engine->device, err);
+    if (status == KG_OK)
+        status = kg_place_layers(engine->file, options, &engine->backend, &engine->device, shared, err);
+    if (status == KG_OK)
+        set_notice(engine, shared[0] ? shared : NULL);
     if (status == KG_OK)
         status = name_numerics(engine, options->model_path, err);
     if (status == KG_OK)
@@ -172,14 +178,19 @@ enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg
 {
     double start = kg_seconds();
     struct kg_engine *engine = calloc(1, sizeof *engine);
-    if (!engine)
+    struct kg_error *told = calloc(1, sizeof *told);
+    if (!engine || !told) {
+        free(engine);
+        free(told);
         return kg_fail_nomem(err, "opening the engine");
+    }
+    engine->told = told;
     engine->progress = options->progress;
     engine->give_up = options->give_up;
     engine->ctx = options->ctx;
     engine->index_bits = options->index_bits ? options->index_bits : KG_INDEX_BITS;
     if (engine->index_bits != 1 && engine->index_bits != 2 && engine->index_bits != 4) {
-        free(engine);
+        kg_engine_close(engine);
         return kg_fail(err, KG_ERR_USAGE, "a key index cannot have %u bits a number; use 1, 2 or 4", options->index_bits);
     }
     enum kg_status status = open_model(engine, options, err);
@@ -214,6 +225,7 @@ void kg_engine_close(struct kg_engine *engine)
     if (engine->file)
         kg_gguf_close(engine->file);
     free(engine->anchors);
+    free(engine->told);
     free(engine);
 }
 
@@ -227,6 +239,14 @@ void kg_engine_go(struct kg_engine *engine)
     atomic_store(&engine->stop, false);
 }
 
+/* What happened, and where the device had to put what is read. */
+static const char *notice_of(const struct kg_engine *engine)
+{
+    const char *pages = kg_pool_notice(engine->pool);
+    kg_fail(engine->told, KG_OK, "%s%s%s", engine->notice, engine->notice[0] && pages ? "; " : "", pages ? pages : "");
+    return engine->told->text[0] ? engine->told->text : NULL;
+}
+
 void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out)
 {
     const struct kg_model_shape *shape = kg_model_shape(engine->model);
@@ -238,5 +258,5 @@ void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out
     out->kv_bytes_per_token = (KG_KV_PAGE_BYTES(kv) + KG_INDEX_PAGE_BYTES(kv)) / KG_PAGE;
     out->load_s = engine->load_s;
     out->caches = engine->kv_store != NULL;
-    out->notice = engine->notice[0] ? engine->notice : NULL;
+    out->notice = notice_of(engine);
 }

@@ -46,6 +46,7 @@ struct kg_engine {
     struct kg_draft_record drafts; /* what they cost and bring with this model on this device */
     char state_dir[KG_PATH_MAX];
     char notice[KG_ERROR_TEXT];
+    struct kg_error *told; /* its text: the notice, and what the device says */
     atomic_bool stop;
     double load_s;
     struct kg_loading loading;

@@ -2,7 +2,7 @@
  *
  * The engine sees opaque memory (struct kg_buffer, kg_matrix, kg_kv, kg_view) and a table of operations
  * on whole batches; it never holds a pointer into device memory. Three backends fill the table: ref
- * (double, the definition of every operation), cpu, cuda. Operations are enqueued in order; only `read`,
+ * (double, the definition of every operation), cpu, cuda; a fourth one gives layers to two others (kernels/split). Operations are enqueued in order; only `read`,
  * `kv_export` and `wait` have to wait for them, so a device with a stream fits without a change. A step (see
  * step_begin) may be held back until step_end, so that decoding can be one recorded graph: what changes from token
  * to token (ids, positions, page numbers, views) then travels as data, and everything else is compared with the
@@ -32,6 +32,7 @@
 #define KG_ROWS_MAX  512 /* tokens in one batch */
 #define KG_PAGE      32  /* tokens in a page of keys and values */
 #define KG_HEAD_MAX  256 /* elements in a head */
+#define KG_NO_LAYER  UINT32_MAX
 
 /* Numbers are those of the GGUF specification (ggml_type). */
 enum kg_type {
@@ -163,9 +164,15 @@ struct kg_backend {
     enum kg_status (*read)(struct kg_device *, const struct kg_buffer *, size_t offset, void *host, size_t bytes, struct kg_error *);
     enum kg_status (*wait)(struct kg_device *, struct kg_error *);
     size_t (*memory)(struct kg_device *); /* bytes of device memory held */
+    /* Bytes that can still be taken, and that a device keeps of them for its operations' own use; NULL where memory is the machine's. */
+    enum kg_status (*room)(struct kg_device *, size_t *bytes, size_t *kept, struct kg_error *);
     /* Bytes a second of plain wide reads by all threads from memory much larger than the caches, best of a few
      * runs; takes a fraction of a second. NULL where it is unknown. */
     double (*read_bandwidth)(struct kg_device *);
+
+    /* The layer that matrices are created for, and operations called for, from now on; KG_NO_LAYER: the embedding and the output.
+     * NULL in a device that keeps all layers together. */
+    void (*layer)(struct kg_device *, uint32_t layer);
 
     /* Weights from a GGUF tensor, `blocks` being rows*cols elements in file order. With KG_USE_ROWS alone the
      * backend may keep pointing at blocks (must then outlive the matrix). cols is a multiple of the type's block. */
@@ -183,6 +190,9 @@ struct kg_backend {
      * imported by another thread than the one that does all else, though never at the same time. */
     enum kg_status (*kv_export)(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, struct kg_error *);
     void (*kv_import)(struct kg_device *, struct kg_kv *, uint32_t page, const void *host);
+    /* A line for people about where the pages are, or NULL; owned by the kv, until the next kv_reserve. NULL in a device that has no
+     * second place for them. */
+    const char *(*kv_notice)(struct kg_device *, const struct kg_kv *);
 
     /* A view is created once and set before a batch; the spans' arrays may be reused on return. */
     enum kg_status (*view_create)(struct kg_device *, struct kg_view **out, struct kg_error *);

@@ -12,8 +12,7 @@ $(O)/tests/%_test: $(O)/tests/%_test.o $(call objects,$(test_support)) $(LIBRARI
 	@$(CC) $(ldflags) -o $@ $(filter %.o %.a,$^) $(TEST_LIBS) $(LIBS)
 
 # Their engine and index follow a script: their own definitions count, not those of the libraries.
-scripted := interface browse keys pace review file_view sessions
-scripted := interface browse inline keys pace review file_view
+scripted := interface browse inline keys pace review file_view sessions
 $(scripted:%=$(O)/tests/screens/%_test): ldflags += -Wl,-z,muldefs
 
 .PHONY: test-programs check check-long check-only

@@ -23,6 +23,7 @@ enum kg_status kg_pool_create(const struct kg_backend *backend, struct kg_device
 void kg_pool_free(struct kg_pool *pool); /* all blocks must be gone */
 struct kg_kv *kg_pool_kv(struct kg_pool *pool);
 const struct kg_kv_shape *kg_pool_shape(const struct kg_pool *pool);
+const char *kg_pool_notice(struct kg_pool *pool); /* of the device, about where pages are; NULL: nothing to tell */
 /* gone is called when no block of the pool has this key any more. */
 void kg_pool_watch(struct kg_pool *pool, void (*gone)(void *ctx, const struct kg_digest *key), void *ctx);
 size_t kg_pool_pages_used(const struct kg_pool *pool);

@@ -69,6 +69,11 @@ const struct kg_kv_shape *kg_pool_shape(const struct kg_pool *pool)
     return &pool->shape;
 }
 
+const char *kg_pool_notice(struct kg_pool *pool)
+{
+    return pool->backend->kv_notice ? pool->backend->kv_notice(pool->device, pool->kv) : NULL;
+}
+
 size_t kg_pool_pages_used(const struct kg_pool *pool)
 {
     return pool->capacity - pool->free_count;

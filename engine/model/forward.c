@@ -121,6 +121,8 @@ static enum kg_status run_layers(struct run *run, struct kg_error *err)
         const struct kg_weight *w = m->layers[i];
         if (run->pass->stop && atomic_load_explicit(run->pass->stop, memory_order_relaxed))
             return kg_fail(err, KG_ERR_CANCELLED, "reading was stopped");
+        if (m->backend->layer)
+            m->backend->layer(m->device, i);
         norm(run, KG_S_NORMED, KG_S_STREAM, &w[KG_ATTN_NORM]);
         write_keys(run, w, i);
         if (i + 1 == layers)

@@ -2,22 +2,40 @@
 
 #include <stdlib.h>
 
+static const enum kg_dimension scratch_cols[KG_SCRATCH] = {
+    [KG_S_STREAM] = KG_DIM_WIDTH,      [KG_S_NORMED] = KG_DIM_WIDTH,    [KG_S_QUERY] = KG_DIM_QUERIES,
+    [KG_S_KEY] = KG_DIM_KEYS,          [KG_S_VALUE] = KG_DIM_KEYS,      [KG_S_SEEN] = KG_DIM_QUERIES,
+    [KG_S_GATE] = KG_DIM_FEED_FORWARD, [KG_S_UP] = KG_DIM_FEED_FORWARD, [KG_S_DELTA] = KG_DIM_WIDTH,
+};
+
+static size_t scratch_bytes(const struct kg_model *model, unsigned scratch)
+{
+    return (size_t)KG_ROWS_MAX * kg_parameters_dimension(&model->parameters, scratch_cols[scratch]) * sizeof(float);
+}
+
+static size_t logits_bytes(const struct kg_model *model)
+{
+    return (size_t)KG_LOGIT_ROWS * model->parameters.shape.vocabulary * sizeof(float);
+}
+
+size_t kg_model_scratch_bytes(const struct kg_model *model)
+{
+    size_t bytes = logits_bytes(model);
+    for (unsigned i = 0; i < KG_SCRATCH; i++)
+        bytes += scratch_bytes(model, i);
+    return bytes;
+}
+
 static enum kg_status create_scratch(struct kg_model *model, struct kg_error *err)
 {
-    static const enum kg_dimension cols[KG_SCRATCH] = {
-        [KG_S_STREAM] = KG_DIM_WIDTH,      [KG_S_NORMED] = KG_DIM_WIDTH,    [KG_S_QUERY] = KG_DIM_QUERIES,
-        [KG_S_KEY] = KG_DIM_KEYS,          [KG_S_VALUE] = KG_DIM_KEYS,      [KG_S_SEEN] = KG_DIM_QUERIES,
-        [KG_S_GATE] = KG_DIM_FEED_FORWARD, [KG_S_UP] = KG_DIM_FEED_FORWARD, [KG_S_DELTA] = KG_DIM_WIDTH,
-    };
     const struct kg_backend *b = model->backend;
     enum kg_status status = b->view_create(model->device, &model->view, err);
     for (unsigned i = 0; i < KG_SCRATCH && status == KG_OK; i++)
-        status = b->buffer_create(model->device, (size_t)KG_ROWS_MAX * kg_parameters_dimension(&model->parameters, cols[i]) * sizeof(float),
-                                  &model->scratch[i], err);
+        status = b->buffer_create(model->device, scratch_bytes(model, i), &model->scratch[i], err);
     if (status == KG_OK)
         status = b->buffer_create(model->device, KG_ROWS_MAX * sizeof(int32_t), &model->ids, err);
     if (status == KG_OK)
-        status = b->buffer_create(model->device, (size_t)KG_LOGIT_ROWS * model->parameters.shape.vocabulary * sizeof(float), &model->logits, err);
+        status = b->buffer_create(model->device, logits_bytes(model), &model->logits, err);
     return status;
 }
 

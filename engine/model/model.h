@@ -34,6 +34,7 @@ enum kg_status kg_model_take_weights(struct kg_model *model, int (*progress)(voi
                                      struct kg_error *err);
 void kg_model_free(struct kg_model *model);
 const struct kg_model_shape *kg_model_shape(const struct kg_model *model);
+size_t kg_model_scratch_bytes(const struct kg_model *model); /* of intermediate results on its device; known without weights, too */
 size_t kg_model_weight_bytes(const struct kg_model *model); /* bytes of weights read for one token of decoding */
 
 /* Consecutive tokens of one block, read into its pages and seen at `position` of a sequence.

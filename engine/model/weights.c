@@ -78,6 +78,8 @@ static enum kg_status load_tensor(struct load *load, const char *name, const str
 static enum kg_status load_layer(struct load *load, uint32_t layer, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
+    if (load->model->backend->layer)
+        load->model->backend->layer(load->model->device, layer);
     for (unsigned slot = 0; slot < KG_LAYER_SLOTS && status == KG_OK; slot++) {
         char name[64];
         snprintf(name, sizeof name, "blk.%u.%s", layer, kg_layer_rules[slot].name);
@@ -100,6 +102,8 @@ enum kg_status kg_model_load_weights(struct kg_model *model, int (*progress)(voi
     enum kg_status status = KG_OK;
     for (uint32_t i = 0; i < layers && status == KG_OK; i++)
         status = load_layer(&load, i, err);
+    if (model->backend->layer)
+        model->backend->layer(model->device, KG_NO_LAYER);
     for (unsigned slot = 0; slot < KG_MODEL_SLOTS && status == KG_OK; slot++) {
         unsigned uses = slot == KG_OUT ? KG_USE_MATMUL : tied ? KG_USE_MATMUL | KG_USE_ROWS : KG_USE_ROWS;
         status = load_tensor(&load, kg_model_rules[slot].name, &kg_model_rules[slot], uses, &model->weights[slot], err);

@@ -82,6 +82,7 @@ struct kg_kv {
     uint32_t chunks; /* that exist */
     struct kg_cuda_chunk *chunk;
     struct kg_cuda_memory table; /* where they are, on the device */
+    char notice[256];
 };
 
 struct kg_cuda_place {
@@ -183,11 +184,15 @@ void kg_cuda_copy_row(struct kg_device *, struct kg_buffer *out, uint32_t to, co
 void kg_cuda_top(struct kg_device *, struct kg_buffer *ids, struct kg_buffer *values, const struct kg_buffer *logits, size_t offset, uint32_t n,
                  uint32_t k);
 
+/* Bytes of the card that nobody uses, and those of them that operations may need. */
+enum kg_status kg_cuda_room(struct kg_device *, size_t *bytes, size_t *kept, struct kg_error *);
 enum kg_status kg_cuda_kv_create(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
 enum kg_status kg_cuda_kv_reserve(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
 void kg_cuda_kv_free(struct kg_device *, struct kg_kv *);
 enum kg_status kg_cuda_kv_export(struct kg_device *, const struct kg_kv *, uint32_t page, void *host, struct kg_error *);
 void kg_cuda_kv_import(struct kg_device *, struct kg_kv *, uint32_t page, const void *host);
+/* NULL while all of them are on the card. */
+const char *kg_cuda_kv_notice(struct kg_device *, const struct kg_kv *);
 void kg_cuda_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
                       const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
 

@@ -3,6 +3,7 @@
  * Keys and values that the card has no room for lie in pinned host memory. Kernels read there what they read on the card: with
  * recall a few hundred tokens for each row, since the indexes stay on the card. SIGNATURES.md has the arithmetic. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,17 @@ static size_t pages_bytes(const struct kg_kv *kv)
 static size_t index_bytes(const struct kg_kv *kv)
 {
     return KG_CHUNK_PAGES * (KG_INDEX_PAGE_BYTES(&kv->shape) + kv->shape.layers);
+}
+
+enum kg_status kg_cuda_room(struct kg_device *device, size_t *bytes, size_t *kept, struct kg_error *err)
+{
+    (void)device;
+    size_t total = 0;
+    const cudaError_t error = cudaMemGetInfo(bytes, &total);
+    if (error != cudaSuccess)
+        return kg_cuda_fail(err, error, "asking for free memory");
+    *kept = total / 16 < KEPT_FREE ? total / 16 : KEPT_FREE;
+    return KG_OK;
 }
 
 enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
@@ -67,16 +79,16 @@ static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, cons
 }
 
 /* How many more chunks have their pages on the card: as many as leave it what it keeps, once the indexes of all are there. */
-static enum kg_status room_on_card(const struct kg_kv *kv, uint32_t chunks, uint32_t *on_card, struct kg_error *err)
+static enum kg_status room_on_card(struct kg_device *device, const struct kg_kv *kv, uint32_t chunks, uint32_t *on_card, struct kg_error *err)
 {
-    size_t unused = 0, total = 0;
-    const cudaError_t error = cudaMemGetInfo(&unused, &total);
-    if (error != cudaSuccess)
-        return kg_cuda_fail(err, error, "asking for free memory");
-    const size_t kept = total / 16 < KEPT_FREE ? total / 16 : KEPT_FREE, usable = unused > kept ? unused - kept : 0;
+    size_t unused = 0, kept = 0;
+    const enum kg_status status = kg_cuda_room(device, &unused, &kept, err);
+    const size_t usable = unused > kept ? unused - kept : 0;
+    if (status != KG_OK)
+        return status;
     if (chunks > usable / index_bytes(kv))
-        return kg_fail(err, KG_ERR_NOMEM, "the CUDA device has no room for %u more tokens in context (%zu of %zu bytes are free); use a shorter context or compute on the CPU",
-                       chunks > UINT32_MAX / (KG_CHUNK_PAGES * KG_PAGE) ? UINT32_MAX : chunks * KG_CHUNK_PAGES * KG_PAGE, unused, total);
+        return kg_fail(err, KG_ERR_NOMEM, "the CUDA device has no room for %u more tokens in context (%zu bytes are free); use a shorter context, fewer --gpu-layers, or compute on the CPU",
+                       chunks > UINT32_MAX / (KG_CHUNK_PAGES * KG_PAGE) ? UINT32_MAX : chunks * KG_CHUNK_PAGES * KG_PAGE, unused);
     const size_t n = (usable - chunks * index_bytes(kv)) / pages_bytes(kv);
     *on_card = n < chunks ? (uint32_t)n : chunks;
     return KG_OK;
@@ -110,13 +122,25 @@ static enum kg_status add_chunk(struct kg_device *device, const struct kg_kv *kv
     return kg_cuda_pin(pages_bytes(kv), &chunk->pages, what, err);
 }
 
+/* The notice says from where on pages are in host memory, so that it is one however many there will be. */
+static void note_host(struct kg_kv *kv)
+{
+    uint32_t on_card = 0;
+    while (on_card < kv->chunks && !kv->chunk[on_card].on_host)
+        on_card++;
+    if (on_card < kv->chunks && !kv->notice[0])
+        snprintf(kv->notice, sizeof kv->notice,
+                 "the card has room for the keys and values of %u tokens; those of more lie in this machine's memory, where reading them takes longer",
+                 on_card * KG_CHUNK_PAGES * KG_PAGE);
+}
+
 enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, uint32_t pages, struct kg_error *err)
 {
     const uint32_t chunks = pages / KG_CHUNK_PAGES + (pages % KG_CHUNK_PAGES != 0);
     if (chunks <= kv->chunks)
         return KG_OK;
     uint32_t on_card = 0;
-    enum kg_status status = room_on_card(kv, chunks - kv->chunks, &on_card, err);
+    enum kg_status status = room_on_card(device, kv, chunks - kv->chunks, &on_card, err);
     if (status == KG_OK)
         status = require_host(kv, chunks - kv->chunks - on_card, err);
     struct kg_cuda_chunk *chunk = status == KG_OK ? (struct kg_cuda_chunk *)calloc(chunks, sizeof *chunk) : NULL;
@@ -136,7 +160,14 @@ enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, ui
     free(kv->chunk);
     kv->chunk = chunk;
     kv->chunks = chunks;
+    note_host(kv);
     return KG_OK;
+}
+
+const char *kg_cuda_kv_notice(struct kg_device *device, const struct kg_kv *kv)
+{
+    (void)device;
+    return kv->notice[0] ? kv->notice : NULL;
 }
 
 void kg_cuda_kv_free(struct kg_device *device, struct kg_kv *kv)

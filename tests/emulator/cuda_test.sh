@@ -56,6 +56,12 @@ for model in tests/golden/tiny/*.gguf; do
     report "$(basename "$model" .gguf) follows ref" $? "$work/out"
 done
 
+# The same model on the CPU and the card together, every way to share out its layers.
+for first in 0 1; do
+    CPU_LAYERS=$first "$E/tests/emulator/cuda/model" tests/golden/tiny/qwen3.gguf tests/golden/tiny/qwen3.json >"$work/out" 2>&1
+    report "a model follows ref with its first $first of 2 layers on the CPU" $? "$work/out"
+done
+
 # Decoding is one graph that is launched again and again, whichever way a token is looked at, and the host waits once for each; one
 # more graph is for the tokens with which a page becomes full. What the graph computes has the bits of launches one by one.
 asked() { # name of a number
@@ -109,6 +115,31 @@ report 'a card that is too small and was asked for' $? "$work/out"
 bench 100000000 cuda:1
 [ $? = 2 ] && grep -q 'there is no CUDA device 1' "$work/out"
 report 'a card that is not there' $? "$work/out"
+
+# What the card has no room for, the CPU computes, and a notice says so; what was read one way serves that way only.
+EMULATOR_MEMORY=900000 "$O/kedge" bench -m tests/golden/tiny/qwen2.gguf -p 0 -n 4 --device cuda >"$work/out" 2>&1 &&
+    grep -q '"device":"CUDA, emulated device, [0-9.]* GiB for 1 of 2 layers; CPU' "$work/out"
+report 'layers that do not fit go to the CPU' $? "$work/out"
+ask() { # memory of the card, layers, further arguments...
+    memory=$1 layers=$2
+    shift 2
+    EMULATOR_MEMORY=$memory KEDGE_CACHE="$work/cache" KEDGE_STATE="$work/state" "$O/kedge" -m tests/golden/tiny/qwen2.gguf --device cuda \
+        --gpu-layers "$layers" --greedy -n 4 --stats -p Say --file "$work/text" "$@" >"$work/out" 2>&1
+}
+seq 1 40 >"$work/text"
+ask 100000000 1 && grep -q '"reused_tokens":0,' "$work/out" && grep -q '^kedge: the card computes 1 of 2 layers, the CPU the others' "$work/out"
+report 'layers go to the CPU as a person says, with a notice' $? "$work/out"
+ask 100000000 1 && grep -q '"reused_tokens":[1-9][0-9][0-9],' "$work/out"
+report 'blocks of both come from the cache' $? "$work/out"
+ask 100000000 2 && grep -q '"reused_tokens":0,' "$work/out" && ! grep -q 'the CPU' "$work/out"
+report 'but not for another number of layers' $? "$work/out"
+ask 100000000 0 --no-cache && ! grep -q 'the card' "$work/out"
+report 'no layer on the card' $? "$work/out"
+ask 100000000 many
+[ $? = 2 ] && grep -q 'gpu-layers = many: it may be auto or N' "$work/out"
+report 'no number of layers' $? "$work/out"
+ask 900000 2 --no-cache && grep -q 'the keys and values of 0 tokens; those of more lie in this machine' "$work/out"
+report 'a notice that keys and values lie in host memory' $? "$work/out"
 
 # For the hardware: every architecture, with warnings, spilled registers and local memory as errors.
 make -s -j2 cuda >"$work/out" 2>&1

@@ -119,6 +119,18 @@ static void a_card_has_a_number(void **state)
     }
 }
 
+static void layers_are_a_number_or_auto(void **state)
+{
+    struct place *p = *state;
+    static const char *const good[] = { "auto", "0", "28", "999" }, *const bad[] = { "", "N", "-1", "1000", "2x", "auto:2", ":3", "all" };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(kg_config_set(p->config, KG_OPTION_GPU_LAYERS, good[i], "--gpu-layers", &p->err), KG_OK);
+        assert_string_equal(kg_config_text(p->config, KG_OPTION_GPU_LAYERS), good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(kg_config_set(p->config, KG_OPTION_GPU_LAYERS, bad[i], "--gpu-layers", &p->err), KG_ERR_USAGE);
+}
+
 static void every_row_is_whole(void **state)
 {
     struct place *p = *state;
@@ -185,7 +197,7 @@ static void a_file_says_everything(void **state)
 static void mistakes_are_named(void **state)
 {
     struct place *p = *state;
-    assert_refused(p, "\n\nthread = 2\n", ", line 3: there is no option 'thread' here; there are model, threads, device, policy");
+    assert_refused(p, "\n\nthread = 2\n", ", line 3: there is no option 'thread' here; there are model, threads, device, gpu-layers, policy");
     assert_refused(p, "window = 100\n", ", line 1: there is no option 'window' here; it belongs under [recall]");
     assert_refused(p, "[cache]\nmodel = x\n", ", line 2: there is no option 'model' here; it belongs above the first [SECTION]");
     assert_refused(p, "[caches]\noff = yes\n", ", line 2: there is no section [caches]; there are [read], [recall], [cache], [generate], [complete], [input], [screen]");
@@ -343,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CONFIG_TEST(the_defaults_are_the_engines),
         CONFIG_TEST(a_card_has_a_number),
+        CONFIG_TEST(layers_are_a_number_or_auto),
         CONFIG_TEST(every_row_is_whole),
         CONFIG_TEST(policies_are_the_engines),
         CONFIG_TEST(a_file_says_everything),

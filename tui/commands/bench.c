@@ -5,8 +5,8 @@
 #include "tui/commands/command.h"
 
 static const char help[] =
-    "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--policy NAME] [--device NAME]\n"
-    "       kedge bench --copy [-m MODEL] [-t THREADS] [--policy NAME] [--device NAME]\n"
+    "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--policy NAME] [--device NAME] [--gpu-layers N]\n"
+    "       kedge bench --copy [-m MODEL] [-t THREADS] [--policy NAME] [--device NAME] [--gpu-layers N]\n"
     "\n"
     "Measures speed and memory; one JSON object a line: test, tokens/s, bytes/s, share of measured memory bandwidth, pss.\n"
     "\n"
@@ -18,7 +18,8 @@ static const char help[] =
     "      --copy          instead, answers without and with n-gram drafts: a function of 60 lines rewritten with one change, and\n"
     "                      a question explained; the tokens are the same\n"
     "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
-    "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
+    "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
+    "      --gpu-layers N  a card computes the last N layers, the CPU the others; auto = as many as fit\n";
 
 static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
 {
@@ -99,6 +100,7 @@ int kg_command_bench(int argc, char **argv)
     static const struct option options[] = { { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
                                              { "prefill", required_argument, NULL, 'p' }, { "decode", required_argument, NULL, 'n' },
                                              { "depth", required_argument, NULL, 'd' },   { "device", required_argument, NULL, 'D' },
+                                             { "gpu-layers", required_argument, NULL, 'G' },
                                              { "policy", required_argument, NULL, 'P' },  { "copy", no_argument, NULL, 'c' },
                                              { "help", no_argument, NULL, 'h' },          { 0 } };
     struct kg_engine_options engine_options = { .cache_off = true };
@@ -113,6 +115,7 @@ int kg_command_bench(int argc, char **argv)
         case 'm': model = optarg; break;
         case 'c': copy = true; break;
         case 'D': engine_options.backend = optarg; break;
+        case 'G': engine_options.gpu_layers = optarg; break;
         case 'P':
             if (kg_policy_parse(optarg, &policy, &err) != KG_OK)
                 return kg_command_failed("bench", &err);

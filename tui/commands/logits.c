@@ -5,7 +5,7 @@
 #include "tui/commands/command.h"
 
 static const char help[] =
-    "usage: kedge logits [-m MODEL] [--special] [--policy NAME] [-t THREADS] [--device NAME] FILE\n"
+    "usage: kedge logits [-m MODEL] [--special] [--policy NAME] [-t THREADS] [--device NAME] [--gpu-layers N] FILE\n"
     "\n"
     "Prints the ten best tokens after FILE's text as JSON: ids, logits, log-probabilities. FILE may be - for standard input.\n"
     "\n"
@@ -13,7 +13,8 @@ static const char help[] =
     "      --special         names of special tokens in the text become those tokens\n"
     "      --policy NAME     recall, full, alone or anchor; a text is one block, for which all compute the same\n"
     "  -t, --threads N       0 = all that the process may use\n"
-    "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n";
+    "      --device NAME     cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
+    "      --gpu-layers N    a card computes the last N layers, the CPU the others; auto = as many as fit\n";
 
 static void print_json(const struct kg_logit best[10])
 {
@@ -32,7 +33,7 @@ int kg_command_logits(int argc, char **argv)
 {
     static const struct option options[] = {
         { "model", required_argument, NULL, 'm' },   { "special", no_argument, NULL, 's' },  { "policy", required_argument, NULL, 'p' },
-        { "threads", required_argument, NULL, 't' }, { "device", required_argument, NULL, 'd' }, { "help", no_argument, NULL, 'h' }, { 0 }
+        { "threads", required_argument, NULL, 't' }, { "device", required_argument, NULL, 'd' }, { "gpu-layers", required_argument, NULL, 'G' }, { "help", no_argument, NULL, 'h' }, { 0 }
     };
     struct kg_engine_options engine_options = { .cache_off = true };
     const char *model = NULL;
@@ -45,6 +46,7 @@ int kg_command_logits(int argc, char **argv)
         case 'm': model = optarg; break;
         case 's': special = true; break;
         case 'd': engine_options.backend = optarg; break;
+        case 'G': engine_options.gpu_layers = optarg; break;
         case 'p':
             if (kg_policy_parse(optarg, &policy, &err) != KG_OK)
                 return kg_command_failed("logits", &err);

@@ -33,6 +33,7 @@ static const char help[] =
     "                       (files read one by one, looked at in full), full (everything as one text), or anchor\n"
     "  -t, --threads N      default: all that the process may use\n"
     "      --device NAME    best, cpu, cuda, cuda:N or ref (plain, slow)\n"
+    "      --gpu-layers N   the card computes the last N layers, the CPU the others; auto = as many as fit\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
     "      --set NAME=VALUE any option of kedge.conf (kedge config lists them); may be repeated\n"
     "      --stats          one JSON object on standard error: tokens, seconds, bytes\n"
@@ -64,6 +65,7 @@ static const struct {
     { 'm', KG_OPTION_MODEL, "-m" },
     { 't', KG_OPTION_THREADS, "-t" },
     { 'D', KG_OPTION_DEVICE, "--device" },
+    { 'G', KG_OPTION_GPU_LAYERS, "--gpu-layers" },
     { 'P', KG_OPTION_POLICY, "--policy" },
     { 'c', KG_OPTION_READ_BUDGET, "--choose" },
     { 'n', KG_OPTION_MAX_TOKENS, "-n" },
@@ -120,6 +122,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "model", required_argument, NULL, 'm' },   { "prompt", required_argument, NULL, 'p' },      { "file", required_argument, NULL, 'f' },
         { "greedy", no_argument, NULL, 'g' },        { "seed", required_argument, NULL, 'd' },        { "session", required_argument, NULL, 's' },
         { "policy", required_argument, NULL, 'P' },  { "threads", required_argument, NULL, 't' },     { "stats", no_argument, NULL, 'S' },
+        { "gpu-layers", required_argument, NULL, 'G' },
         { "device", required_argument, NULL, 'D' },  { "choose", required_argument, NULL, 'c' },      { "temperature", required_argument, NULL, 'T' },
         { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
         { "no-cache", no_argument, NULL, 'N' },      { "set", required_argument, NULL, 'O' },         { "version", no_argument, NULL, 'V' },

@@ -107,6 +107,7 @@ const char *kg_config_path(const struct kg_config *config, enum kg_option option
 enum kg_status kg_config_fill(const struct kg_config *config, struct kg_engine_options *engine, struct kg_session_options *session, struct kg_error *err)
 {
     engine->backend = kg_config_text(config, KG_OPTION_DEVICE);
+    engine->gpu_layers = kg_config_text(config, KG_OPTION_GPU_LAYERS);
     engine->threads = (uint32_t)kg_config_number(config, KG_OPTION_THREADS);
     engine->cache_off = kg_config_on(config, KG_OPTION_CACHE_OFF);
     engine->cache_bytes = kg_config_number(config, KG_OPTION_CACHE_BUDGET);

@@ -24,6 +24,7 @@ enum kg_option {
     KG_OPTION_MODEL,
     KG_OPTION_THREADS,
     KG_OPTION_DEVICE,
+    KG_OPTION_GPU_LAYERS,
     KG_OPTION_POLICY,
     KG_OPTION_READ_BUDGET,
     KG_OPTION_READ_AHEAD,
@@ -55,7 +56,7 @@ enum kg_option_kind {
     KG_OPTION_NUMBER, /* whole, least to most */
     KG_OPTION_BYTES,  /* the same, with K, M, G or T behind it: times 1024 */
     KG_OPTION_REAL,   /* low to high */
-    KG_OPTION_CHOICE, /* one of the words in choices, which spaces set apart; "word:N" takes a number for N */
+    KG_OPTION_CHOICE, /* one of the words in choices, which spaces set apart; "word:N" takes a number for N, and so does N alone */
     KG_OPTION_TEXT,   /* may be empty; no control characters */
     KG_OPTION_SWITCH  /* yes or no */
 };

@@ -16,6 +16,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
     [KG_OPTION_DEVICE] = { .section = "", .name = "device", .kind = KG_OPTION_CHOICE, .standard = "best", .choices = "best cpu cuda cuda:N ref",
                            .help = "What computes; best = a CUDA card that holds the model, else the CPU; cuda:N = the card of that number; "
                                    "ref is plain double precision, and slow." },
+    [KG_OPTION_GPU_LAYERS] = { .section = "", .name = "gpu-layers", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto N",
+                               .help = "Of a card: how many of the model's last layers it computes; auto = as many as fit. The CPU computes the others." },
     [KG_OPTION_POLICY] = { .section = "", .name = "policy", .kind = KG_OPTION_CHOICE, .standard = "recall", .choices = "recall alone full anchor",
                            .help = "How files are read and looked at: recall = in sight of what they include, and looked at where it matters; "
                                    "alone = one by one; full = everything as one text; anchor = line ends stay, for models trained so." },
@@ -146,12 +148,13 @@ static bool parse_real(const char *text, double low, double high, double *out)
     return !errno && end != text && !*end && isfinite(*out) && *out >= low && *out <= high;
 }
 
-/* A word that ends in ":N" stands for all with a number of at most three digits there. */
+/* A word that is "N" or ends in ":N" stands for all with a number of at most three digits there. */
 static bool is_choice(const char *text, const char *choices)
 {
-    size_t length = strlen(text), digits = strspn(text + strcspn(text, ":") + (strchr(text, ':') != NULL), "0123456789");
+    const char *colon = strchr(text, ':');
+    size_t length = strlen(text), digits = strspn(colon ? colon + 1 : text, "0123456789");
     for (const char *at = choices; *at; at += strcspn(at, " "), at += *at == ' ') {
-        size_t there = strcspn(at, " "), fixed = there > 2 && memcmp(at + there - 2, ":N", 2) == 0 ? there - 1 : there;
+        size_t there = strcspn(at, " "), fixed = at[there - 1] == 'N' && (there == 1 || at[there - 2] == ':') ? there - 1 : there;
         bool numbered = fixed < there;
         if (length > 0 && strncmp(at, text, fixed) == 0 && length == fixed + (numbered ? digits : 0) && (!numbered || (digits >= 1 && digits <= 3)))
             return true;

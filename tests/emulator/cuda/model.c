@@ -2,6 +2,7 @@
  *
  *   model FILE.gguf IDS.json [MODEL PROMPT]
  *
+ * CPU_LAYERS=N in the environment: the CPU computes the first N layers, the card the others.
  * IDS.json holds {"ids": [...]}, or is tests/golden/golden.json with a model and a prompt in it. What a device may be off by is what
  * it may round: weights and sums are f32 at least, but K and V are f16 and activations may be 8 bits. That is measured in the same
  * run, as the difference between the CPU backend and ref, which rounds neither. */
@@ -17,6 +18,7 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
+#include "kernels/split/split.h"
 #include "tests/unit/model_run.h"
 
 #define STEPS 16
@@ -32,6 +34,17 @@ struct followed {
     int32_t *ids; /* prompt, then what ref prefers */
     float *logits[3]; /* (STEPS, vocabulary) of ref, cpu, cuda */
 };
+
+/* The card and the CPU together. */
+static uint32_t cpu_layers, layers;
+
+static enum kg_status open_split(const struct kg_device_options *options, struct kg_device **out, struct kg_error *err)
+{
+    struct kg_split_side sides[2] = { { &kg_backend_cpu, NULL }, { kg_backend_find("cuda"), NULL } };
+    for (int s = 0; s < 2; s++)
+        assert_int_equal(sides[s].backend->open(options, &sides[s].device, err), KG_OK);
+    return kg_split_open(sides, cpu_layers, layers, out, err);
+}
 
 static int32_t best_of(const float *logits, uint32_t n, double *gap)
 {
@@ -57,6 +70,7 @@ static void follow(struct followed *f, int which, const struct kg_backend *backe
     const uint32_t room = kg_model_shape(run.model)->trained_length - STEPS;
     f->count = f->count < room ? f->count : room;
     f->vocabulary = kg_model_shape(run.model)->vocabulary;
+    layers = kg_model_shape(run.model)->layers;
     float *logits = f->logits[which] = calloc((size_t)STEPS * f->vocabulary, sizeof *logits);
     assert_non_null(logits);
     model_run_read(&run, f->ids, f->count, KG_ROWS_MAX, logits, 1);
@@ -108,13 +122,18 @@ static void cuda_follows_ref(void **state)
 {
     (void)state;
     struct followed f = { 0 };
-    const struct kg_backend *cuda = kg_backend_find("cuda");
+    struct kg_backend both = kg_backend_split;
+    const char *shared = getenv("CPU_LAYERS");
+    const struct kg_backend *cuda = shared ? &both : kg_backend_find("cuda");
+    both.open = open_split;
+    cpu_layers = shared ? (uint32_t)strtoul(shared, NULL, 10) : 0;
     unsigned compared = 0;
     double gap, unused;
     assert_non_null(cuda);
     read_ids(&f);
     follow(&f, 0, &kg_backend_ref);
     follow(&f, 1, &kg_backend_cpu);
+    assert_true(cpu_layers < layers);
     follow(&f, 2, cuda);
     const double allowed = fmax(ALIKE * root_mean_square(&f, 1), FLOOR), most = greatest(&f, 2);
     print_message("%s: %u tokens and %d decoded: off by %.2e (rms; cpu %.2e), at most %.2e\n", arguments[1], f.count, STEPS, root_mean_square(&f, 2),
