@@ -93,7 +93,7 @@ $(E)/tests/emulator/cuda/%.o: tests/emulator/cuda/%.c $(O)/flags
 	@echo "  cc    $<"
 	@$(CC) $(cppflags) $(cflags) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(E)/tests/unit/%_test: $(E)/tests/unit/%_test.o $(patsubst %,$(E)/tests/unit/%.o,conformance seeded quantise) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
+$(E)/tests/unit/%_test: $(E)/tests/unit/%_test.o $(patsubst %,$(E)/tests/unit/%.o,conformance seeded quantise recall_scene recall_judge) $(O)/libkedge-kernels.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ $(TEST_LIBS) -lm
 

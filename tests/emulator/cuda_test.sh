@@ -26,20 +26,18 @@ report() { # name, result, log
 
 # Two programs at a time.
 run() { # part, order
-    program=$E/tests/unit/kernels_conformance_$1_test
-    [ -x "$program" ] || program=$E/tests/emulator/cuda/$1
-    EMULATOR_ORDER=$2 "$program" >"$work/$1-$2" 2>&1
+    EMULATOR_ORDER=$2 "$E/tests/unit/kernels_conformance_$1_test" >"$work/$1-$2" 2>&1
     echo $? >"$work/$1-$2.status"
 }
 suite() { # part:order ...
     for case in "$@"; do run "${case%:*}" "${case#*:}"; done
 }
 if [ "${CHECK_LONG:-0}" = 1 ]; then
-    first='step:forward step:reverse step:shuffle kv:reverse rows:forward rows:shuffle matmul:forward recall:forward'
-    second='attend:forward attend:reverse attend:shuffle kv:forward kv:shuffle rows:reverse matmul:reverse matmul:shuffle recall:reverse recall:shuffle'
+    first='step:forward step:reverse step:shuffle kv:reverse rows:forward rows:shuffle matmul:forward choice:forward choice:shuffle chosen:reverse index:reverse'
+    second='attend:forward attend:reverse attend:shuffle kv:forward kv:shuffle rows:reverse matmul:reverse matmul:shuffle choice:reverse chosen:forward chosen:shuffle index:forward index:shuffle'
     unset CHECK_LONG # the orders are long enough
 else
-    first='step:shuffle kv:reverse rows:forward matmul:forward' second='attend:reverse recall:shuffle'
+    first='step:shuffle kv:reverse rows:forward matmul:forward index:forward' second='attend:reverse choice:shuffle chosen:reverse'
 fi
 # shellcheck disable=SC2086 # one word a case
 suite $first &
