@@ -25,7 +25,8 @@ bool kg_cuda_ok(struct kg_device *device, cudaError_t error, const char *what)
 enum kg_status kg_cuda_fail(struct kg_error *err, cudaError_t error, const char *what)
 {
     (void)cudaGetLastError(); /* or the next launch would report it */
-    return kg_fail(err, status_of(error), "CUDA: %s failed: %s", what, cudaGetErrorString(error));
+    return kg_fail(err, status_of(error), "CUDA: %s failed: %s%s", what, cudaGetErrorString(error),
+                   error == cudaErrorMemoryAllocation ? "; close other programs that use the device, give it fewer --gpu-layers, or compute on the CPU" : "");
 }
 
 enum kg_status kg_cuda_alloc(struct kg_device *device, size_t bytes, struct kg_cuda_memory *out, const char *what, struct kg_error *err)

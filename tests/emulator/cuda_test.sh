@@ -165,6 +165,34 @@ fail 'a kernel that does not start' 'cudaLaunchKernel 1 98' '^input or output fa
 fail 'another one' 'cudaLaunchKernel 3 98' '^input or output failed: CUDA: .*failed'
 fail 'a copy that fails' 'cudaMemcpyAsync 2 1' '^input or output failed: CUDA: copying to the device failed'
 fail 'a device that is lost' 'cudaStreamSynchronize 1 700' '^input or output failed: CUDA: computing failed: an illegal memory access'
+
+# The same as a person meets them: the CPU where nobody asked for the card, else an end with one message and status 1. A driver
+# that makes no graphs, or changes none, is no failure.
+meet() { # name, EMULATOR_FAIL, device, status, pattern of what is told, lines of it
+    EMULATOR_FAIL=$2 "$O/kedge" -m tests/golden/tiny/qwen2.gguf --no-cache --greedy -n 8 --device "$3" -p Say >"$work/out" 2>&1
+    result=$?
+    [ $result = "$4" ] && grep -aEq "kedge: $5" "$work/out" && [ "$(grep -ac "kedge: .*CUDA" "$work/out")" = "$6" ]
+    report "$1, --device $3" $? "$work/out"
+}
+unset EMULATOR_FAIL
+export KEDGE_CACHE="$work/cache" KEDGE_STATE="$work/state"
+meet 'no device' 'cudaGetDeviceCount 1 100' best 0 'computing on the CPU: no CUDA device can be used: no CUDA-capable device' 1
+meet 'no device' 'cudaGetDeviceCount 1 100' cuda 1 'no CUDA device can be used: no CUDA-capable device' 1
+meet 'a driver that is too old' 'cudaGetDeviceCount 1 35' best 0 'computing on the CPU: .*driver version is insufficient .*install a driver' 1
+meet 'a driver that is too old' 'cudaGetDeviceCount 1 35' cuda 1 'no CUDA device can be used: .*driver version is insufficient' 1
+meet 'no memory for the weights' 'cudaMalloc 12 2' best 0 'computing on the CPU: CUDA: .* failed: out of memory' 1
+meet 'no memory for the weights' 'cudaMalloc 12 2' cuda 1 'CUDA: .* failed: out of memory; close other programs' 1
+meet 'no memory for what is read' 'cudaMalloc 40 2' cuda 1 'CUDA: adding pages of keys and values failed: out of memory; close' 1
+meet 'a device that is lost before an answer' 'cudaStreamSynchronize 2 700' cuda 1 'CUDA: computing failed: an illegal memory access was encountered; start again' 1
+meet 'a device that is lost within an answer' 'cudaGraphLaunch 2 700' cuda 1 'CUDA: computing failed: an illegal memory access was encountered; start again' 1
+meet 'no graphs' 'cudaGraphInstantiate 1 2' cuda 0 'no recall' 0
+meet 'graphs that stay as they are' 'cudaGraphExecKernelNodeSetParams 1 1' cuda 0 'no recall' 0
+for fault in 'cudaGraphInstantiate 1 2' 'cudaGraphExecKernelNodeSetParams 1 1' 'cudaGraphAddKernelNode 9 2'; do
+    { EMULATOR_FAIL=$fault "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf full step 20 | grep ^logits
+      "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf full apart 20 | grep ^logits; } >"$work/out" 2>&1
+    [ "$(grep -c ^logits "$work/out")" = 2 ] && [ "$(grep ^logits "$work/out" | sort -u | wc -l)" = 1 ]
+    report "the same logits with a failing ${fault%% *}" $? "$work/out"
+done
 EMULATOR_MEMORY=2000000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 0 ] && EMULATOR_MEMORY=15000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 1 ] && grep -q '^out of memory: ' "$work/out"
