@@ -155,11 +155,11 @@ static void test_files(void **state)
                   "  if os.path.exists(p): print(p)\nprint(open('/program').read()[:9])", "import os\n");
     expect_output("for p in ('/x', '/usr/x', '/usr/bin/x', '/dev/x', '/dev/shm/x', '/program', '/bin/sh', '/etc/x'):\n"
                   "  try: open(p, 'w'); print(p)\n"
-                  "  except OSError: pass\nopen('/tmp/x', 'w').write('mine')", "");
+                  "  except OSError: pass\nopen('/tmp/of-the-sandbox-test', 'w').write('mine')", "");
     expect_output("n = 0\ntry:\n for i in range(99):\n  open(f'/tmp/{i}', 'wb', 0).write(b'x' * 65536); n += 1\nexcept OSError: print(0 < n <= 16)", "True\n");
     expect_output("import os\nprint(os.listdir('/tmp'), sorted(os.listdir('/')) == sorted({'bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32', 'dev', 'tmp', 'usr', "
                   "'program'} & set(os.listdir('/'))))", "[] True\n");
-    assert_int_equal(access("/tmp/x", F_OK), -1);
+    assert_int_equal(access("/tmp/of-the-sandbox-test", F_OK), -1);
 }
 
 static void test_nothing_is_inherited(void **state)

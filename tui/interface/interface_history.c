@@ -114,7 +114,7 @@ void kg_interface_leave_question(struct kg_interface *ui)
 {
     ui->edited = 0;
     ui->status.hint = NULL;
-    kg_editor_set(ui->editor, "", 0);
+    kg_interface_empty_input(ui);
     kg_interface_enter(ui, KG_MODE_INPUT);
 }
 

@@ -46,7 +46,7 @@ static void stop(struct kg_interface *ui)
     kg_interface_hint(ui, "stopping");
 }
 
-static void empty_input(struct kg_interface *ui)
+void kg_interface_empty_input(struct kg_interface *ui)
 {
     kg_editor_set(ui->editor, "", 0);
     if (ui->vi)
@@ -65,7 +65,7 @@ static void send_input(struct kg_interface *ui)
         return;
     }
     kg_interface_submit(ui, text, length);
-    empty_input(ui);
+    kg_interface_empty_input(ui);
 }
 
 /* What was queued last comes back to be edited. */
@@ -116,7 +116,7 @@ static void interrupt(struct kg_interface *ui)
     if (ui->edited)
         kg_interface_leave_question(ui);
     else if (length > 0)
-        empty_input(ui);
+        kg_interface_empty_input(ui);
     ui->first_hint = true;
     kg_interface_hint(ui, "Ctrl-C again quits");
 }

@@ -128,6 +128,7 @@ bool kg_interface_edit_text(struct kg_interface *ui, const char *ending, const c
 /* The chosen question is written anew, in the input; sent, it is asked from there in a new conversation. And left as it was. */
 void kg_interface_edit_question(struct kg_interface *ui);
 void kg_interface_leave_question(struct kg_interface *ui);
+void kg_interface_empty_input(struct kg_interface *ui); /* and with keys of vi, to write again */
 /* A key in KG_MODE_HISTORY (interface_history.c); false: it ended the mode and is the input's. */
 bool kg_interface_search_history(struct kg_interface *ui, const struct kg_key *key);
 void kg_interface_begin_history(struct kg_interface *ui);

@@ -8,7 +8,7 @@ void kg_interface_show_vi(struct kg_interface *ui)
     bool commands = ui->vi && kg_vi_commands(ui->vi);
     if (ui->mode != KG_MODE_INPUT)
         return;
-    ui->view.prompt = commands ? COMMANDS_PROMPT : KG_PROMPT;
+    ui->view.prompt = commands ? COMMANDS_PROMPT : ui->edited ? KG_PROMPT_EDITED : KG_PROMPT;
     ui->view.note = commands ? kg_vi_typed(ui->vi) : NULL;
     if (commands)
         kg_vi_settle(ui->vi, ui->editor);
