@@ -38,6 +38,10 @@ enum kg_status kg_folder_root(const char *path, char out[KG_PATH_MAX], struct kg
 enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_index **out, struct kg_error *err);
 void kg_index_close(struct kg_index *index);
 
+/* Patterns as in gitignore(5), set apart by spaces, of what no refresh of this process takes into an index from now on, whether it
+ * is tracked or not; it can still be read by its path. "" = nothing. Before other threads use an index. KG_ERR_NOMEM. */
+enum kg_status kg_index_leave_out(const char *patterns, struct kg_error *err);
+
 struct kg_index_counts {
     uint32_t files;     /* indexed */
     uint64_t bytes;

@@ -14,6 +14,7 @@
 #include "repo-index/beneath.h"
 #include "repo-index/gitdir.h"
 #include "repo-index/ignore.h"
+#include "repo-index/repo_index.h"
 #include "repo-index/kind.h"
 
 #define RULES_MAX ((size_t)4 << 20) /* bytes of an ignore file */
@@ -81,6 +82,28 @@ struct kg_file_stat kg_file_stat_of(const struct stat *st)
         .mtime = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
         .ctime = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
     };
+}
+
+/* Of the process; set before there are threads. */
+static struct kg_ignore_rules *left_out;
+
+enum kg_status kg_index_leave_out(const char *patterns, struct kg_error *err)
+{
+    char *lines = strdup(patterns);
+    for (char *c = lines; c && *c; c++)
+        *c = *c == ' ' || *c == '\t' ? '\n' : *c;
+    struct kg_ignore_rules *rules = lines ? kg_ignore_parse(lines, strlen(lines)) : NULL;
+    free(lines);
+    if (!rules)
+        return kg_fail_nomem(err, "reading ignore patterns");
+    kg_ignore_free(left_out);
+    left_out = rules;
+    return KG_OK;
+}
+
+static bool is_left_out(const char *path, const char *name, bool is_dir)
+{
+    return left_out && kg_ignore_match(left_out, path, name, is_dir) == KG_IGNORE_YES;
 }
 
 static enum kg_status no_memory(struct walker *w)
@@ -220,7 +243,7 @@ static enum kg_status take_dir(struct walker *w, const struct pending *in, const
     enum kg_ignore_verdict own = by_rules(in->own, path, name, true);
     bool ignored = own != KG_IGNORE_NO && (in->tracked_only || by_rules(scope, path, name, true) == KG_IGNORE_YES);
     enum tracked tracked = tracked_as(in->repo, path, true);
-    if (kg_names_gitdir(name, strlen(name)) || own == KG_IGNORE_YES || (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
+    if (kg_names_gitdir(name, strlen(name)) || own == KG_IGNORE_YES || is_left_out(path, name, true) || (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
         w->out->counts.ignored++;
         return KG_OK;
     }
@@ -242,7 +265,8 @@ static enum kg_status take_file(struct walker *w, const struct pending *in, cons
     struct kg_index_counts *counts = &w->out->counts;
     enum kg_ignore_verdict own = by_rules(in->own, path, name, false);
     bool ignored = own != KG_IGNORE_NO && (in->tracked_only || by_rules(scope, path, name, false) == KG_IGNORE_YES);
-    if (own == KG_IGNORE_YES || (ignored && tracked_as(in->repo, path, false) != TRACKED_FILE) || kg_names_gitdir(name, strlen(name))) {
+    if (own == KG_IGNORE_YES || is_left_out(path, name, false) || (ignored && tracked_as(in->repo, path, false) != TRACKED_FILE) ||
+        kg_names_gitdir(name, strlen(name))) {
         counts->ignored++;
         return KG_OK;
     }

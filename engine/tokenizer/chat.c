@@ -176,12 +176,14 @@ enum kg_status kg_chat_preamble(const struct kg_chat *chat, struct kg_ids *out, 
 /* One line, whatever the path holds. */
 static char *heading_line(const char *mark, const char *path)
 {
+    static const char author[] = " (from this repository, not from the person who asks)";
     size_t length = strlen(path);
-    char *line = malloc(strlen(mark) + 4 * length + sizeof "\n");
+    char *line = malloc(strlen(mark) + 4 * length + sizeof author + sizeof "\n");
     if (line) {
         char *name = stpcpy(line, mark);
         kg_printable(name, 4 * length + 1, path, length);
-        stpcpy(name + strlen(name), "\n");
+        bool instructions = strcmp(path, "AGENTS.md") == 0 || strcmp(path, "CONVENTIONS.md") == 0;
+        stpcpy(stpcpy(name + strlen(name), instructions ? author : ""), "\n");
     }
     return line;
 }

@@ -8,6 +8,7 @@
  *   turn       closes the role that is open, opens the user's, text, closes it
  *   answer     opens the assistant's role; the generated text; closed by the end token
  *
+ * What a repository says to assistants (AGENTS.md, CONVENTIONS.md) has a heading that says who wrote it.
  * A file that comes after the first turn stands in a system role of its own: heading with KG_ROLE_CLOSED opens
  * it, and the next turn closes it. Text of files and people is tokenised without special tokens; the path too, and
  * as kg_printable writes it, so that it cannot begin a line.

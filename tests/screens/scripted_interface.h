@@ -26,6 +26,7 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
     struct kg_interface_options options = { .repository = strcmp(model, "nowhere") ? "/repo" : NULL,
                                             .engine = { .model_path = model, .threads = 2, .state_dir = directory, .cache_dir = directory },
                                             .sampling = { .penalty = 1 },
+                                            .instructions = true,
                                             .choose_files = true,
                                             .ahead = getenv("AHEAD") ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER,
                                             .vi = getenv("VI") != NULL,

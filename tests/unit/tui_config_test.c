@@ -285,10 +285,60 @@ static void a_repository_sets_what_is_safe(void **state)
     assert_string_equal(kg_config_text(p->config, KG_OPTION_MODEL), "");
     assert_int_equal(kg_config_number(p->config, KG_OPTION_CACHE_BUDGET), 0);
     assert_int_equal(kg_config_notices(p->config), 6);
-    assert_non_null(strstr(kg_config_notice(p->config, 0), "/.kedge.conf, line 1: a repository cannot set model; it may set [read] budget, [screen] theme"));
+    assert_non_null(strstr(kg_config_notice(p->config, 0), "/.kedge.conf, line 1: a repository cannot set model; it may set [read] budget, [read] ignore, [screen] theme"));
     assert_non_null(strstr(kg_config_notice(p->config, 5), "line 11: there is no section [nowhere]"));
     for (int i = 0; i < KG_OPTION_COUNT; i++) /* what names a program, a file or a machine's part is the person's alone */
         assert_true(!kg_option_row((enum kg_option)i)->repository || (i != KG_OPTION_MODEL && i != KG_OPTION_DEVICE && i != KG_OPTION_CACHE_BUDGET));
+}
+
+/* Each option by itself: a repository sets what the table says, and of everything else nothing comes but a notice. */
+static void of_each_option_it_sets_what_is_safe_only(void **state)
+{
+    struct place *p = *state;
+    static const char *const safe[] = { "read.budget", "read.ignore", "screen.theme" };
+    unsigned allowed = 0;
+    for (int i = 0; i < KG_OPTION_COUNT; i++) {
+        enum kg_option option = (enum kg_option)i;
+        const struct kg_option_row *row = kg_option_row(option);
+        char text[512], first[64];
+        const char *value = row->kind == KG_OPTION_TEXT ? "/tmp/evil" : row->kind == KG_OPTION_SWITCH ? (strcmp(row->standard, "yes") == 0 ? "no" : "yes") : NULL;
+        if (row->kind == KG_OPTION_CHOICE) { /* one that is not the default */
+            const char *choice = row->choices;
+            if (strncmp(choice, row->standard, strlen(row->standard)) == 0)
+                choice = strchr(choice, ' ') + 1;
+            snprintf(first, sizeof first, "%.*s", (int)strcspn(choice, " "), choice);
+            value = first;
+        } else if (!value) {
+            snprintf(first, sizeof first, "%s", strcmp(row->standard, "1") == 0 ? "2" : "1");
+            if (row->least > 1)
+                snprintf(first, sizeof first, "%llu", (unsigned long long)row->least + 1);
+            value = first;
+        }
+        snprintf(text, sizeof text, "%s%s%s\n%s = %s\n", *row->section ? "[" : "", row->section, *row->section ? "]" : "", row->name, value);
+        put(p->repository, text);
+        struct kg_config *config = kg_config_create();
+        assert_int_equal(kg_config_load(config, p->root, NULL), KG_OK);
+        bool is_safe = false;
+        for (size_t k = 0; k < sizeof safe / sizeof safe[0]; k++)
+            is_safe |= strcmp(kg_option_full_name(option), safe[k]) == 0;
+        assert_int_equal(is_safe, row->repository);
+        allowed += is_safe;
+        assert_string_equal(kg_config_text(config, option), is_safe ? value : row->standard);
+        assert_int_equal(kg_config_notices(config), !is_safe);
+        if (!is_safe)
+            assert_non_null(strstr(kg_config_notice(config, 0), "a repository cannot set"));
+        kg_config_free(config);
+    }
+    assert_int_equal(allowed, 3);
+    /* names that other programs know, and ours does not */
+    static const char *const lines[] = { "adapter = /tmp/evil.gguf", "url = http://evil/", "command = rm", "editor = rm", "[complete]\nmodel = /tmp/evil.gguf", "[screen]\ncolour = 16" };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        put(p->repository, lines[i]);
+        struct kg_config *config = kg_config_create();
+        assert_int_equal(kg_config_load(config, p->root, NULL), KG_OK);
+        assert_int_equal(kg_config_notices(config), 1);
+        kg_config_free(config);
+    }
 }
 
 static void many_mistakes_of_a_repository_are_counted(void **state)
@@ -363,6 +413,7 @@ int main(void)
         CONFIG_TEST(hostile_files_do_no_harm),
         CONFIG_TEST(a_person_may_link),
         CONFIG_TEST(a_repository_sets_what_is_safe),
+        CONFIG_TEST(of_each_option_it_sets_what_is_safe_only),
         CONFIG_TEST(many_mistakes_of_a_repository_are_counted),
         CONFIG_TEST(the_command_line_beats_all),
         CONFIG_TEST(the_default_file_is_read_back),

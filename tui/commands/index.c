@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tui/commands/command.h"
+#include "tui/config/config.h"
 #include "tui/commands/index_read.h"
 
 static const char index_help[] =
@@ -37,6 +38,10 @@ enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **inde
 {
     char root[KG_PATH_MAX];
     enum kg_status status = kg_directory_root(directory, root, err);
+    struct kg_config *config = status == KG_OK ? kg_config_create() : NULL; /* for what it leaves out */
+    if (status == KG_OK)
+        status = config ? kg_config_load(config, root, err) : kg_fail_nomem(err, "reading the configuration");
+    kg_config_free(config);
     if (status == KG_OK)
         status = kg_index_open(root, NULL, index, err);
     return status == KG_OK ? kg_index_refresh(*index, NULL, NULL, counts, err) : status;

@@ -9,6 +9,7 @@
 
 #include "repo-index/repo_index.h"
 #include "tui/conversation/includes.h"
+#include "tui/conversation/instructions.h"
 #include "tui/commands/command.h"
 #include "tui/commands/progress.h"
 #include "tui/config/config.h"
@@ -153,6 +154,7 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
                                           .session = a->session,
                                           .max_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_MAX_TOKENS),
                                           .choose_files = true,
+                                          .instructions = kg_config_on(a->config, KG_OPTION_READ_INSTRUCTIONS),
                                           .choose_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_READ_BUDGET) };
     const char *ahead = kg_config_text(a->config, KG_OPTION_READ_AHEAD);
     out->ahead = strcmp(ahead, "on") == 0 ? KG_AHEAD_ON_MAINS : strcmp(ahead, "always") == 0 ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER;
@@ -277,6 +279,14 @@ static enum kg_status ask(const struct arguments *a, const struct kg_interface_o
     if (strcmp(a->prompt, "-") == 0)
         status = kg_read_input("-", KG_FILE_MAX, &text, &length, err);
     const char *question = text ? text : a->prompt;
+    if (status == KG_OK && chosen->instructions) {
+        const char *path = NULL;
+        status = kg_add_instructions(session, index, &path, err);
+        if (path && status != KG_OK && status != KG_ERR_CANCELLED) {
+            fprintf(stderr, "kedge: %s was not read: %s\n", path, err->text);
+            status = KG_OK;
+        }
+    }
     for (size_t i = 0; i < a->file_count && status == KG_OK; i++)
         status = add_file(session, index, chosen->repository, a->files[i], err);
     if (status == KG_OK && a->choose)

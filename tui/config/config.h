@@ -28,6 +28,8 @@ enum kg_option {
     KG_OPTION_POLICY,
     KG_OPTION_READ_BUDGET,
     KG_OPTION_READ_AHEAD,
+    KG_OPTION_READ_IGNORE,
+    KG_OPTION_READ_INSTRUCTIONS,
     KG_OPTION_RECALL_WINDOW,
     KG_OPTION_RECALL_K,
     KG_OPTION_RECALL_BITS,
@@ -88,7 +90,8 @@ enum kg_status kg_config_set(struct kg_config *config, enum kg_option option, co
 /* The same from NAME=VALUE or SECTION.NAME=VALUE. */
 enum kg_status kg_config_assign(struct kg_config *config, const char *assignment, const char *origin, struct kg_error *err);
 
-/* kedge.conf under KG_PLACE_CONFIG, if there is one, .kedge.conf in the repository's root (absolute; NULL = none), and
+/* (What [read] ignore says is in force for every index that is refreshed from then on.)
+ * kedge.conf under KG_PLACE_CONFIG, if there is one, .kedge.conf in the repository's root (absolute; NULL = none), and
  * $KEDGE_MODEL, which beats both. Once. */
 enum kg_status kg_config_load(struct kg_config *config, const char *repository, struct kg_error *err);
 /* What was left out of the repository's file; printable, one line each. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "repo-index/repo_index.h"
 #include "tui/config/lines.h"
 #include "tui/config/table.h"
 
@@ -158,8 +159,7 @@ enum kg_status kg_config_load(struct kg_config *config, const char *repository, 
         status = load(config, path, KG_SPEAKER_PERSON, err);
     if (status == KG_OK && model && *model)
         status = kg_config_put(config, KG_OPTION_MODEL, model, KG_SPEAKER_ENVIRONMENT, "$KEDGE_MODEL", err);
-    if (status != KG_OK || !repository)
-        return status;
-    int n = snprintf(path, sizeof path, "%s/" REPOSITORY_FILE, repository);
-    return n < (int)sizeof path ? load(config, path, KG_SPEAKER_REPOSITORY, err) : KG_OK;
+    if (status == KG_OK && repository && snprintf(path, sizeof path, "%s/" REPOSITORY_FILE, repository) < (int)sizeof path)
+        status = load(config, path, KG_SPEAKER_REPOSITORY, err);
+    return status == KG_OK ? kg_index_leave_out(kg_config_text(config, KG_OPTION_READ_IGNORE), err) : status;
 }

@@ -18,6 +18,7 @@ struct kg_interface_options {
     bool must_exist;                 /* the session */
     struct kg_sampling sampling;
     uint32_t max_tokens;             /* of an answer; 0 = as many as fit */
+    bool instructions;               /* a conversation begins with the repository's AGENTS.md or CONVENTIONS.md */
     bool choose_files;               /* for a question with no file in context, read those that fit it best */
     uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
     enum kg_ahead_when ahead;

@@ -9,6 +9,7 @@
 
 #include "tui/conversation/excerpt.h"
 #include "tui/conversation/includes.h"
+#include "tui/conversation/instructions.h"
 #include "tui/input/mention.h"
 #include "tui/interface/figures.h"
 #include "tui/interface/speed.h"
@@ -204,7 +205,7 @@ static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct 
         if (part.kind != KG_PART_FILE || part.dropped || strlen(part.label) >= sizeof path)
             continue;
         strcpy(path, part.label);
-        *any = true;
+        *any |= !kg_is_instructions(path);
         if (kg_worker_index(worker, err) != KG_OK)
             return KG_OK;
         status = read_in(worker, path, err);
@@ -361,11 +362,40 @@ static enum kg_status choose_files(struct kg_worker *worker, const char *asked, 
     return status;
 }
 
+/* They are not the person's: that is told. */
+static enum kg_status add_instructions(struct kg_worker *worker, struct kg_error *err)
+{
+    char line[256], tokens[KG_FIGURE];
+    const char *path = NULL, *why = "instructions from the repository, not yours";
+    struct kg_part part;
+    struct kg_error unopened;
+    if (!worker->options->instructions || !worker->options->repository || kg_worker_index(worker, &unopened) != KG_OK)
+        return KG_OK;
+    enum kg_status status = kg_add_instructions(worker->session, worker->index, &path, err);
+    if (status == KG_ERR_RANGE) {
+        snprintf(line, sizeof line, "%s has more than %zu bytes and was not read; @%s reads it", path, KG_INSTRUCTIONS_MAX, path);
+        tell(worker, KG_ENTRY_NOTICE, line);
+        return KG_OK;
+    }
+    if (status == KG_OK && path && find_part(worker, path, &part)) {
+        snprintf(line, sizeof line, "read %s, %s tokens: %s", path, kg_figure_count(tokens, part.tokens), why);
+        tell(worker, KG_ENTRY_READING, line);
+        const char *before;
+        kg_origin_set(worker->origins, path, why, kg_origin_of(worker->origins, path, &before));
+    } else if (status != KG_OK && status != KG_ERR_CANCELLED && status != KG_ERR_FULL) {
+        tell(worker, KG_ENTRY_NOTICE, err->text);
+        status = KG_OK;
+    }
+    return status;
+}
+
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err)
 {
     bool any = false;
     worker->asking = true;
     enum kg_status status = refresh_files(worker, &any, err);
+    if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
+        status = add_instructions(worker, err);
     if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
         status = add_mentions(worker, question, length, &any, err);
     worker->asking = false;
