@@ -69,6 +69,7 @@ static void they_are_opened_renamed_forked_and_deleted(void **state)
     driver_wait_for(d, "= evil");
     driver_send(d, "\x15" "taken\r");
     driver_wait_for(d, "there is a session 'taken' already");
+    driver_wait_for(d, "Enter open");
     driver_send(d, "r");
     driver_wait_for(d, "= evil");
     driver_send(d, "\x1b");
@@ -119,7 +120,7 @@ static void an_earlier_question_is_edited(void **state)
     driver_wait_for(d, "You asked: /asked otherwise");
     driver_wait_for(d, "This is 2025-01-02 03:04:05 (2) now. The conversation before is kept:");
     driver_wait_gone(d, "second question");
-    assert_true(driver_shows(d, "› ask about 3 files"));
+    driver_wait_for(d, "› ask about 3 files");
     ask(d, "/fork a branch of it");
     driver_wait_for(d, "This is a branch of it now.");
     ask(d, "/retry");
@@ -140,7 +141,8 @@ static void what_was_said_is_summarised(void **state)
     driver_wait_for(d, "ready");
     ask(d, "/compact");
     driver_wait_for(d, "1 question is summarised: 69 tokens in context instead of");
-    assert_true(driver_shows(d, "› what does main do?"));
+    driver_wait_for(d, "› what does main do?");
+    driver_wait_for(d, "› ask about 3 files");
     driver_golden(d, "compacted");
     driver_send(d, "\x0f");
     driver_wait_for(d, "They spoke of things.");
