@@ -216,6 +216,7 @@ static enum kg_status put_back_moving(struct kg_session *session, uint32_t numbe
         return status;
     }
     kg_sequence_free(before);
+    session->counts.moved++;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         struct kg_piece *piece = &session->pieces[i];
         if (comes_back(piece, number)) {

@@ -203,7 +203,7 @@ struct kg_question {
 
 enum kg_end { KG_END_MODEL, KG_END_LENGTH, KG_END_STOPPED, KG_END_FULL };
 
-/* Counts since the session was opened, or since the last kg_session_reset_counts. */
+/* Counts since the session was opened. */
 struct kg_counts {
     uint64_t prompt_tokens;   /* in context before the first generated token, of the last question */
     uint64_t reused_tokens;   /* came from the cache or were there already, of the last question */
@@ -215,6 +215,7 @@ struct kg_counts {
     double open_s, prefill_s, decode_s;
     double restore_s; /* waited for the cache, for the last question */
     uint32_t context_tokens, context_limit;
+    uint32_t moved; /* times that blocks were moved up, to close the gaps that others left: later text is computed with new distances */
 };
 
 /* Asks; the answer is streamed and kept. KG_OK also when stopped (end says so). */

@@ -35,6 +35,7 @@ static enum kg_status close_gaps(struct kg_session *session, struct kg_error *er
     }
     kg_sequence_free(session->sequence);
     session->sequence = closed;
+    session->counts.moved++;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         if (!session->pieces[i].block)
             continue;

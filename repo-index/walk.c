@@ -243,7 +243,8 @@ static enum kg_status take_dir(struct walker *w, const struct pending *in, const
     enum kg_ignore_verdict own = by_rules(in->own, path, name, true);
     bool ignored = own != KG_IGNORE_NO && (in->tracked_only || by_rules(scope, path, name, true) == KG_IGNORE_YES);
     enum tracked tracked = tracked_as(in->repo, path, true);
-    if (kg_names_gitdir(name, strlen(name)) || own == KG_IGNORE_YES || is_left_out(path, name, true) || (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
+    if (kg_names_gitdir(name, strlen(name)) || own == KG_IGNORE_YES || is_left_out(path, name, true) ||
+        (ignored && tracked != TRACKED_LINK && tracked != TRACKED_BELOW)) {
         w->out->counts.ignored++;
         return KG_OK;
     }

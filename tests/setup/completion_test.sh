@@ -36,6 +36,27 @@ gives "values of a setting" "cache.off=yes cache.off=no" words --set cache.off=
 gives "options of a command" "--json --all --model" words cache --
 gives "options that begin so" "--temperature --top-k --top-p --threads" words --t
 gives "a file: nothing" "" words --file ""
+gives "subcommands of sessions" "ls search show rename fork rm" words sessions ""
+KEDGE_STATE=$place/state
+export KEDGE_STATE
+cd "$place" || exit 1
+gives "conversations, when there are none" "" words --session ""
+gives "which makes no file" "0" sh -c 'ls "$KEDGE_STATE" 2>/dev/null | wc -l'
+# one with a question, as sessions.db holds it
+have_sessions() {
+    command -v python3 >/dev/null && kedge sessions ls && python3 - "$KEDGE_STATE/sessions.db" <<'PYTHON'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for name in ("a talk", "another", "evil\x1b[31m"):
+    db.execute("INSERT INTO session(repository, name, model, created, used) VALUES('', ?, 'm', 1, 1)", (name,))
+db.commit()
+PYTHON
+}
+if have_sessions; then
+    gives "conversations" "another a talk" words --session a
+    gives "also behind a subcommand" "another" words sessions rm an
+    gives "but not to search for" "" words sessions search a
+fi
 for command in $commands; do
     gives "options of $command are those of its help" "$(kedge "$command" --help | grep -oE -- '(^|[[ ,(|])--[a-zA-Z][a-z-]*' | tr -d ' ,([|' | awk '!seen[$0]++' | tr '\n' ' ' | sed 's/ $//')" \
         words "$command" --
@@ -49,6 +70,7 @@ in_bash() {
     bash --norc -c 'eval "$(kedge completion bash)"; COMP_LINE=$1 COMP_POINT=${#1}; _kedge; printf "%s\n" "${COMPREPLY[@]}"' bash "$1"
 }
 if command -v bash >/dev/null; then
+    [ -s "$KEDGE_STATE/sessions.db" ] && gives "bash: a blank is quoted" 'another a\ talk' in_bash "kedge --session a"
     gives "bash: a command" "model" in_bash "kedge mo"
     gives "bash: behind a blank" "ls get path" in_bash "kedge model "
     gives "bash: values behind an equals sign" "1 2 4" in_bash "kedge --set recall.bits="

@@ -3,10 +3,12 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/catalogue/catalogue.h"
 #include "tui/commands/command.h"
 #include "tui/config/config.h"
+#include "tui/conversation/excerpt.h"
 
 static const char help[] =
     "usage: kedge completion bash\n"
@@ -31,7 +33,8 @@ static const char bash_script[] =
     "    if [ ${#found[@]} -eq 0 ]; then compopt -o default; COMPREPLY=(); return; fi\n"
     "    case ${found[0]} in *=) compopt -o nospace ;; esac\n"
     "    case $cur in *=*) found=(\"${found[@]#*=}\") ;; esac\n"
-    "    COMPREPLY=(\"${found[@]}\")\n"
+    "    COMPREPLY=()\n"
+    "    for word in \"${found[@]}\"; do printf -v word %q \"$word\"; COMPREPLY+=(\"$word\"); done\n"
     "}\n"
     "complete -F _kedge kedge\n";
 
@@ -71,6 +74,27 @@ static void offer_models(const char *prefix)
     for (size_t i = 0; i < kg_catalogue_count(catalogue); i++)
         offer(prefix, kg_catalogue_at(catalogue, i)->name, kg_catalogue_at(catalogue, i)->title);
     kg_catalogue_close(catalogue);
+}
+
+/* A name that no line can hold is left out. */
+static int offer_session(void *ctx, const struct kg_session_summary *session)
+{
+    char visible[4 * KG_SESSION_NAME], title[128];
+    kg_printable(visible, sizeof visible, session->name, strlen(session->name));
+    kg_excerpt(session->title, strlen(session->title), "", 60, title, sizeof title);
+    if (strcmp(visible, session->name) == 0)
+        offer(ctx, session->name, title);
+    return 0;
+}
+
+static void offer_sessions(const char *prefix)
+{
+    char root[KG_PATH_MAX], state[KG_PATH_MAX];
+    struct kg_error none;
+    if (kg_repo_root(".", root, NULL) != KG_OK)
+        root[0] = '\0';
+    if (kg_place_path(KG_PLACE_STATE, "sessions.db", state, NULL) == KG_OK && access(state, F_OK) == 0) /* Tab makes no file */
+        kg_sessions_list(NULL, root, offer_session, (void *)prefix, &none);
 }
 
 /* lead: what stands before each, as "recall.bits=". */
@@ -178,6 +202,8 @@ static bool offer_values(const char *option, const char *prefix)
 {
     if (strcmp(option, "-m") == 0 || strcmp(option, "--model") == 0)
         offer_models(prefix);
+    else if (strcmp(option, "--session") == 0)
+        offer_sessions(prefix);
     else if (strcmp(option, "--set") == 0)
         offer_settings(prefix);
     else if (strcmp(option, "--policy") == 0)
@@ -210,6 +236,8 @@ static void offer_words(int count, char **words)
         offer_options(text, prefix);
     else if (text && count == 2)
         offer_subcommands(text, command->name, prefix);
+    else if (command && strcmp(command->name, "sessions") == 0 && strcmp(words[1], "ls") != 0 && strcmp(words[1], "search") != 0)
+        offer_sessions(prefix);
     else if (command && strcmp(command->name, "model") == 0 && strcmp(words[1], "ls") != 0)
         offer_models(prefix);
     free(text);

@@ -181,6 +181,7 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
         return status;
     kg_session_close(worker->session);
     worker->session = session;
+    worker->moved_told = 0;
     remember_files(worker);
     tell_conversation(worker);
     return KG_OK;
@@ -516,6 +517,16 @@ static void save(struct kg_worker *worker, const char *name)
     kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
 }
 
+static void tell_moved(struct kg_worker *worker)
+{
+    static const char text[] = "To make room, the gaps that dropped texts had left in the context were closed: what stands there is as it was, nearer to the rest.";
+    struct kg_counts counts;
+    kg_session_counts(worker->session, &counts);
+    if (counts.moved > worker->moved_told)
+        kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, sizeof text - 1, NULL);
+    worker->moved_told = counts.moved;
+}
+
 static void do_task(struct kg_worker *worker, const struct kg_task *task)
 {
     if (task->kind == KG_TASK_NOTHING)
@@ -554,6 +565,7 @@ static void do_task(struct kg_worker *worker, const struct kg_task *task)
         save(worker, task->text);
     if (!worker->session)
         return;
+    tell_moved(worker);
     kg_worker_tell_files(worker);
     tell_counts(worker);
 }

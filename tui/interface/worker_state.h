@@ -48,6 +48,7 @@ struct kg_worker {
     char speed_path[KG_PATH_MAX];
     struct kg_engine_facts facts;
     char noticed[KG_ERROR_TEXT];
+    uint32_t moved_told;      /* of the session's counts */
     bool asking;              /* files are added for a question: it is told elsewhere when they do not fit */
     struct kg_answer *answer; /* that streams: read for edits; NULL = not */
 };
