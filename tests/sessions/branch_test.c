@@ -281,6 +281,48 @@ static void what_cannot_be_summarised_stays(void **state)
     assert_int_equal(in_context(w, KG_PART_TURN, false), 2);
 }
 
+/* The context is full, the gaps are closed, and what was summarised finds another place. */
+static void what_comes_back_finds_its_place(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err;
+    char second[8192], question[2048] = "";
+    if (!getenv("CHECK_LONG") || strcmp(getenv("CHECK_LONG"), "1") != 0)
+        skip(); /* it reads 8,000 tokens */
+    hold(w);
+    snprintf(second, sizeof second, "%s", ask(w, "And the limit? Say all that you know about it, please."));
+    ask(w, "Thank you.");
+    compact(w);
+    size_t length = 0;
+    char *filler = calloc(1, 100000);
+    kg_session_counts(w->session, &w->counts);
+    for (uint32_t i = 0; i < (w->counts.context_limit - w->counts.context_tokens - 200) / 6; i++)
+        length += (size_t)sprintf(filler + length, "int v%u;\n", i % 100);
+    while (kg_session_add_file(w->session, "filler.c", filler, length, false, &err) == KG_ERR_FULL)
+        length = length * 99 / 100;
+    for (int large = 1; large >= 0; large--) /* until nothing more fits, first by much and then by little */
+        for (enum kg_status status = KG_OK; status == KG_OK;) {
+            enum kg_end end;
+            const char *text = large ? question : "More.";
+            memset(question, 'x', large ? sizeof question - 1 : 1);
+            status = kg_session_ask(w->session, &(struct kg_question){ .text = text, .length = strlen(text), .max_tokens = 1, .sampling = kg_sampling_greedy() }, &end, &err);
+            assert_true(status == KG_OK || status == KG_ERR_FULL);
+        }
+    kg_session_counts(w->session, &w->counts);
+    assert_true(w->counts.moved >= 1);
+    assert_int_equal(kg_session_uncompact(w->session, &err), KG_ERR_FULL);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, false), 1); /* nothing has changed */
+    assert_int_equal(kg_session_drop_file(w->session, "filler.c", NULL), KG_OK);
+    assert_int_equal(kg_session_uncompact(w->session, &err), KG_OK);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 0);
+    ask(w, "Go on");
+    open_named(w, "talk");
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 0);
+    assert_int_equal(kg_session_branch(w->session, part_of(w, "And the limit? Say all that you know about it, please."), NULL, NULL), KG_OK);
+    assert_string_equal(ask(w, "And the limit? Say all that you know about it, please."), second);
+    free(filler);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -291,6 +333,7 @@ int main(void)
         TEST(old_turns_are_summarised),
         TEST(a_branch_before_a_summary_has_what_it_stands_for),
         TEST(what_cannot_be_summarised_stays),
+        TEST(what_comes_back_finds_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
