@@ -50,12 +50,12 @@ static int remove_repository(void **state)
     return 0;
 }
 
-static int run_in_repository(const char *place)
+static int run_in_repository(const char *place, const char *model)
 {
     struct kg_error err;
     char root[KG_PATH_MAX];
     snprintf(root, sizeof root, "%s/repo", place);
-    struct kg_interface_options options = { .repository = root, .engine = { .model_path = "scripted", .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM") };
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = model, .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM") };
     snprintf(script_directory, sizeof script_directory, "%s", place);
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }
@@ -269,6 +269,23 @@ static void lines_are_written_anew(void **state)
     quit(d);
 }
 
+/* A model that is asked place by place: one after the other, each with its own row of counts, reviewed together. */
+static void places_are_asked_about_one_by_one(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("coder", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 100);
+    driver_wait_for(d, "ready");
+    put("second.c", "int area(int a, int b)\n{\n    return b * a;\n}\n");
+    ask(d, "/edit area gives negative sides an area, fix it in @area.c and @second.c");
+    driver_wait_for(d, "change 1 of 2: take it?");
+    driver_send(d, "a");
+    driver_wait_for(d, "changed area.c, second.c; /undo takes it back");
+    driver_golden(d, "places");
+    assert_true(holds("area.c", "{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
+    assert_true(holds("second.c", "{\n    return a < 0 ? 0 : a * b;\n}\n"));
+    quit(d);
+}
+
 /* By the program itself: what is selected there, and asked for, is reviewed here. */
 static void lines_are_selected_in_the_file(void **state)
 {
@@ -308,7 +325,7 @@ static void lines_are_selected_in_the_file(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 2)
-        return run_in_repository(argv[1]);
+        return run_in_repository(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
@@ -320,6 +337,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(what_was_changed_is_committed_by_git),
         REVIEW_TEST(a_failing_test_is_fed_back),
         REVIEW_TEST(lines_are_written_anew),
+        REVIEW_TEST(places_are_asked_about_one_by_one),
         REVIEW_TEST(lines_are_selected_in_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

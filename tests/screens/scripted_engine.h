@@ -3,6 +3,7 @@
  *
  * The conversation's state directory is where the test and the script meet: the script waits for files there.
  *   model "slow"        loading stands at 45 % until the file "loaded" is there
+ *   model "coder"       is asked for changes as a 1.5B coder is: place by place
  *   file "slow.c"       reading stands at 1,024 of 2,310 tokens until "read" is there
  *   question "gate"     the answer stands still until "gate" is there
  *   question "endless"  an answer without an end
@@ -105,7 +106,8 @@ void kg_engine_go(struct kg_engine *engine)
 void kg_engine_facts(const struct kg_engine *engine, struct kg_engine_facts *out)
 {
     (void)engine;
-    *out = (struct kg_engine_facts){ .model = "scripted 1B", .device = "cpu, 2 threads", .trained_length = 8192, .caches = true };
+    *out = (struct kg_engine_facts){ .device = "cpu, 2 threads", .trained_length = 8192, .caches = true };
+    strcpy(out->model, strcmp(engine->options.model_path, "coder") == 0 ? "scripted Coder 1.5B" : "scripted 1B");
 }
 
 static void script_add(struct kg_session *session, enum kg_part_kind kind, const char *label, const char *text, size_t length, uint32_t tokens)

@@ -114,6 +114,17 @@ static void files_are_places_where_no_word_is_theirs(void **state)
     expect("speed it up", "ring.h 1-8, src/ring.c 1-29, test_ring.c 1-6, other.c 1-4");
 }
 
+static void a_new_file_is_no_place(void **state)
+{
+    struct kg_edit_place *places;
+    size_t count;
+    struct kg_error err;
+    (void)state;
+    assert_int_equal(kg_places_of("put ring_take into a new file", files, FILES, &places, &count, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_places_of("Create files for ring_take", files, FILES, &places, &count, &err), KG_ERR_NOT_FOUND);
+    expect("ring_take should create a ring", "src/ring.c 26-29");
+}
+
 static void too_many_places_are_said(void **state)
 {
     char text[8000] = "";
@@ -137,7 +148,7 @@ int main(void)
         cmocka_unit_test(other_words_are_a_last_resort), cmocka_unit_test(a_test_that_fails_is_not_changed),
         cmocka_unit_test(what_is_wrong_lies_in_what_is_named), cmocka_unit_test(declarations_are_places_for_what_they_say),
         cmocka_unit_test(a_file_that_is_named_is_a_place), cmocka_unit_test(files_are_places_where_no_word_is_theirs),
-        cmocka_unit_test(too_many_places_are_said),
+        cmocka_unit_test(a_new_file_is_no_place), cmocka_unit_test(too_many_places_are_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ static const struct family {
     const char *words[2];
     enum kg_form form;
 } families[] = {
-    { { "coder", "1.5b" }, KG_FORM_FILE },
+    { { "coder", "1.5b" }, KG_FORM_PLACES },
     { { NULL, NULL }, KG_FORM_SEARCH },
 };
 
@@ -29,13 +29,13 @@ enum kg_status kg_form_parse(const char *name, enum kg_form *out, struct kg_erro
     return kg_fail(err, KG_ERR_USAGE, "'%s' is no form of edits; there are search, definition, file, region and places", name);
 }
 
-enum kg_form kg_form_of_model(const char *model, size_t bytes)
+enum kg_form kg_form_of_model(const char *model)
 {
     for (const struct family *f = families;; f++) {
         bool all = true;
         for (size_t i = 0; i < sizeof f->words / sizeof f->words[0] && f->words[i]; i++)
             all = all && strcasestr(model, f->words[i]);
         if (all)
-            return f->form == KG_FORM_FILE && bytes > KG_FORM_FILE_MOST ? KG_FORM_DEFINITION : f->form;
+            return f->form;
     }
 }

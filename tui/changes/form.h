@@ -2,8 +2,6 @@
 #ifndef KG_CHANGES_FORM_H
 #define KG_CHANGES_FORM_H
 
-#include <stddef.h>
-
 #include "base/status.h"
 
 enum kg_form {
@@ -21,9 +19,8 @@ const char *kg_form_name(enum kg_form form);
 /* KG_ERR_USAGE names those there are. */
 enum kg_status kg_form_parse(const char *name, enum kg_form *out, struct kg_error *err);
 
-/* What a model does best, by the name it gives itself (kg_engine_facts.model) and by how many bytes the files in question have:
- * whole ones take as long to write as they are. One table, by family and size; tests/eval/EDIT.md has what it comes from. */
-enum kg_form kg_form_of_model(const char *model, size_t bytes);
-#define KG_FORM_FILE_MOST 4096 /* bytes of files that are asked for whole */
+/* What a model does best, by the name it gives itself (kg_engine_facts.model). One table, by family and size; tests/eval/EDIT.md has
+ * what it comes from. */
+enum kg_form kg_form_of_model(const char *model);
 
 #endif

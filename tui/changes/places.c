@@ -23,6 +23,9 @@ static const char *const failures[] = { "fail", "fails", "failing", "failed", "f
 static const char *const of_signatures[] = { "parameter", "parameters", "argument", "arguments", "signature", "rename", "renamed", "called", "header", "prototype", "declaration",
                                              "declare", "function", "functions", "type", "types", NULL };
 
+static const char *const creating[] = { "create", NULL };
+static const char *const files_of[] = { "file", "files", NULL };
+
 struct span {
     uint32_t first, last;
 };
@@ -378,6 +381,10 @@ enum kg_status kg_places_of(const char *request, const struct kg_shown_file *fil
     *places = 0;
     if (!w.sources)
         return kg_fail_nomem(err, "looking for what a request is about");
+    if (strcasestr(request, "new file") || (has_word(request, creating) && has_word(request, files_of))) {
+        free(w.sources);
+        return kg_fail(err, KG_ERR_NOT_FOUND, "a new file is no place in one that is there");
+    }
     w.signatures = has_word(request, of_signatures);
     w.fails = !w.signatures && has_word(request, failures);
     read_names(&w, request);

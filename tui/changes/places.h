@@ -21,7 +21,7 @@ struct kg_edit_place {
  * a file of tests is none, unless it is the only one. Declarations are places where the request is about names, parameters or types.
  *
  * Files in which more of the names are defined come first, each from its top. *out: KG_PLACES_MOST at most, freed by the caller.
- * KG_ERR_NOT_FOUND: no lines can be told; KG_ERR_RANGE: more places than that. */
+ * KG_ERR_NOT_FOUND: no lines can be told, or a new file is asked for; KG_ERR_RANGE: more places than that. */
 enum kg_status kg_places_of(const char *request, const struct kg_shown_file *files, size_t count, struct kg_edit_place **out, size_t *places, struct kg_error *err);
 
 #endif

@@ -250,13 +250,10 @@ static enum kg_status ask_model(const struct arguments *a, struct place *place, 
     }
     if (status == KG_OK) {
         bool region = false;
-        size_t bytes = 0;
-        for (size_t i = 0; i < shown->count; i++) {
+        for (size_t i = 0; i < shown->count; i++)
             region = region || shown->files[i].first;
-            bytes += shown->files[i].length;
-        }
         kg_engine_facts(engine, &facts);
-        enum kg_form form = a->form != KG_FORM_ANY ? a->form : region ? KG_FORM_REGION : kg_form_of_model(facts.model, bytes);
+        enum kg_form form = a->form != KG_FORM_ANY ? a->form : region ? KG_FORM_REGION : kg_form_of_model(facts.model);
         status = ask_in(a, session, place, shown, form, proposal, err);
     }
     interrupted = NULL;

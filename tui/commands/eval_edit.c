@@ -425,7 +425,7 @@ static void report(const struct run *run)
     struct kg_engine_facts facts;
     kg_engine_facts(run->engine, &facts);
     struct kg_edit_report result = { .model = facts.model, .policy = kg_policy_name(a->policy), .tallies = run->tallies, .form_count = a->form_count,
-                                     .default_form = kg_form_of_model(facts.model, 0), .seed = a->seed, .seconds = now_s() - run->began };
+                                     .default_form = kg_form_of_model(facts.model), .seed = a->seed, .seconds = now_s() - run->began };
     memcpy(result.forms, a->forms, sizeof result.forms);
     (a->json ? kg_edit_print_objects : kg_edit_print_table)(&result);
 }

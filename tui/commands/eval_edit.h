@@ -40,7 +40,7 @@ struct kg_edit_report {
     enum kg_form forms[KG_FORMS];
     const struct kg_edit_tally *tallies; /* one a form */
     size_t form_count;
-    enum kg_form default_form;           /* of this model for small projects */
+    enum kg_form default_form;           /* of this model */
     uint64_t seed;
     double seconds;
 };

@@ -177,10 +177,7 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     status = collect(worker, &shown, &err);
     if (status == KG_OK && region.path[0])
         status = take_region(&shown, &region, &err);
-    size_t bytes = 0;
-    for (size_t i = 0; i < shown.count; i++)
-        bytes += shown.files[i].length;
-    struct kg_edit_request request = { .text = region.text, .form = region.path[0] ? KG_FORM_REGION : kg_form_of_model(worker->facts.model, bytes),
+    struct kg_edit_request request = { .text = region.text, .form = region.path[0] ? KG_FORM_REGION : kg_form_of_model(worker->facts.model),
                                        .files = shown.files, .count = region.path[0] ? 1 : shown.count,
                                        .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .asked = tell_work, .ctx = worker };
     kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
