@@ -4,8 +4,9 @@
 usage: complete_infill.py KEDGE ITEMS [LIMIT [MODEL [OPTION...]]]
 
 ITEMS: HumanEval-SingleLineInfilling.jsonl(.gz). Every item is given to `kedge complete --print --stdin` as an editor does, one
-process each, its line and column in the text; no file stands in front, so `kedge eval infill` runs with --bare. OPTION goes to both, such as -t 2. Prints a JSON object an item where the two differ
-(what each filled in, what was wanted), and one for all: items, same (text for text), exact matches of both.
+process each, its line and column in the text; no file stands in front, so that `kedge eval infill` runs with --bare. OPTION goes to
+both, such as -t 2. Prints a JSON object an item where the two differ (what each filled in, what was wanted), and one for all: items,
+same (text for text), exact matches of both. Interrupted, it tells of those it has.
 """
 import gzip
 import json
@@ -46,18 +47,21 @@ def main():
     model = sys.argv[4] if len(sys.argv) > 4 else "q05"
     options = sys.argv[5:]
     items = items_of(path)
-    rows = evaluated(kedge, path, limit, model, options)
-    same = by_eval = by_complete = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for row in rows:
-            item = items[row["task_id"]]
-            text, wanted = completed(kedge, item, model, options, folder), line_of(item["canonical_solution"])
-            same += text == row.get("line", "")
-            by_eval += row.get("line", "") == wanted
-            by_complete += text == wanted
-            if text != row.get("line", ""):
-                print(json.dumps({"task_id": row["task_id"], "eval": row.get("line", ""), "complete": text, "wanted": wanted}), flush=True)
-    print(json.dumps({"model": model, "items": len(rows), "same": same, "exact_eval": by_eval, "exact_complete": by_complete}))
+    done = same = by_eval = by_complete = 0
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in evaluated(kedge, path, limit, model, options):
+                item, filled = items[row["task_id"]], row.get("line", "")
+                text, wanted = completed(kedge, item, model, options, folder), line_of(item["canonical_solution"])
+                done += 1
+                same += text == filled
+                by_eval += filled == wanted
+                by_complete += text == wanted
+                if text != filled:
+                    print(json.dumps({"task_id": row["task_id"], "eval": filled, "complete": text, "wanted": wanted}), flush=True)
+    except KeyboardInterrupt:
+        pass
+    print(json.dumps({"model": model, "items": done, "same": same, "exact_eval": by_eval, "exact_complete": by_complete}))
 
 
 main()
