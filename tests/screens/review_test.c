@@ -55,7 +55,7 @@ static int run_in_repository(const char *place, const char *model)
     struct kg_error err;
     char root[KG_PATH_MAX];
     snprintf(root, sizeof root, "%s/repo", place);
-    struct kg_interface_options options = { .repository = root, .engine = { .model_path = model, .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM") };
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = model, .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM"), .theme = "dark" };
     snprintf(script_directory, sizeof script_directory, "%s", place);
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }

@@ -164,7 +164,7 @@ static char *view_command(const struct kg_interface *ui, const char *place, cons
         fputs(" --no-cache", out);
     if (ui->options->theme) {
         char theme[200];
-        snprintf(theme, sizeof theme, "theme=%s", ui->options->theme);
+        snprintf(theme, sizeof theme, "screen.theme=%s", ui->options->theme);
         fputs(" --set", out);
         put_quoted(out, theme);
     }
