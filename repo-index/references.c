@@ -98,8 +98,10 @@ static bool list_names(struct referring *r)
 {
     if (!sort_definitions(r))
         return false;
-    r->names = malloc((r->count + 1) * sizeof *r->names);
-    for (size_t i = 0, end; r->names && i < r->count; i = end) {
+    r->names = calloc(r->count + 1, sizeof *r->names);
+    if (!r->names)
+        return false;
+    for (size_t i = 0, end; i < r->count; i = end) {
         for (end = i + 1; end < r->count && r->definitions[end].name == r->definitions[i].name; end++) {
         }
         if (end - i <= DEFINERS_MAX)
@@ -114,7 +116,7 @@ static bool list_names(struct referring *r)
             at = (at + 1) & (r->slot_count - 1);
         r->slots[at] = (uint32_t)i + 1;
     }
-    return r->names && r->slots;
+    return r->slots != NULL;
 }
 
 static int take_uses(void *ctx, const struct kg_store_names *names)
@@ -221,7 +223,7 @@ enum kg_status kg_references(struct kg_index *index, const struct kg_catalog *ca
         refer(&r, doc);
     if (status == KG_OK && r.failed)
         status = kg_fail_nomem(err, "linking the files of the repository");
-    for (size_t file = 0; status == KG_OK && file < catalog->count; file++)
+    for (size_t file = 0; status == KG_OK && !r.failed && file < catalog->count; file++)
         for (size_t i = 0; i < r.spans[file].count; i++)
             take(ctx, &r.all[r.spans[file].first + i]);
     free(r.file_of);

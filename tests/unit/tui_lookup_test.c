@@ -1,0 +1,111 @@
+/* The thread that looks things up follows the worktree: what changes is told and can be completed without anybody asking. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "index_repo.h"
+#include "tui/interface/lookup.h"
+
+static struct index_repo repo;
+
+static int set_up(void **state)
+{
+    (void)state;
+    index_repo_make(&repo);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    index_repo_remove(&repo);
+    return 0;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* The next event of a kind that carries the text (NULL: any), within so many seconds; its total, or -1. */
+static int64_t wait_for(struct kg_channel *events, enum kg_event_kind kind, const char *text, double within)
+{
+    for (double end = seconds() + within; seconds() < end;) {
+        struct pollfd readable = { .fd = kg_channel_fd(events), .events = POLLIN };
+        poll(&readable, 1, (int)((end - seconds()) * 1000) + 1);
+        struct kg_event *event = (struct kg_event *)kg_channel_receive(events);
+        if (!event)
+            continue;
+        bool meant = event->kind == kind && (!text || strstr(event->text, text));
+        int64_t total = (int64_t)event->total;
+        kg_event_free(event);
+        if (meant)
+            return total;
+    }
+    return -1;
+}
+
+/* The number of files, told within so many seconds. */
+static bool hears_of(struct kg_channel *events, int64_t files, double within)
+{
+    for (double end = seconds() + within; seconds() < end;)
+        if (wait_for(events, KG_EVENT_INDEXED, NULL, end - seconds()) == files)
+            return true;
+    return false;
+}
+
+static void changes_are_told_and_completed(void **state)
+{
+    (void)state;
+    struct kg_lookup *lookup = NULL;
+    struct kg_error err = { 0 };
+    struct kg_interface_options options = { .repository = repo.root, .engine = { .cache_dir = repo.cache } };
+    struct kg_channel *events = kg_channel_create();
+    index_repo_write(&repo, "first.c", "int first;\n");
+    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    assert_true(hears_of(events, 1, 20));
+    index_repo_write(&repo, "second.c", "int second;\n");
+    double begin = seconds();
+    assert_true(hears_of(events, 2, 20));
+    print_message("# told after %.2f s\n", seconds() - begin);
+    kg_lookup_paths(lookup, "sec", 1);
+    assert_true(wait_for(events, KG_EVENT_CANDIDATE, "second.c", 20) >= 0);
+    index_repo_sh(&repo, "rm first.c second.c");
+    assert_true(hears_of(events, 0, 20));
+    kg_lookup_end(lookup);
+    kg_channel_free(events, kg_event_drop);
+}
+
+/* What leads out of the repository is said once. */
+static void doubts_are_told(void **state)
+{
+    (void)state;
+    struct kg_lookup *lookup = NULL;
+    struct kg_error err = { 0 };
+    struct kg_interface_options options = { .repository = repo.root, .engine = { .cache_dir = repo.cache } };
+    struct kg_channel *events = kg_channel_create();
+    index_repo_sh(&repo, "git config core.worktree /");
+    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    assert_true(wait_for(events, KG_EVENT_ENTRY, "core.worktree", 20) >= 0);
+    kg_lookup_end(lookup);
+    kg_channel_free(events, kg_event_drop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(changes_are_told_and_completed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(doubts_are_told, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
