@@ -11,7 +11,6 @@ struct kg_tree;
 struct kg_ctags;
 struct kg_history;
 struct kg_graph;
-struct kg_watch;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */

@@ -2,8 +2,9 @@
  *
  * The worktree is walked as git lists it (ignore rules, tracked files by libgit2, submodules); contents and paths are
  * searchable with FTS5, with identifiers split at case and underscores; files are chosen for a question within a token
- * budget, by their words and definitions, by past commits with like messages, and by what includes what. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and content
- * digest, and can be thrown away at any time. It knows nothing of models: token costs are estimated as bytes /
+ * budget, by their words and definitions, by past commits with like messages, by what includes what and whose names it uses,
+ * and by what is open. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and
+ * content digest, and can be thrown away at any time. It knows nothing of models: token costs are estimated as bytes /
  * KG_BYTES_PER_TOKEN.
  *
  * Repositories are hostile, whoever owns them: their configuration is never read, so nothing in it can run a program or

@@ -273,7 +273,7 @@ void kg_watch_dir(struct kg_watch *watch, const char *path, int fd)
         give_up(watch, "out of memory");
     else if (wd < 0 && errno == ENOSPC)
         give_up(watch, "more than fs.inotify.max_user_watches allows");
-    else if (wd < 0)
+    else if (wd < 0 && (path[0] == '\0' || (errno != ENOENT && errno != EACCES))) /* a directory that is gone by now is none */
         give_up(watch, strerror(errno));
 }
 
