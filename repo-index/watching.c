@@ -9,7 +9,7 @@
 
 #define QUIET_SECONDS 0.1   /* a flurry of changes is over */
 #define LONGEST_SECONDS 0.5 /* or is looked at nevertheless */
-#define REST_MOST 1.0       /* between two refreshes of what is dirty */
+#define REST_MOST 0.5       /* between two refreshes of what is dirty */
 #define REST_SHARE 4        /* times as long as the last one took */
 #define REST_ALL_SHARE 10   /* the same for those of everything, without a bound: git status touches the index file */
 #define AFTER_FAILURE 5.0
