@@ -25,6 +25,8 @@ def counters(program, shape, depth, look):
         subprocess.run([program, *map(str, shape), str(depth), look], check=True, env=dict(os.environ, EMULATOR_COUNTERS=file.name))
         kernels = {}
         for line in file.read().splitlines():
+            if line.startswith("host "):  # what the host asked for
+                continue
             mangled, *rest = line.split()
             name = subprocess.run(["c++filt", mangled], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
             kernels[name.split("(")[0].removeprefix("void ")] = dict(zip(rest[::2], map(int, rest[1::2])))
