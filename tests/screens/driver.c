@@ -163,8 +163,7 @@ static void keep(struct driver *driver, const char *bytes, size_t length)
     driver->raw[driver->raw_length] = '\0';
 }
 
-/* Takes what was sent within so many milliseconds; false when nothing was. */
-static bool pump(struct driver *driver, int wait_ms)
+bool driver_take(struct driver *driver, int wait_ms)
 {
     char bytes[65536];
     struct pollfd readable = { .fd = driver->master, .events = POLLIN };
@@ -190,7 +189,7 @@ void driver_send_bytes(struct driver *driver, const char *bytes, size_t length)
             struct pollfd either = { .fd = driver->master, .events = POLLIN | POLLOUT };
             assert_int_equal(errno, EAGAIN);
             poll(&either, 1, 100);
-            pump(driver, 0);
+            driver_take(driver, 0);
         }
     }
     fcntl(driver->master, F_SETFL, 0);
@@ -204,7 +203,7 @@ void driver_send(struct driver *driver, const char *keys)
 void driver_resize(struct driver *driver, int rows, int columns)
 {
     struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
-    pump(driver, 0);
+    driver_take(driver, 0);
     vterm_set_size(driver->terminal, rows, columns);
     assert_int_equal(ioctl(driver->master, TIOCSWINSZ, &size), 0);
 }
@@ -256,6 +255,16 @@ const char *driver_screen(struct driver *driver)
     return out;
 }
 
+void driver_cell(struct driver *driver, int row, int column, struct driver_cell *out)
+{
+    VTermScreenCell cell;
+    vterm_screen_get_cell(driver->screen, (VTermPos){ .row = row, .col = column }, &cell);
+    *out = (struct driver_cell){ .bold = cell.attrs.bold, .italic = cell.attrs.italic, .underline = cell.attrs.underline != 0, .reverse = cell.attrs.reverse };
+    out->chars[0] = cell.chars[0] ? cell.chars[0] : ' ';
+    for (int i = 1; i < VTERM_MAX_CHARS_PER_CELL && i < 6 && cell.chars[0] && cell.chars[i - 1]; i++)
+        out->chars[i] = cell.chars[i];
+}
+
 bool driver_shows(struct driver *driver, const char *text)
 {
     return strstr(driver_screen(driver), text) != NULL;
@@ -267,7 +276,7 @@ static void wait_until(struct driver *driver, const char *text, bool shown)
     while (driver_shows(driver, text) != shown) {
         if (driver_seconds() > end)
             fail_msg("'%s' did not %s in %.0f s; the screen:\n%s", text, shown ? "appear" : "go", DEADLINE_S, driver_screen(driver));
-        pump(driver, 50);
+        driver_take(driver, 50);
     }
 }
 
@@ -282,7 +291,7 @@ void driver_wait_for_either(struct driver *driver, const char *text, const char 
     while (!driver_shows(driver, text) && !driver_shows(driver, other)) {
         if (driver_seconds() > end)
             fail_msg("neither '%s' nor '%s' appeared in %.0f s; the screen:\n%s", text, other, DEADLINE_S, driver_screen(driver));
-        pump(driver, 50);
+        driver_take(driver, 50);
     }
 }
 
@@ -294,7 +303,7 @@ void driver_wait_gone(struct driver *driver, const char *text)
 void driver_settle(struct driver *driver)
 {
     double end = driver_seconds() + DEADLINE_S;
-    while (pump(driver, REST_MS))
+    while (driver_take(driver, REST_MS))
         assert_true(driver_seconds() < end);
 }
 
@@ -316,9 +325,9 @@ int driver_wait_exit(struct driver *driver)
     while (!hear_news(driver)) {
         if (driver_seconds() > end)
             fail_msg("the program did not end in %.0f s; the screen:\n%s", DEADLINE_S, driver_screen(driver));
-        pump(driver, 20);
+        driver_take(driver, 20);
     }
-    while (pump(driver, 0))
+    while (driver_take(driver, 0))
         ;
     return driver->status;
 }
@@ -329,10 +338,10 @@ void driver_wait_stopped(struct driver *driver)
     while (!driver->stopped) {
         assert_true(driver_seconds() < end);
         hear_news(driver);
-        pump(driver, 20);
+        driver_take(driver, 20);
     }
     driver->stopped = false;
-    while (pump(driver, 0))
+    while (driver_take(driver, 0))
         ;
 }
 
@@ -386,7 +395,7 @@ void driver_golden(struct driver *driver, const char *name)
     char *golden = read_golden(path);
     double end = driver_seconds() + DEADLINE_S;
     while (strcmp(golden, driver_screen(driver)) != 0 && driver_seconds() < end)
-        pump(driver, 50); /* a frame may have arrived in part */
+        driver_take(driver, 50); /* a frame may have arrived in part */
     if (strcmp(golden, driver_screen(driver)) != 0)
         print_error("the screen differs from %s (UPDATE_GOLDEN=1 writes it anew); it shows:\n%s", path, driver_screen(driver));
     assert_string_equal(golden, driver_screen(driver));

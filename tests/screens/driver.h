@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct driver;
 
@@ -32,6 +33,14 @@ int driver_wait_exit(struct driver *driver);
 
 /* The screen as UTF-8: rows ended by newlines, blanks at their ends left out. Valid until the next call. */
 const char *driver_screen(struct driver *driver);
+/* Takes what was sent within so many milliseconds; false when nothing was. */
+bool driver_take(struct driver *driver, int wait_ms);
+/* One cell of it: chars[0] is ' ' for a blank one. */
+struct driver_cell {
+    uint32_t chars[6];
+    bool bold, italic, underline, reverse;
+};
+void driver_cell(struct driver *driver, int row, int column, struct driver_cell *out);
 bool driver_shows(struct driver *driver, const char *text);
 void driver_cursor(struct driver *driver, int *row, int *column);
 /* Everything that was sent to the terminal so far. */

@@ -77,26 +77,28 @@ static size_t scrolled_top(const struct input *input, size_t top, int rows)
     return at;
 }
 
+static void put_cursor(struct kg_screen *screen, int row, int column)
+{
+    screen->cursor_row = row;
+    screen->cursor_column = column < screen->columns ? column : screen->columns - 1;
+}
+
 static void draw_row(struct kg_screen *screen, const struct input *input, const struct kg_row *row, int at)
 {
     int column = KG_PROMPT_COLUMNS;
     bool has_cursor = holds(input, row, input->cursor);
     struct kg_glyph glyph;
     for (size_t i = row->start; i < row->end; i += glyph.bytes) {
-        if (has_cursor && i >= input->cursor && screen->cursor_row < 0) {
-            screen->cursor_row = at;
-            screen->cursor_column = column;
-        }
+        if (has_cursor && i >= input->cursor && screen->cursor_row < 0)
+            put_cursor(screen, at, column);
         kg_glyph_next(input->text + i, row->end - i, &glyph);
         if (glyph.kind == KG_GLYPH_TAB)
             column += kg_tab_width(column - KG_PROMPT_COLUMNS);
         else
             column = kg_screen_put_glyph(screen, at, column, screen->columns, &glyph, KG_STYLE_TEXT);
     }
-    if (has_cursor && screen->cursor_row < 0) {
-        screen->cursor_row = at;
-        screen->cursor_column = column < screen->columns ? column : screen->columns - 1;
-    }
+    if (has_cursor && screen->cursor_row < 0)
+        put_cursor(screen, at, column);
 }
 
 static int draw_legend(const struct kg_view *view, struct kg_screen *screen)

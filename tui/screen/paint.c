@@ -33,8 +33,7 @@ static attr_t attributes_of(const struct kg_terminal *terminal, unsigned style)
     return style & KG_REVERSE ? attributes ^ A_REVERSE : attributes;
 }
 
-/* Characters whose width terminals do not agree on, or of which the C library thinks otherwise than utf8proc. */
-static bool is_doubtful(const struct kg_cell *cell)
+bool kg_cell_is_doubtful(const struct kg_cell *cell)
 {
     if (cell->chars[0] < 0x300 && cell->chars[1] == 0)
         return false;
@@ -84,10 +83,14 @@ static bool put_row(const struct kg_terminal *terminal, const struct kg_screen *
         const struct kg_cell *cell = kg_screen_cell(screen, row, column);
         if (cell->width == 0)
             continue;
-        bool doubt = is_doubtful(cell), last = column + cell->width >= screen->columns; /* could run over the edge */
+        bool doubt = kg_cell_is_doubtful(cell), last = column + cell->width >= screen->columns; /* could run over the edge */
         uint32_t alone[KG_CELL_CHARS] = { !terminal->utf8 ? plain(cell->chars[0]) : last ? '?' : ' ' };
-        bool replaced = doubt || (!terminal->utf8 && (alone[0] != cell->chars[0] || cell->chars[1]));
-        for (unsigned i = 0; i < (replaced ? cell->width : 1U); i++)
+        /* (behind the last column some terminals do not find the character that marks belong to) */
+        bool corner = last && cell->chars[1] && terminal->utf8 && !doubt;
+        if (corner)
+            alone[0] = cell->chars[0];
+        bool replaced = doubt || corner || (!terminal->utf8 && (alone[0] != cell->chars[0] || cell->chars[1]));
+        for (unsigned i = 0; i < (replaced && !corner ? cell->width : 1U); i++)
             put_cell(terminal, cell, replaced ? alone : cell->chars);
         doubtful |= doubt && terminal->utf8;
     }
@@ -113,10 +116,10 @@ static void put_doubtful(const struct kg_terminal *terminal, const struct kg_scr
     for (int column = 0; column < screen->columns; column++) {
         const struct kg_cell *cell = kg_screen_cell(screen, row, column);
         int behind = column + cell->width;
-        if (cell->width == 0 || !is_doubtful(cell) || behind >= screen->columns)
+        if (cell->width == 0 || !kg_cell_is_doubtful(cell) || behind >= screen->columns)
             continue;
         collect_cell(terminal, screen, row, column);
-        if (!is_doubtful(kg_screen_cell(screen, row, behind)))
+        if (!kg_cell_is_doubtful(kg_screen_cell(screen, row, behind)))
             collect_cell(terminal, screen, row, behind);
     }
 }
@@ -134,7 +137,7 @@ static bool put_changed(struct kg_terminal *terminal, const struct kg_screen *sc
             continue;
         bool had = false;
         for (int column = 0; column < sent->columns && !had; column++)
-            had = old[column].width > 0 && is_doubtful(&old[column]);
+            had = old[column].width > 0 && kg_cell_is_doubtful(&old[column]);
         doubtful[row] = put_row(terminal, screen, row);
         if (had || doubtful[row])
             wredrawln(stdscr, row, 1);

@@ -210,8 +210,8 @@ static enum kg_status start_curses(struct kg_terminal *terminal, const struct kg
     keypad(stdscr, TRUE);
     scrollok(stdscr, FALSE);
     idlok(stdscr, FALSE);
+    take_over(terminal); /* before it is asked: answers are not echoed */
     ask_synchronized(terminal);
-    take_over(terminal);
     terminal->sent = kg_screen_create(LINES, COLS);
     return terminal->sent ? KG_OK : kg_fail_nomem(err, "opening the interface");
 }

@@ -36,6 +36,9 @@ struct kg_terminal {
     struct kg_bytes ready; /* the same with the colours put in */
 };
 
+/* Characters whose width terminals do not agree on, or of which the C library thinks otherwise than utf8proc. */
+bool kg_cell_is_doubtful(const struct kg_cell *cell);
+
 /* Adds to the frame; one that memory runs out for is sent in parts. */
 void kg_frame_add(struct kg_terminal *terminal, const char *bytes, size_t length);
 /* What curses has written since is added to it. */

@@ -1,0 +1,223 @@
+/* Whatever is typed, however the window changes: at every step the terminal shows what the model of the screen holds.
+ *
+ * The program under test leaves its model in a file that both have in memory, and stands still between two frames while the test
+ * compares. Linked with --wrap for kg_terminal_show and kg_terminal_measure, and for write, to count what it sends.
+ */
+#include "tests/screens/scripted_interface.h"
+
+#include <locale.h>
+#include <sys/mman.h>
+
+#include "tui/screen/terminal_state.h"
+
+enum { ROWS_MOST = 64, COLUMNS_MOST = 160 };
+
+struct model {
+    atomic_int wanted; /* by the test: stand still behind the next frame */
+    atomic_int held;
+    atomic_ulong sent; /* bytes to the terminal so far */
+    atomic_uint measured; /* times that it was */
+    int rows, columns, cursor_row, cursor_column;
+    struct kg_cell cells[ROWS_MOST * COLUMNS_MOST];
+};
+
+static struct model *model;
+static bool is_program; /* this is the one under test */
+
+static void map_model(const char *place)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/model", place);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof *model) != 0)
+        abort();
+    model = mmap(NULL, sizeof *model, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (model == MAP_FAILED)
+        abort();
+}
+
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+    ssize_t n = __real_write(fd, bytes, length);
+    if (is_program && n > 0 && isatty(fd))
+        atomic_fetch_add(&model->sent, (unsigned long)n);
+    return n;
+}
+
+void __real_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
+void __wrap_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
+void __wrap_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen)
+{
+    __real_kg_terminal_show(terminal, screen);
+    if (!model || !atomic_load(&model->wanted) || screen->rows > ROWS_MOST || screen->columns > COLUMNS_MOST)
+        return;
+    model->rows = screen->rows;
+    model->columns = screen->columns;
+    model->cursor_row = screen->cursor_row;
+    model->cursor_column = screen->cursor_column;
+    memcpy(model->cells, screen->cells, sizeof *screen->cells * (size_t)screen->rows * (size_t)screen->columns);
+    atomic_store(&model->held, 1);
+    for (int i = 0; atomic_load(&model->wanted) && i < 60000; i++)
+        script_pause();
+    atomic_store(&model->held, 0);
+}
+
+void __real_kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns);
+void __wrap_kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns);
+void __wrap_kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
+{
+    __real_kg_terminal_measure(terminal, rows, columns);
+    if (model)
+        atomic_fetch_add(&model->measured, 1);
+}
+
+static struct kg_theme theme;
+
+static bool is_same(const struct kg_cell *cell, const struct driver_cell *shown)
+{
+    unsigned attributes = theme.looks[cell->style & 0xff][KG_COLOURS_NONE].attributes | (cell->style & (KG_BOLD | KG_ITALIC | KG_UNDERLINE));
+    bool blank = cell->chars[0] == ' ';
+    if (cell->style & KG_REVERSE)
+        attributes ^= KG_REVERSE;
+    for (int i = 0; i < KG_CELL_CHARS; i++)
+        if (cell->chars[i] != shown->chars[i])
+            return false;
+    return !(attributes & KG_REVERSE) == !shown->reverse && !(attributes & KG_UNDERLINE) == !shown->underline &&
+           (blank || (!(attributes & KG_BOLD) == !shown->bold && !(attributes & KG_ITALIC) == !shown->italic));
+}
+
+/* Every cell but those whose width terminals do not agree on. */
+static void compare(struct driver *d, int rows, int columns, int step)
+{
+    int row, column;
+    assert_int_equal(model->rows, rows);
+    assert_int_equal(model->columns, columns);
+    for (row = 0; row < rows; row++)
+        for (column = 0; column < columns; column++) {
+            const struct kg_cell *cell = &model->cells[row * columns + column];
+            struct driver_cell shown;
+            driver_cell(d, row, column, &shown);
+            bool corner = column + cell->width >= columns && cell->chars[1]; /* shown without its marks */
+            if (corner || cell->width == 0 || kg_cell_is_doubtful(cell) || (cell->width == 2 && column + 2 > columns))
+                continue;
+            if (!is_same(cell, &shown))
+                fail_msg("step %d, row %d, column %d of %dx%d: the terminal shows U+%04X%s%s%s%s, the model has U+%04X in style %x; the screen:\n%s", step, row, column,
+                         rows, columns, shown.chars[0], shown.bold ? " bold" : "", shown.italic ? " italic" : "", shown.underline ? " underline" : "",
+                         shown.reverse ? " reverse" : "", cell->chars[0], cell->style, driver_screen(d));
+        }
+    if (model->cursor_row < 0)
+        return;
+    driver_cursor(d, &row, &column);
+    if (row != model->cursor_row || column != model->cursor_column)
+        fail_msg("step %d, %dx%d: the cursor is at %d, %d, the model has it at %d, %d; the screen:\n%s", step, rows, columns, row, column,
+                 model->cursor_row, model->cursor_column, driver_screen(d));
+}
+
+/* The program stands still behind a frame, and the test has all that was sent; false when no frame came. */
+static bool wait_for_frame(struct driver *d, int patience_ms)
+{
+    size_t length;
+    for (double end = driver_seconds() + patience_ms / 1000.0; !atomic_load(&model->held);) {
+        if (driver_seconds() > end)
+            return false;
+        driver_take(d, 1);
+    }
+    double end = driver_seconds() + 30;
+    while (driver_raw(d, &length), length < atomic_load(&model->sent)) {
+        if (driver_seconds() > end)
+            fail_msg("%lu bytes were sent, %zu came; the screen:\n%s", atomic_load(&model->sent), length, driver_screen(d));
+        driver_take(d, 10);
+    }
+    return true;
+}
+
+static void let_go(struct driver *d)
+{
+    atomic_store(&model->wanted, 0);
+    while (atomic_load(&model->held))
+        driver_take(d, 1);
+}
+
+/* Until a frame of that size. */
+static bool resize(struct driver *d, int rows, int columns)
+{
+    unsigned before = atomic_load(&model->measured);
+    driver_resize(d, rows, columns);
+    while (wait_for_frame(d, 10000)) {
+        if (atomic_load(&model->measured) > before)
+            return true;
+        let_go(d);
+        atomic_store(&model->wanted, 1);
+    }
+    return false;
+}
+
+static void terminal_and_model_agree_at_every_step(void **state)
+{
+    static const char *const keys[] = {
+        "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f", "\x01", "\x05",
+        "\x0a", "\x0b", "\x0c", "\x0f", "\x12", "\x13", "\x1b" "y", "\x14", "\x1bOQ", "\x1bOR", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f",
+        "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ", "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "n", "N", "[", "]", "{", "}", "t", "o", "y", "q", "i", "dw",
+        "\x1b[<0;5;3M", "\x1b[<64;9;4M", "\x1b[<65;9;4M", "markdown", "unicode", "hostile", "think", "endless", "gate", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~",
+        "\x1b[99;99", "\x1bO", "/files\r", "/clear\r", "/times\r", "/help\r", "!seq 30\r",
+    };
+    static const char *const modes[] = { "MOUSE=1", "VI=1" };
+    const char *wanted = getenv("CHECK_LONG"), *seed = getenv("SEED");
+    int steps = wanted && *wanted == '1' ? 10000 : 1000, compared = 0, rows = 24, columns = 80;
+    (void)state;
+    setlocale(LC_CTYPE, "C.UTF-8");
+    assert_int_equal(kg_theme_find(KG_THEME_STANDARD, &theme, NULL), KG_OK);
+    srand(seed ? (unsigned)atoi(seed) : 20);
+    for (size_t mode = 0; mode < 2; mode++) {
+        map_model(directory);
+        memset(model, 0, sizeof *model);
+        struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ modes[mode], "COLOURS=3", "VISUAL=true", "PAGER=true", NULL }, rows = 24, columns = 80);
+        driver_wait_for(d, "ask about 3 files");
+        for (int i = 0; i < steps / 2; i++) {
+            atomic_store(&model->wanted, 1);
+            bool resizes = rand() % 20 == 0;
+            if (resizes)
+                assert_true(resize(d, rows = 1 + rand() % 50, columns = 1 + rand() % 140));
+            else
+                driver_send(d, keys[(size_t)rand() % (sizeof keys / sizeof keys[0])]);
+            if (resizes || wait_for_frame(d, 500)) { /* half of a sequence shows nothing */
+                compare(d, rows, columns, i);
+                compared++;
+            }
+            let_go(d);
+        }
+        driver_signal(d, SIGTERM);
+        assert_int_equal(driver_wait_exit(d), 128 + SIGTERM);
+        assert_harmless(d, true);
+        assert_restored(d);
+        driver_free(d);
+        munmap(model, sizeof *model);
+        model = NULL;
+    }
+    print_message("%d of %d steps compared\n", compared, steps);
+    assert_true(compared > steps * 9 / 10);
+}
+
+static int remove_model(void **state)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/model", directory);
+    unlink(path);
+    return remove_directory(state);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3) {
+        map_model(argv[1]);
+        is_program = true;
+        return run_interface(argv[1], argv[2]);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(terminal_and_model_agree_at_every_step, make_directory, remove_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
