@@ -30,7 +30,8 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 cppflags := -I. -D_GNU_SOURCE -DKG_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CPPFLAGS)
 cflags := -std=c11 $(WARN) $(flags_$(BUILD)) -ffp-contract=off -pthread
 ldflags := $(filter -fsanitize% -fno-sanitize%,$(flags_$(BUILD))) -pthread $(LDFLAGS)
-LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
+# libcurl is loaded when it is needed: engine/catalogue/curl_library.h.
+LIBS := $(filter-out -lcurl,$(shell pkg-config --libs $(PACKAGES) 2>/dev/null)) -ldl -lm
 
 # Instruction sets are chosen at run time; only these files may use them.
 flags_avx2 := -mavx2 -mfma -mf16c -mbmi2
