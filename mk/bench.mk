@@ -72,3 +72,7 @@ bench-index: $(INDEX_BENCH)
 $(INDEX_BENCH): $(call objects,tests/bench/index_bench.c) $(O)/libkedge-index.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ $(LIBS)
+# How soon the interface answers, through a pseudo-terminal: JSON lines.
+.PHONY: bench-interface
+bench-interface: $(O)/tests/screens/pace_test
+	@PACE_JSON=1 CMOCKA_MESSAGE_OUTPUT=TAP $< 2>$(O)/bench-interface.log | grep '^{' || { cat $(O)/bench-interface.log >&2; exit 1; }

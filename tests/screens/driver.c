@@ -195,6 +195,11 @@ void driver_send_bytes(struct driver *driver, const char *bytes, size_t length)
     fcntl(driver->master, F_SETFL, 0);
 }
 
+int driver_process(const struct driver *driver)
+{
+    return driver->pid;
+}
+
 void driver_send(struct driver *driver, const char *keys)
 {
     driver_send_bytes(driver, keys, strlen(keys));

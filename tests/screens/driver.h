@@ -15,6 +15,7 @@ struct driver *driver_start(const char *const *argv, const char *const *environm
 /* Kills what still runs. */
 void driver_free(struct driver *driver);
 
+int driver_process(const struct driver *driver); /* its id */
 void driver_send(struct driver *driver, const char *keys);
 void driver_send_bytes(struct driver *driver, const char *bytes, size_t length);
 void driver_resize(struct driver *driver, int rows, int columns);

@@ -2,6 +2,7 @@
  * is linked without those. Included by scripted_interface.h only.
  *
  * The conversation's state directory is where the test and the script meet: the script waits for files there.
+ *   model "indexing"    a core is busy with the index until "indexed" is there
  *   model "slow"        loading stands at 45 % until the file "loaded" is there
  *   model "coder"       is asked for changes as a 1.5B coder is: place by place
  *   file "slow.c"       reading stands at 1,024 of 2,310 tokens until "read" is there
@@ -49,6 +50,7 @@ struct kg_index {
 };
 
 static char script_directory[KG_PATH_MAX];
+static bool script_indexes;
 
 static void script_pause(void)
 {
@@ -614,6 +616,10 @@ enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ct
                                 struct kg_error *err)
 {
     (void)index;
+    for (uint32_t done = 0; script_indexes && !script_has("indexed"); done++)
+        for (int i = 0; i < 1000 && done % 1000 == 0; i++)
+            if (progress(ctx, done, done + i % 2))
+                return kg_fail(err, KG_ERR_CANCELLED, "stopped");
     *out = (struct kg_index_counts){ .files = 3 };
     return progress(ctx, 3, 3) ? kg_fail(err, KG_ERR_CANCELLED, "stopped") : KG_OK;
 }

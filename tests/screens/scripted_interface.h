@@ -35,6 +35,7 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .theme = getenv("THEME"),
                                             .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
     snprintf(script_directory, sizeof script_directory, "%s", directory);
+    script_indexes = strcmp(model, "indexing") == 0;
     if (kg_interface_run(&options, &err) == KG_OK)
         return 0;
     fprintf(stderr, "kedge: %s\n", err.text);
@@ -52,7 +53,7 @@ static __attribute__((unused)) int make_directory(void **state)
 
 static __attribute__((unused)) int remove_directory(void **state)
 {
-    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate" };
+    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate", "indexed" };
     char path[128];
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
