@@ -60,15 +60,36 @@ static int run_in_repository(const char *place, const char *model)
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }
 
-static struct driver *start_review(int rows, int columns, const char *editor)
+static struct driver *start_review_on(const char *term, int rows, int columns, const char *editor)
 {
     char variable[160];
     snprintf(variable, sizeof variable, "EDITOR=%s", editor);
-    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ variable, NULL }, rows, columns);
+    struct driver *d = start_as("scripted", term, (const char *const[]){ variable, NULL }, rows, columns);
     driver_wait_for(d, "ready");
     ask(d, "/edit refuse negative sides in @area.c and @Makefile");
     driver_wait_for(d, "change 1 of 3: take it?");
     return d;
+}
+
+static struct driver *start_review(int rows, int columns, const char *editor)
+{
+    return start_review_on("xterm-256color", rows, columns, editor);
+}
+
+static void a_change_looks_the_same_on_every_terminal(void **state)
+{
+    static const char *const terms[] = { "tmux-256color", "linux", "vt100" };
+    static const int sizes[][2] = { { 10, 40 }, { 24, 80 }, { 60, 200 } };
+    char golden[64];
+    (void)state;
+    for (size_t i = 0; i < 9; i++) {
+        struct driver *d = start_review_on(terms[i / 3], sizes[i % 3][0], sizes[i % 3][1], "false");
+        snprintf(golden, sizeof golden, "review-%dx%d", sizes[i % 3][1], sizes[i % 3][0]);
+        driver_golden(d, golden);
+        driver_send(d, "\x1b");
+        driver_wait_for(d, "nothing was changed");
+        quit(d);
+    }
 }
 
 static void changes_are_asked_about_in_lines(void **state)
@@ -327,6 +348,7 @@ int main(int argc, char **argv)
     if (argc > 2)
         return run_in_repository(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
+        REVIEW_TEST(a_change_looks_the_same_on_every_terminal),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
