@@ -89,12 +89,14 @@ static void run_leader(int slave, int to, const char *const *argv, const char *c
     setsid();
     ioctl(slave, TIOCSCTTY, 0);
     signal(SIGTTOU, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* it tells how the program ends even when the terminal goes */
     pid_t pid = fork();
     setpgid(pid, pid);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         tcsetpgrp(slave, getpid());
         signal(SIGTTOU, SIG_DFL);
+        signal(SIGHUP, SIG_DFL);
         run_program(slave, argv, environment, term);
     }
     tell_news(to, pid, -1);
@@ -144,8 +146,10 @@ void driver_free(struct driver *driver)
     waitpid(driver->leader, NULL, 0);
     close(driver->news);
     vterm_free(driver->terminal);
-    close(driver->master);
-    close(driver->slave);
+    if (driver->master >= 0)
+        close(driver->master);
+    if (driver->slave >= 0)
+        close(driver->slave);
     free(driver->raw);
     free(driver->text);
     free(driver);
@@ -211,6 +215,13 @@ void driver_resize(struct driver *driver, int rows, int columns)
     driver_take(driver, 0);
     vterm_set_size(driver->terminal, rows, columns);
     assert_int_equal(ioctl(driver->master, TIOCSWINSZ, &size), 0);
+}
+
+void driver_hang_up(struct driver *driver)
+{
+    close(driver->slave);
+    close(driver->master);
+    driver->slave = driver->master = -1;
 }
 
 void driver_signal(struct driver *driver, int number)

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -35,6 +36,8 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .theme = getenv("THEME"),
                                             .colours = getenv("COLOURS") ? (enum kg_colours)atoi(getenv("COLOURS")) : KG_COLOURS_AUTO };
     snprintf(script_directory, sizeof script_directory, "%s", directory);
+    if (getenv("FILE_LIMIT"))
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){ .rlim_cur = (rlim_t)atol(getenv("FILE_LIMIT")), .rlim_max = RLIM_INFINITY });
     script_indexes = strcmp(model, "indexing") == 0;
     if (kg_interface_run(&options, &err) == KG_OK)
         return 0;

@@ -173,6 +173,21 @@ static int open_locked(const char *path)
     return -1;
 }
 
+/* All of a line or nothing of it: half a one would be a part of the next. */
+static bool append_line(int fd, const char *line, size_t length)
+{
+    struct stat before;
+    bool known = fstat(fd, &before) == 0;
+    ssize_t n = known ? write(fd, line, length) : -1;
+    if (n == (ssize_t)length)
+        return true;
+    int number = n < 0 ? errno : ENOSPC; /* it stopped where the room ended */
+    if (n > 0 && ftruncate(fd, before.st_size) != 0)
+        number = errno;
+    errno = number;
+    return false;
+}
+
 static enum kg_status write_line(const struct kg_history *history, const char *text, size_t length, struct kg_error *err)
 {
     size_t n;
@@ -180,7 +195,7 @@ static enum kg_status write_line(const struct kg_history *history, const char *t
     if (!line)
         return kg_fail_nomem(err, "writing the history");
     int fd = open_locked(history->path);
-    bool written = fd >= 0 && write(fd, line, n) == (ssize_t)n;
+    bool written = fd >= 0 && append_line(fd, line, n);
     int number = errno;
     if (fd >= 0)
         close(fd);

@@ -10,8 +10,9 @@
 
 #include "tui/screen/restore.h"
 
-static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT };
+static const int heard[] = { SIGWINCH, SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT, SIGPIPE, SIGXFSZ };
 #define HEARD (sizeof heard / sizeof heard[0])
+#define FAILED 2 /* the last so many tell of a write that failed */
 static struct sigaction heard_before[HEARD];
 /* (a signal may come to any thread) */
 static atomic_int signal_fd = -1;
@@ -39,16 +40,23 @@ static void on_signal(int number)
     errno = saved;
 }
 
+/* The call that meant it fails and tells: a handler, not SIG_IGN, as programs that are started would inherit that. */
+static void on_failed_write(int number)
+{
+    (void)number;
+}
+
 enum kg_status kg_signals_hear(struct kg_error *err)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, failed = { .sa_handler = on_failed_write, .sa_flags = SA_RESTART };
     sigemptyset(&action.sa_mask);
+    sigemptyset(&failed.sa_mask);
     resized = suspended = continued = ended_by = held = 0;
     signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (signal_fd < 0)
         return kg_fail(err, KG_ERR_IO, "cannot open the interface: %s", strerror(errno));
     for (size_t i = 0; i < HEARD; i++)
-        sigaction(heard[i], &action, &heard_before[i]);
+        sigaction(heard[i], i < HEARD - FAILED ? &action : &failed, &heard_before[i]);
     return KG_OK;
 }
 
