@@ -51,6 +51,7 @@ static void on_crash(int number)
 
 void kg_restore_arm(int fd, const char *bytes, size_t length, const struct termios *modes)
 {
+    kg_restore_disarm(); /* armed already, with other bytes: who was there before stays known */
     terminal_fd = fd;
     reset_length = length < sizeof reset ? length : sizeof reset;
     memcpy(reset, bytes, reset_length);
