@@ -53,8 +53,7 @@ static enum kg_status copy_page(const struct kg_block *from, struct kg_block *to
 static enum kg_status copy_pages(const struct kg_block *from, struct kg_block *to, uint32_t pages, struct kg_error *err)
 {
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(to));
-    const size_t bytes = KG_KV_PAGE_BYTES(shape) > KG_INDEX_PAGE_BYTES(shape) ? KG_KV_PAGE_BYTES(shape) : KG_INDEX_PAGE_BYTES(shape);
-    uint8_t *room = malloc(bytes);
+    uint8_t *room = calloc(KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape) + 1, 1); /* for one of them at a time */
     enum kg_status status = room ? kg_block_reserve(to, pages * KG_PAGE, err) : kg_fail_nomem(err, "replacing a file");
     for (uint32_t page = 0; page < pages && status == KG_OK; page++)
         status = copy_page(from, to, page, room, err);

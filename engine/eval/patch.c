@@ -31,8 +31,7 @@ const char *kg_patch_read_name(enum kg_patch_read read)
 }
 
 /* Tokens, of which the context may have `tokens` and the old text as many. */
-static enum kg_status tokenise(struct patching *p, const char *path, const char *before, size_t before_length, const char *after, size_t after_length,
-                               struct kg_error *err)
+static enum kg_status tokenise(struct patching *p, const struct kg_patch_text *text, struct kg_error *err)
 {
     const struct kg_tokenizer *tokenizer = p->engine->tokenizer;
     struct kg_chat *chat = NULL;
@@ -40,18 +39,18 @@ static enum kg_status tokenise(struct patching *p, const char *path, const char 
     if (status == KG_OK)
         status = kg_chat_preamble(chat, &p->preamble, err);
     if (status == KG_OK)
-        status = kg_chat_heading(chat, KG_ROLE_SYSTEM, path, &p->heading, err);
+        status = kg_chat_heading(chat, KG_ROLE_SYSTEM, text->path, &p->heading, err);
     if (status == KG_OK)
-        status = kg_tokenize(tokenizer, before, before_length, false, &p->before, err);
+        status = kg_tokenize(tokenizer, text->before, text->before_length, false, &p->before, err);
     if (status == KG_OK)
-        status = kg_tokenize(tokenizer, after, after_length, false, &p->after, err);
+        status = kg_tokenize(tokenizer, text->after, text->after_length, false, &p->after, err);
     kg_chat_free(chat);
     if (status != KG_OK)
         return status;
     const size_t left = p->after.count > p->options->target ? p->after.count - p->options->target : 0;
     p->context = (uint32_t)(left < p->options->tokens ? left : p->options->tokens);
     if (p->context < 2 * KG_PAGE)
-        return kg_fail(err, KG_ERR_RANGE, "%s has %zu tokens, too few for a target of %u and a context before it", path, p->after.count, p->options->target);
+        return kg_fail(err, KG_ERR_RANGE, "%s has %zu tokens, too few for a target of %u and a context before it", text->path, p->after.count, p->options->target);
     p->context--;
     if (p->before.count > p->options->tokens)
         p->before.count = p->options->tokens;
@@ -85,7 +84,7 @@ static enum kg_status find_starts(struct patching *p, const char *text, size_t l
     return KG_OK;
 }
 
-static enum kg_status compare(struct patching *p, const char *path, const char *text, size_t length, struct kg_error *err)
+static enum kg_status compare(struct patching *p, const struct kg_patch_text *text, struct kg_error *err)
 {
     const uint32_t pages = (uint32_t)p->before.count / KG_PAGE;
     p->kept = calloc(pages + 1, sizeof *p->kept);
@@ -93,9 +92,9 @@ static enum kg_status compare(struct patching *p, const char *path, const char *
     p->change = calloc(pages + 1, sizeof *p->change);
     if (!p->kept || !p->kept_definition || !p->change)
         return kg_fail_nomem(err, "comparing two texts");
-    if (p->before.count >= p->context && memcmp(p->before.ids, p->after.ids, p->context * sizeof *p->after.ids) == 0)
-        return kg_fail(err, KG_ERR_RANGE, "%s does not change in the first %u tokens, which are context; use more --tokens", path, p->context);
-    enum kg_status status = find_starts(p, text, length, err);
+    if (p->before.ids && p->before.count >= p->context && memcmp(p->before.ids, p->after.ids, p->context * sizeof *p->after.ids) == 0)
+        return kg_fail(err, KG_ERR_RANGE, "%s does not change in the first %u tokens, which are context; use more --tokens", text->path, p->context);
+    enum kg_status status = find_starts(p, text->after, text->after_length, err);
     if (status == KG_OK)
         status = kg_patch_keep(p->before.ids, (uint32_t)p->before.count, p->after.ids, p->context, NULL, 0, p->kept, err);
     return status == KG_OK ? kg_patch_keep(p->before.ids, (uint32_t)p->before.count, p->after.ids, p->context, p->starts, p->start_count,
@@ -330,7 +329,7 @@ static enum kg_status measure_rule(struct patching *p, const struct kg_patch_rul
 {
     const size_t pages = p->before.count / KG_PAGE;
     struct kg_sequence *sequence = NULL;
-    int32_t *kept = malloc((pages + 1) * sizeof *kept);
+    int32_t *kept = calloc(pages + 1, sizeof *kept);
     if (!kept)
         return kg_fail_nomem(err, "measuring a rule");
     memcpy(kept, rule->read == KG_PATCH_DEFINITION ? p->kept_definition : p->kept, pages * sizeof *kept);
@@ -398,43 +397,47 @@ static void clear(struct patching *p)
     free(p->none);
 }
 
-static enum kg_status begin_result(const struct patching *p, size_t count, struct kg_cbr_result **out, struct kg_error *err)
+static struct kg_cbr_result *new_result(const struct patching *p, size_t count)
 {
     struct kg_cbr_result *result = calloc(1, sizeof *result);
     struct kg_cbr_row *rows = calloc(count + 1, sizeof *rows);
     if (!result || !rows) {
         free(result);
         free(rows);
-        return kg_fail_nomem(err, "measuring an edit");
+        return NULL;
     }
     *result = (struct kg_cbr_result){ .context = (uint32_t)(p->preamble.count + p->heading.count) + p->context, .target = p->options->target,
                                       .count = count, .rows = rows };
-    *out = result;
-    return KG_OK;
+    return result;
 }
 
-enum kg_status kg_patch_measure(struct kg_engine *engine, const char *path, const char *before, size_t before_length, const char *after,
-                                size_t after_length, const struct kg_patch_options *options, const struct kg_patch_rule *rules, size_t count,
-                                struct kg_cbr_result **out, uint32_t *reread, struct kg_error *err)
+static enum kg_status measure_file(struct patching *p, const struct kg_patch_rule *rules, size_t count, struct kg_cbr_result **out, uint32_t *reread,
+                                   struct kg_error *err)
 {
-    struct patching p = { .engine = engine, .options = options, .none = calloc(kg_model_shape(engine->model)->vocabulary, sizeof *p.none) };
-    struct kg_cbr_result *result = NULL;
-    if (!kg_pool_shape(engine->pool)->index_bits) {
-        free(p.none);
-        return kg_fail(err, KG_ERR_UNSUPPORTED, "there is no key index on %s, without which no window can be looked at; use another --device",
-                       engine->backend->name);
-    }
-    enum kg_status status = p.none ? tokenise(&p, path, before, before_length, after, after_length, err) : kg_fail_nomem(err, "measuring an edit");
-    if (status == KG_OK)
-        status = compare(&p, path, after, after_length, err);
-    if (status == KG_OK)
-        status = begin_result(&p, count, &result, err);
-    if (status == KG_OK)
-        status = measure(&p, rules, count, result, reread, err);
-    clear(&p);
+    struct kg_cbr_result *result = new_result(p, count);
+    if (!result)
+        return kg_fail_nomem(err, "measuring an edit");
+    enum kg_status status = measure(p, rules, count, result, reread, err);
     if (status == KG_OK)
         *out = result;
     else
         kg_cbr_result_free(result);
+    return status;
+}
+
+enum kg_status kg_patch_measure(struct kg_engine *engine, const struct kg_patch_text *text, const struct kg_patch_options *options,
+                                const struct kg_patch_rule *rules, size_t count, struct kg_cbr_result **out, uint32_t *reread, struct kg_error *err)
+{
+    struct patching p = { .engine = engine, .options = options };
+    if (!kg_pool_shape(engine->pool)->index_bits)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "there is no key index on %s, without which no window can be looked at; use another --device",
+                       engine->backend->name);
+    p.none = calloc(kg_model_shape(engine->model)->vocabulary, sizeof *p.none);
+    enum kg_status status = p.none ? tokenise(&p, text, err) : kg_fail_nomem(err, "measuring an edit");
+    if (status == KG_OK)
+        status = compare(&p, text, err);
+    if (status == KG_OK)
+        status = measure_file(&p, rules, count, out, reread, err);
+    clear(&p);
     return status;
 }

@@ -26,6 +26,12 @@ struct kg_patch_rule {
     uint32_t percent; /* of the kept pages behind the first change, 0 .. 100 */
 };
 
+struct kg_patch_text {
+    const char *path; /* its heading */
+    const char *before, *after;
+    size_t before_length, after_length;
+};
+
 struct kg_patch_options {
     uint32_t tokens; /* of context, at most KG_PATCH_TOKENS */
     uint32_t target;
@@ -35,9 +41,8 @@ struct kg_patch_options {
 /* For kg_cbr_summarise: rows in the order of the rules, without questions; own stands for full. reread (count; may be NULL) gets
  * tokens that a rule reads. KG_ERR_RANGE: too little text for a context and a target, or nothing changed in the context. The
  * engine's pages need a key index. */
-enum kg_status kg_patch_measure(struct kg_engine *engine, const char *path, const char *before, size_t before_length, const char *after,
-                                size_t after_length, const struct kg_patch_options *options, const struct kg_patch_rule *rules, size_t count,
-                                struct kg_cbr_result **out, uint32_t *reread, struct kg_error *err);
+enum kg_status kg_patch_measure(struct kg_engine *engine, const struct kg_patch_text *text, const struct kg_patch_options *options,
+                                const struct kg_patch_rule *rules, size_t count, struct kg_cbr_result **out, uint32_t *reread, struct kg_error *err);
 
 /* Which pages of the old reading are kept: kept[p] is where page p of `before` begins in `after`, or -1. kept has
  * before_count / KG_PAGE elements. definitions: of `starts` (count, ascending, numbers of tokens of `after` at which a definition

@@ -75,28 +75,28 @@ static void drop(int32_t *kept, uint32_t pages, uint32_t from, uint32_t upto)
 }
 
 /* The new text's tokens that the old one does not have, and those behind which it had something else. */
-static enum kg_status find_changes(const int32_t *match, uint32_t n, uint32_t m, bool **out, struct kg_error *err)
+static void find_changes(const int32_t *match, uint32_t n, uint32_t m, bool *changed)
 {
-    bool *changed = malloc(m + 1);
-    if (!changed)
-        return kg_fail_nomem(err, "comparing two texts");
-    memset(changed, true, m + 1);
+    memset(changed, true, m);
     for (uint32_t i = 0; i < n; i++)
         if (match[i] >= 0)
             changed[match[i]] = i > 0 && match[i] > 0 && match[i - 1] != match[i] - 1;
-    *out = changed;
-    return KG_OK;
 }
 
 enum kg_status kg_patch_keep(const int32_t *before, uint32_t before_count, const int32_t *after, uint32_t after_count, const uint32_t *starts,
                              uint32_t start_count, int32_t *kept, struct kg_error *err)
 {
     const uint32_t pages = before_count / KG_PAGE;
-    bool *changed = NULL;
-    int32_t *match = malloc(((size_t)before_count + 1) * sizeof *match);
-    enum kg_status status = match ? match_tokens(before, before_count, after, after_count, match, err) : kg_fail_nomem(err, "comparing two texts");
+    bool *changed = calloc(after_count + 1UL, sizeof *changed);
+    int32_t *match = calloc(before_count + 1UL, sizeof *match);
+    if (!changed || !match) {
+        free(changed);
+        free(match);
+        return kg_fail_nomem(err, "comparing two texts");
+    }
+    enum kg_status status = match_tokens(before, before_count, after, after_count, match, err);
     if (status == KG_OK)
-        status = find_changes(match, before_count, after_count, &changed, err);
+        find_changes(match, before_count, after_count, changed);
     for (uint32_t p = 0; p < pages && status == KG_OK; p++)
         kept[p] = is_whole(match + (size_t)p * KG_PAGE) ? match[(size_t)p * KG_PAGE] : -1;
     for (uint32_t s = 0; starts && s < start_count && status == KG_OK; s++) {

@@ -79,14 +79,16 @@ enum kg_status kg_model_load(const struct kg_gguf *file, const struct kg_backend
                              int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                              struct kg_model **out, struct kg_error *err)
 {
-    enum kg_status status = kg_model_describe(file, backend, device, out, err);
-    if (status == KG_OK)
-        status = kg_model_take_weights(*out, progress, ctx, err);
-    if (status == KG_OK)
-        return KG_OK;
-    if (*out)
-        kg_model_free(*out);
+    struct kg_model *model = NULL;
     *out = NULL;
+    enum kg_status status = kg_model_describe(file, backend, device, &model, err);
+    if (!model)
+        return status;
+    status = kg_model_take_weights(model, progress, ctx, err);
+    if (status == KG_OK)
+        *out = model;
+    else
+        kg_model_free(model);
     return status;
 }
 

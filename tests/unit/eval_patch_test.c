@@ -89,7 +89,8 @@ static void reading_all_behind_again_is_reading_the_whole(void **state)
     char after[sizeof before];
     memcpy(after, before, sizeof before);
     strstr(after, "a + 2")[2] = '*';
-    if (kg_patch_measure(engine, "n.c", before, strlen(before), after, strlen(after), &options, rules, 4, &result, reread, &err) != KG_OK)
+    const struct kg_patch_text text = { "n.c", before, after, strlen(before), strlen(after) };
+    if (kg_patch_measure(engine, &text, &options, rules, 4, &result, reread, &err) != KG_OK)
         fail_msg("%s", err.text);
     double apart = 0;
     for (uint32_t t = 0; t < options.target; t++) {
@@ -112,9 +113,10 @@ static void what_cannot_be_measured_is_refused(void **state)
     struct kg_engine *engine = open_tiny();
     struct kg_cbr_result *result = NULL;
     struct kg_error err = { .text = "" };
-    assert_int_equal(kg_patch_measure(engine, "n.c", before, strlen(before), before, strlen(before), &options, &rule, 1, &result, NULL, &err), KG_ERR_RANGE);
+    const struct kg_patch_text same = { "n.c", before, before, strlen(before), strlen(before) }, little = { "n.c", before, "int", strlen(before), 3 };
+    assert_int_equal(kg_patch_measure(engine, &same, &options, &rule, 1, &result, NULL, &err), KG_ERR_RANGE);
     assert_non_null(strstr(err.text, "does not change"));
-    assert_int_equal(kg_patch_measure(engine, "n.c", before, strlen(before), "int", 3, &options, &rule, 1, &result, NULL, &err), KG_ERR_RANGE);
+    assert_int_equal(kg_patch_measure(engine, &little, &options, &rule, 1, &result, NULL, &err), KG_ERR_RANGE);
     assert_non_null(strstr(err.text, "too few"));
     assert_null(result);
     kg_engine_close(engine);

@@ -171,13 +171,15 @@ static enum kg_status measure_pair(struct study *study, size_t pair, struct kg_e
 {
     const struct arguments *a = study->arguments;
     char *texts[2] = { NULL, NULL };
-    size_t lengths[2];
+    size_t lengths[2] = { 0, 0 };
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < 2 && status == KG_OK; i++)
         status = kg_read_file(study->paths[2 * pair + i], KG_FILE_MAX, &texts[i], &lengths[i], err);
     if (status == KG_OK)
-        status = kg_patch_measure(study->engine, study->paths[2 * pair + 1], texts[0], lengths[0], texts[1], lengths[1], &a->options, a->rules,
-                                  a->rule_count, &study->results[pair], study->reread[pair], err);
+        status = kg_patch_measure(study->engine,
+                                  &(struct kg_patch_text){ .path = study->paths[2 * pair + 1], .before = texts[0], .after = texts[1],
+                                                           .before_length = lengths[0], .after_length = lengths[1] },
+                                  &a->options, a->rules, a->rule_count, &study->results[pair], study->reread[pair], err);
     free(texts[0]);
     free(texts[1]);
     return status;
