@@ -127,6 +127,7 @@ help:
 ##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios
 ## make bench-open      how long a conversation with TOKENS=30000 of context takes to open, and its next answer to begin
 ## make bench-interface how soon the interface answers keys, draws its first screen and scrolls, JSON lines
+## make bench-written   bytes that an hour of scripted chat writes, against what is new in it
 ## make bench-sqlite    what SQLite's settings cost the cache: tests/bench/SQLITE.md
 ## make bench-index REPO=path [FILES=4000]
 ##                      how long the index of a copy of it takes to be made, opened, asked and kept up to date

@@ -49,6 +49,11 @@ bench-open: all
 	@TOKENS="$(TOKENS)" MODEL="$(MODEL)" ROUNDS="$(ROUNDS)" THREADS="$(THREADS)" \
 	    mk/bench-open $(O)/kedge "$(or $(REPO),.)" "$(O)/open-$(or $(MODEL),q05)-$(or $(TOKENS),30000)"
 
+# Bytes that an hour of chat writes, against what is new in it; MODEL=smol TURNS=30.
+.PHONY: bench-written
+bench-written: all
+	@tests/bench/written.py $(O)/kedge "$(or $(MODEL),smol)" $(or $(TURNS),30)
+
 # What SQLite's settings cost the cache: writes tests/bench/SQLITE.md; MEGABYTES=256, and a DIRECTORY on the disk in question.
 SQLITE_BENCH := $(O)/tests/bench/sqlite_bench
 .PHONY: bench-sqlite
