@@ -10,7 +10,7 @@ same (text for text), exact matches of both. Interrupted, it tells of those it h
 """
 import gzip
 import json
-import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +48,7 @@ def main():
     options = sys.argv[5:]
     items = items_of(path)
     done = same = by_eval = by_complete = 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs behind
     try:
         with tempfile.TemporaryDirectory() as folder:
             for row in evaluated(kedge, path, limit, model, options):
