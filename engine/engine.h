@@ -57,7 +57,7 @@ struct kg_progress {
 #define KG_INDEX_BITS 2
 struct kg_engine_options {
     const char *model_path;
-    const char *backend;   /* "cpu", "cuda", "cuda:N", "ref"; "best" or NULL = a card that holds the model where there is one, else the CPU */
+    const char *backend;   /* "cpu", "cuda", "cuda:N", "ref"; "best" or NULL = a card that holds the model or some layers where there is one, else the CPU */
     const char *gpu_layers; /* of a card: how many of the last layers it computes, a number; NULL or "auto" = as many as fit. The CPU computes the others */
     uint32_t threads;      /* 0 = all that the process may use */
     const char *cache_dir; /* NULL = KG_PLACE_CACHE */

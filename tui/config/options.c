@@ -14,7 +14,7 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
     [KG_OPTION_THREADS] = { .section = "", .name = "threads", .kind = KG_OPTION_NUMBER, .standard = "0", .most = 1024,
                             .help = "Threads that compute; 0 = as many as the process may use." },
     [KG_OPTION_DEVICE] = { .section = "", .name = "device", .kind = KG_OPTION_CHOICE, .standard = "best", .choices = "best cpu cuda cuda:N ref",
-                           .help = "What computes; best = a CUDA card that holds the model, else the CPU; cuda:N = the card of that number; "
+                           .help = "What computes; best = a CUDA card that holds the model or some of its layers, else the CPU; cuda:N = the card of that number; "
                                    "ref is plain double precision, and slow." },
     [KG_OPTION_GPU_LAYERS] = { .section = "", .name = "gpu-layers", .kind = KG_OPTION_CHOICE, .standard = "auto", .choices = "auto N",
                                .help = "Of a card: how many of the model's last layers it computes; auto = as many as fit. The CPU computes the others." },
