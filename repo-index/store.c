@@ -182,8 +182,7 @@ static enum kg_status make_schema(struct kg_store *store, struct kg_error *err)
     return status;
 }
 
-/* KG_ERR_CORRUPT unless the tables are those that we make and can be read. */
-static enum kg_status check_schema(struct kg_store *store, bool *empty, struct kg_error *err)
+static enum kg_status check_tables(struct kg_store *store, bool *empty, struct kg_error *err)
 {
     int code;
     int64_t version = pragma_number(store, "PRAGMA user_version", &code);
@@ -199,6 +198,17 @@ static enum kg_status check_schema(struct kg_store *store, bool *empty, struct k
     if (code == SQLITE_OK || code == SQLITE_DONE)
         pragma_number(store, "SELECT rowid FROM words WHERE words MATCH 'a'", &code);
     return code == SQLITE_OK || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+}
+
+/* KG_ERR_CORRUPT unless the tables are those that we make and can be read. In one transaction: another process may be about to
+ * make them. */
+static enum kg_status check_schema(struct kg_store *store, bool *empty, struct kg_error *err)
+{
+    enum kg_status status = run(store, "BEGIN", err);
+    if (status == KG_OK)
+        status = check_tables(store, empty, err);
+    kg_store_rollback(store);
+    return status;
 }
 
 enum kg_status kg_store_reset(struct kg_store *store, struct kg_error *err)
