@@ -83,6 +83,53 @@ static void lines_join(void **state)
     driver_free(d);
 }
 
+/* What the screen asks in modes of its own is asked in lines, too. */
+static void a_full_context_is_asked_about_in_lines(void **state)
+{
+    (void)state;
+    struct driver *d = start_inline("dumb", NULL);
+    driver_send(d, "what does main do?\n");
+    driver_wait_for(d, "You asked: what does main do?");
+    driver_wait_for(d, "\n\n>\n");
+    driver_send(d, "too long for it\n");
+    driver_wait_for(d, "the question needs 9,000 tokens");
+    driver_wait_for(d, "what may leave it?");
+    driver_wait_for(d, "c do not ask it:");
+    driver_send(d, "c\n");
+    driver_wait_for(d, "it was not asked");
+    driver_settle(d);
+    driver_send(d, "too long for it\n");
+    driver_settle(d);
+    driver_wait_for(d, "\ns summarise what was said, d drop unpinned files, c do not ask it:\n");
+    driver_send(d, "s\n");
+    driver_wait_for(d, "1 question is summarised");
+    driver_wait_for(d, "You asked: too long for it");
+    driver_send(d, "and on\n");
+    driver_wait_for(d, "You asked: and on");
+    driver_settle(d);
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_lines_only(d);
+    driver_free(d);
+}
+
+static void conversations_are_listed_in_lines(void **state)
+{
+    (void)state;
+    struct driver *d = start_inline("dumb", NULL);
+    driver_send(d, "/sessions\n");
+    driver_wait_for(d, "older talk");
+    driver_wait_for(d, "evil ^[]0;owned");
+    driver_settle(d);
+    driver_send(d, "/sessions nobody said this\n");
+    driver_wait_for(d, "nothing was said with these words");
+    driver_settle(d);
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_lines_only(d);
+    driver_free(d);
+}
+
 static void it_is_suspended(void **state)
 {
     (void)state;
@@ -106,6 +153,8 @@ int main(int argc, char **argv)
         SCREEN_TEST(dumb_terminals_get_lines),
         SCREEN_TEST(what_goes_on_is_stopped),
         SCREEN_TEST(lines_join),
+        SCREEN_TEST(a_full_context_is_asked_about_in_lines),
+        SCREEN_TEST(conversations_are_listed_in_lines),
         SCREEN_TEST(it_is_suspended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #define PROMPT "> "
 #define REVIEW_PROMPT "take it? y yes, n no, e edit, a all, q the rest not, c none: "
+#define FULL_PROMPT "s summarise what was said, d drop unpinned files, c do not ask it: "
 #define TELL_AFTER_S 5.0 /* what takes longer is told, and again after so long */
 #define REVIEW_ROWS 400
 #define READ_AT_ONCE 65536
@@ -116,8 +117,10 @@ static void show(struct kg_inline *in)
         print_line(in, text);
         in->told_at = now;
     }
-    if (is_idle(ui) && !in->prompted) {
-        print(in, in->mark.inside ? "\n\n" PROMPT : "\n" PROMPT);
+    bool full = ui->mode == KG_MODE_FULL;
+    if ((full || is_idle(ui)) && !in->prompted) {
+        print(in, in->mark.inside ? "\n\n" : "\n");
+        print(in, full ? FULL_PROMPT : PROMPT);
         in->mark.inside = false;
         in->prompted = true;
     }
@@ -134,6 +137,14 @@ static void answer_review(struct kg_inline *in, const char *line)
         kg_interface_review_key(in->ui, &key);
 }
 
+static void answer_full(struct kg_inline *in, const char *line)
+{
+    struct kg_key key = { .code = *line == 'c' ? KG_KEY_ESCAPE : KG_KEY_TEXT, .text = line, .length = 1 };
+    in->ui->letter_at = 0;
+    if (*line && strchr("sdc", *line))
+        kg_interface_full_key(in->ui, &key);
+}
+
 static void submit(struct kg_inline *in)
 {
     struct kg_interface *ui = in->ui;
@@ -145,8 +156,11 @@ static void submit(struct kg_inline *in)
     in->prompted = false;
     while (length > 0 && line[length - 1] == '\n')
         line[--length] = '\0';
-    if (ui->mode == KG_MODE_REVIEW) {
-        answer_review(in, line);
+    if (ui->mode == KG_MODE_REVIEW || ui->mode == KG_MODE_FULL) {
+        if (ui->mode == KG_MODE_REVIEW)
+            answer_review(in, line);
+        else
+            answer_full(in, line);
         free(line);
         return;
     }
@@ -192,13 +206,15 @@ static void take_signals(struct kg_inline *in)
 {
     struct kg_interface *ui = in->ui;
     struct kg_heard heard = kg_signals_take();
-    bool busy = ui->running || ui->shell.fd >= 0 || ui->mode == KG_MODE_REVIEW;
+    bool busy = ui->running || ui->shell.fd >= 0 || ui->mode == KG_MODE_REVIEW || ui->mode == KG_MODE_FULL;
     if (heard.suspended)
         kg_terminal_suspend(ui->terminal);
     if (heard.ended_by == SIGINT && busy) {
         kg_signals_pardon();
         if (ui->mode == KG_MODE_REVIEW)
             answer_review(in, "c");
+        else if (ui->mode == KG_MODE_FULL)
+            answer_full(in, "c");
         else
             kg_interface_key(ui, &(struct kg_key){ .code = KG_KEY_ESCAPE });
         return;

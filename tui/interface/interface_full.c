@@ -44,7 +44,9 @@ static void give_back(struct kg_interface *ui)
     size_t length;
     kg_editor_text(ui->editor, &length);
     leave(ui);
-    if (length == 0 && ui->unasked.text)
+    if (ui->lines_only)
+        kg_interface_hint(ui, "it was not asked");
+    else if (length == 0 && ui->unasked.text)
         kg_editor_set(ui->editor, ui->unasked.text, ui->unasked.length);
     else
         kg_interface_hint(ui, "it was not asked; Up brings it back");

@@ -1,5 +1,6 @@
 /* The list of conversations: what its keys do. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tui/interface/interface_state.h"
@@ -35,8 +36,10 @@ void kg_interface_sessions(struct kg_interface *ui, const char *words)
     ui->sessions.repository = ui->options->repository ? ui->options->repository : "";
     ui->sessions.open = ui->session;
     ui->sessions.ticket = ++ui->session_tickets << 16;
-    kg_interface_enter(ui, KG_MODE_SESSIONS);
-    set_asking(ui, KG_LIST_NOTHING, "");
+    if (!ui->lines_only) {
+        kg_interface_enter(ui, KG_MODE_SESSIONS);
+        set_asking(ui, KG_LIST_NOTHING, "");
+    }
     look_up(ui);
 }
 
@@ -46,9 +49,23 @@ void kg_interface_sessions_again(struct kg_interface *ui)
         look_up(ui);
 }
 
+/* Once, where there is no screen for a list. */
+static void add_list(struct kg_interface *ui)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *memory = open_memstream(&text, &length);
+    if (!memory)
+        return;
+    kg_session_list_write(&ui->sessions, memory);
+    if (fclose(memory) == 0)
+        kg_transcript_add(ui->transcript, KG_ENTRY_TABLE, text, length);
+    free(text);
+}
+
 void kg_interface_take_sessions(struct kg_interface *ui, const struct kg_event *event)
 {
-    if (ui->mode != KG_MODE_SESSIONS)
+    if (ui->mode != KG_MODE_SESSIONS && !ui->lines_only)
         return;
     if (event->more) {
         kg_printable(ui->hint, sizeof ui->hint, event->more, strlen(event->more));
@@ -56,6 +73,8 @@ void kg_interface_take_sessions(struct kg_interface *ui, const struct kg_event *
     }
     if ((uint32_t)event->ticket == ui->sessions.ticket)
         kg_session_list_set(&ui->sessions, event->text ? event->text : "", event->length);
+    if (ui->lines_only && !event->more)
+        add_list(ui);
 }
 
 static void leave(struct kg_interface *ui)

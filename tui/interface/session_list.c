@@ -9,6 +9,8 @@
 
 #define HEAD_ROWS    2
 #define SESSION_ROWS 2
+#define HEAD_MOST    512 /* bytes */
+#define FIGURES_MOST 160
 
 void kg_session_row_write(FILE *stream, const struct kg_session_row *row)
 {
@@ -81,27 +83,64 @@ bool kg_session_list_move(struct kg_session_list *list, long by)
     return list->chosen != before;
 }
 
-static void draw_head(const struct kg_session_list *list, struct kg_screen *screen, int from, int limit, size_t count)
+static void head_of(const struct kg_session_list *list, size_t count, char text[HEAD_MOST])
 {
-    char text[512], number[KG_FIGURE];
+    char number[KG_FIGURE];
     const char *where = list->all ? "" : list->repository && *list->repository ? " about this repository" : " outside of repositories";
     if (!list->rows)
-        snprintf(text, sizeof text, "looking");
+        snprintf(text, HEAD_MOST, "looking");
     else
-        snprintf(text, sizeof text, "%s conversation%s%s%s%s", kg_figure_count(number, count), count == 1 ? "" : "s", where, *list->words ? " with " : "", list->words);
+        snprintf(text, HEAD_MOST, "%s conversation%s%s%s%s", kg_figure_count(number, count), count == 1 ? "" : "s", where, *list->words ? " with " : "", list->words);
+}
+
+static void draw_head(const struct kg_session_list *list, struct kg_screen *screen, int from, int limit, size_t count)
+{
+    char text[HEAD_MOST];
+    head_of(list, count, text);
     kg_screen_put_cut(screen, 0, from, limit, text, strlen(text), KG_STYLE_TITLE);
+}
+
+static bool is_here(const struct kg_session_list *list, const struct kg_session_row *session)
+{
+    return list->repository && strcmp(session->repository, list->repository) == 0;
+}
+
+/* "3 found, 2 questions, open, 5 min ago" */
+static void figures_of(const struct kg_session_list *list, const struct kg_session_row *session, char figures[FIGURES_MOST])
+{
+    char age[KG_FIGURE];
+    bool open = is_here(list, session) && list->open && strcmp(session->name, list->open) == 0;
+    kg_figure_age(age, (uint64_t)time(NULL), session->used);
+    int n = 0;
+    if (session->hits)
+        n = snprintf(figures, FIGURES_MOST, "%u found, ", session->hits);
+    snprintf(figures + n, FIGURES_MOST - (size_t)n, "%u question%s, %s%s", session->questions, session->questions == 1 ? "" : "s", open ? "open, " : "", age);
+}
+
+static const char *none_of(const struct kg_session_list *list)
+{
+    return *list->words ? "nothing was said with these words" : "none yet: what you ask is kept, and listed here";
+}
+
+void kg_session_list_write(const struct kg_session_list *list, FILE *stream)
+{
+    char text[HEAD_MOST], figures[FIGURES_MOST];
+    size_t count = kg_session_list_count(list), at = 0;
+    struct kg_session_row row;
+    head_of(list, count, text);
+    fprintf(stream, "%s\n", text);
+    while (next_row(list, &at, &row)) {
+        figures_of(list, &row, figures);
+        fprintf(stream, "%s  (%s)\n    %s\n", row.name, figures, row.line);
+    }
+    fputs(count ? "/resume NAME goes on with one; kedge sessions forks, renames and deletes them" : none_of(list), stream);
 }
 
 static void draw_row(const struct kg_session_list *list, struct kg_screen *screen, int row, int rows, int from, int limit, const struct kg_session_row *session,
                      bool chosen)
 {
-    char figures[160], age[KG_FIGURE];
-    bool here = list->repository && strcmp(session->repository, list->repository) == 0, open = here && list->open && strcmp(session->name, list->open) == 0;
-    kg_figure_age(age, (uint64_t)time(NULL), session->used);
-    int n = 0;
-    if (session->hits)
-        n = snprintf(figures, sizeof figures, "%u found, ", session->hits);
-    snprintf(figures + n, sizeof figures - (size_t)n, "%u question%s, %s%s", session->questions, session->questions == 1 ? "" : "s", open ? "open, " : "", age);
+    char figures[FIGURES_MOST];
+    figures_of(list, session, figures);
     unsigned style = chosen ? KG_STYLE_CHOSEN : KG_STYLE_TEXT;
     int width = (int)kg_text_width(figures, strlen(figures)), at = limit - width;
     if (chosen)
@@ -113,7 +152,7 @@ static void draw_row(const struct kg_session_list *list, struct kg_screen *scree
     if (row + 1 >= rows)
         return;
     int column = from + 2;
-    if (!here) {
+    if (!is_here(list, session)) {
         const char *where = *session->repository ? session->repository : "no repository";
         column = kg_screen_put_cut(screen, row + 1, column, limit, where, strlen(where), KG_STYLE_NOTICE) + 1;
     }
@@ -132,7 +171,7 @@ void kg_session_list_draw(struct kg_session_list *list, struct kg_screen *screen
         list->top = list->chosen - shown + 1;
     draw_head(list, screen, from, limit, count);
     if (list->rows && count == 0 && rows > HEAD_ROWS) {
-        const char *none = *list->words ? "nothing was said with these words" : "none yet: what you ask is kept, and listed here";
+        const char *none = none_of(list);
         kg_screen_put_cut(screen, HEAD_ROWS, from, limit, none, strlen(none), KG_STYLE_DIM);
     }
     int first = rows > HEAD_ROWS ? HEAD_ROWS : 1;

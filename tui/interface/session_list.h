@@ -45,6 +45,8 @@ size_t kg_session_list_count(const struct kg_session_list *list);
 bool kg_session_list_chosen(const struct kg_session_list *list, struct kg_session_row *out);
 /* So many down, or up; false when it is there already. */
 bool kg_session_list_move(struct kg_session_list *list, long by);
+/* The same in rows of text, for terminals that only add lines. */
+void kg_session_list_write(const struct kg_session_list *list, FILE *stream);
 /* Rows [0, rows) of the screen. */
 void kg_session_list_draw(struct kg_session_list *list, struct kg_screen *screen, int rows);
 
