@@ -207,6 +207,35 @@ static void typing_goes_on_undisturbed(void **state)
     quit(d);
 }
 
+/* Nor are those of words to look for. */
+static void searching_goes_on_undisturbed(void **state)
+{
+    static const char *const begins[] = { "/sessions\r/", "\x12", "\x13" }, *const shown[] = { "with maya", "you sent: maya", "/ maya" };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
+        driver_wait_for(d, "ready");
+        char keys[100];
+        snprintf(keys, sizeof keys, "/edit refuse negative sides in @area.c and @Makefile\r%s", begins[i]);
+        driver_send(d, keys);
+        driver_wait_for(d, "changes are proposed");
+        driver_send(d, "maya");
+        driver_wait_for(d, shown[i]);
+        assert_true(holds("area.c", area));
+        driver_send(d, "\x1b");
+        if (i == 0) {
+            driver_wait_for(d, "Enter open");
+            driver_send(d, "q");
+        }
+        driver_wait_for(d, "change 1 of 3: take it?");
+        usleep(900000);
+        driver_send(d, "\x1b");
+        driver_wait_for(d, "nothing was changed");
+        assert_true(holds("area.c", area));
+        quit(d);
+    }
+}
+
 static void a_file_that_changed_meanwhile_is_left_alone(void **state)
 {
     (void)state;
@@ -354,6 +383,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
         REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),
         REVIEW_TEST(typing_goes_on_undisturbed),
+        REVIEW_TEST(searching_goes_on_undisturbed),
         REVIEW_TEST(a_file_that_changed_meanwhile_is_left_alone),
         REVIEW_TEST(a_hunk_is_edited),
         REVIEW_TEST(what_was_changed_is_committed_by_git),

@@ -317,6 +317,10 @@ static void take_key(struct kg_interface *ui, const struct kg_key *key)
 {
     ui->dirty = ui->typed = true;
     kg_worker_touch(ui->worker);
+    if (key->code == KG_KEY_TEXT && ui->mode != KG_MODE_REVIEW && ui->mode != KG_MODE_FULL) {
+        ui->letter_at = kg_interface_seconds();
+        ui->letter_is_input = ui->mode == KG_MODE_INPUT && !(ui->vi && kg_vi_commands(ui->vi));
+    }
     if (!(key->code == KG_KEY_CTRL && key->letter == 'c'))
         ui->first_hint = false;
     if (take_elsewhere(ui, key))
@@ -335,7 +339,6 @@ static void take_key(struct kg_interface *ui, const struct kg_key *key)
     }
     switch (key->code) {
     case KG_KEY_TEXT:
-        ui->letter_at = kg_interface_seconds();
         if (key->modifiers & KG_ALT)
             alt(ui, key->text[0]);
         else

@@ -30,11 +30,17 @@ static void ask(struct kg_interface *ui)
 #define STILL_TYPING_S  1.5
 #define LETTERS_LOST_S  0.7
 
+/* Letters of words to look for are no answers either. */
+static bool is_searching(const struct kg_interface *ui)
+{
+    return ui->mode == KG_MODE_SEARCH || ui->mode == KG_MODE_HISTORY || ui->mode == KG_MODE_SESSIONS;
+}
+
 static bool is_typing(const struct kg_interface *ui)
 {
     size_t length;
     kg_editor_text(ui->editor, &length);
-    return length > 0;
+    return length > 0 || is_searching(ui);
 }
 
 static void hold(struct kg_interface *ui, struct kg_proposal *proposal)
@@ -43,7 +49,7 @@ static void hold(struct kg_interface *ui, struct kg_proposal *proposal)
     ui->held = *proposal;
     *proposal = (struct kg_proposal){ .changes = NULL };
     ui->holds = true;
-    kg_interface_hint(ui, "changes are proposed: send or empty the input to see them");
+    kg_interface_hint(ui, is_searching(ui) ? "changes are proposed: they are shown when this is left" : "changes are proposed: send or empty the input to see them");
     ui->hint_until += 1e9;
 }
 
@@ -203,7 +209,7 @@ static void letter(struct kg_interface *ui, char c)
 bool kg_interface_types_on(struct kg_interface *ui, const struct kg_key *key)
 {
     bool on = kg_interface_seconds() - ui->review_at < LETTERS_LOST_S && ui->review_at - ui->letter_at < STILL_TYPING_S;
-    if (on && key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
+    if (on && ui->letter_is_input && key->code == KG_KEY_TEXT && !(key->modifiers & KG_ALT))
         kg_editor_insert(ui->editor, key->text, key->length);
     if (on)
         kg_terminal_bell(ui->terminal);

@@ -66,7 +66,8 @@ struct kg_interface {
     struct kg_review review;
     struct kg_proposal held; /* waits until nothing is being typed */
     bool holds;
-    double letter_at, review_at; /* last letter of an input that was not sent; the review's first moment */
+    double letter_at, review_at; /* last letter of an input that was not sent, or of another mode; the review's first moment */
+    bool letter_is_input;
     struct kg_pane pane;
     struct kg_session_list sessions;
     uint32_t session_tickets; /* lists opened so far */
