@@ -153,7 +153,7 @@ static void keep(struct kg_vi *vi, struct kg_editor *editor, const struct kg_vi_
     if (!copy)
         return;
     memcpy(copy, text + span->from, length);
-    if (span->lines && (length == 0 || copy[length - 1] != '\n'))
+    if (span->lines && (span->last || length == 0 || copy[length - 1] != '\n'))
         copy[length++] = '\n';
     free(vi->kept);
     vi->kept = copy;
@@ -166,7 +166,7 @@ static void keep(struct kg_vi *vi, struct kg_editor *editor, const struct kg_vi_
 static void delete_span(struct kg_editor *editor, struct kg_vi_span span)
 {
     struct kg_vi_text text = text_of(editor);
-    if (span.lines && span.to == text.length && span.from > 0 && (span.to == 0 || text.text[span.to - 1] != '\n'))
+    if (span.lines && span.to == text.length && span.from > 0 && (span.last || text.text[span.to - 1] != '\n'))
         span.from--;
     kg_editor_replace(editor, span.from, span.to, "", 0);
     text = text_of(editor);
@@ -189,7 +189,7 @@ static void operate(struct kg_vi *vi, struct kg_editor *editor, char operator_, 
         end_change(vi, editor, "", 0);
         return;
     }
-    if (span.lines && span.to > span.from && text.text[span.to - 1] == '\n') /* an empty line stays */
+    if (span.lines && !span.last && span.to > span.from && text.text[span.to - 1] == '\n') /* an empty line stays */
         span.to--;
     kg_editor_replace(editor, span.from, span.to, "", 0);
     vi->repeat = 1;
@@ -412,6 +412,8 @@ static enum kg_vi_wish take_argument(struct kg_vi *vi, struct kg_editor *editor,
     struct kg_vi_motion motion = { .name = vi->waiting, .count = count_of(vi) };
     struct kg_vi_text text = text_of(editor);
     struct kg_vi_span span;
+    if ((unsigned char)*character < ' ') /* a key, and no character */
+        return KG_VI_BELL;
     switch (vi->waiting) {
     case 'r':
         return replace_characters(vi, editor, character, length);

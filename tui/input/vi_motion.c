@@ -239,7 +239,8 @@ bool kg_vi_go(const struct kg_vi_text *text, size_t cursor, const struct kg_vi_m
 struct kg_vi_span kg_vi_lines(const struct kg_vi_text *text, size_t from, size_t to)
 {
     size_t end = kg_vi_line_end(text, from < to ? to : from);
-    return (struct kg_vi_span){ .from = kg_vi_line_start(text, from < to ? from : to), .to = end < text->length ? end + 1 : end, .lines = true };
+    return (struct kg_vi_span){ .from = kg_vi_line_start(text, from < to ? from : to), .to = end < text->length ? end + 1 : end, .lines = true,
+                                 .last = end == text->length };
 }
 
 /* The blanks and the newline before the place that w went to are not the operator's when they lie in another line. */

@@ -20,6 +20,7 @@ struct kg_vi_motion {
 struct kg_vi_span {
     size_t from, to;
     bool lines; /* whole ones, the newline behind the last included where there is one */
+    bool last;  /* of kg_vi_lines: the text's last line is among them, which has no newline and may be empty */
 };
 
 /* Where the cursor goes; false: nowhere. */
