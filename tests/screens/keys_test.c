@@ -109,6 +109,28 @@ static void the_mouse_is_the_terminals_until_it_is_asked_for(void **state)
     quit(d);
 }
 
+static void the_mouse_goes_through_the_list(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "MOUSE=1", NULL }, 24, 80);
+    driver_wait_for(d, "ask about 3 files");
+    ask(d, "/sessions");
+    driver_wait_for(d, "older talk");
+    driver_send(d, "\x1b[<65;10;5Md");
+    driver_wait_for(d, "d again deletes evil");
+    driver_send(d, "\x1b[<64;10;5Md");
+    driver_wait_for(d, "d again deletes older talk");
+    driver_send(d, "/was");
+    driver_wait_for(d, "1 found");
+    driver_send(d, "\x1b[<0;4;24MX"); /* behind the w */
+    driver_wait_for(d, "/ wXas");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "Enter open");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "ask about 3 files");
+    quit(d);
+}
+
 static void the_mouse_is_given_back(void **state)
 {
     (void)state;
@@ -139,6 +161,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         SCREEN_TEST(the_input_has_vi_keys),
         SCREEN_TEST(the_mouse_is_the_terminals_until_it_is_asked_for),
+        SCREEN_TEST(the_mouse_goes_through_the_list),
         SCREEN_TEST(the_mouse_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

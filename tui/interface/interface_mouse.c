@@ -16,6 +16,8 @@ static void turn_wheel(struct kg_interface *ui, const struct kg_key *key)
         struct kg_key row = { .code = direction < 0 ? KG_KEY_UP : KG_KEY_DOWN };
         for (int i = 0; i < WHEEL_ROWS; i++)
             kg_interface_review_key(ui, &row);
+    } else if (ui->mode == KG_MODE_SESSIONS) {
+        kg_session_list_move(&ui->sessions, direction);
     } else if (key->column >= ui->view.pane_column) {
         kg_pane_move(&ui->pane, direction);
     } else {
@@ -31,7 +33,7 @@ void kg_interface_mouse(struct kg_interface *ui, const struct kg_key *key)
     if (key->letter != 'c')
         turn_wheel(ui, key);
     else if (kg_view_input_at(&ui->view, ui->screen, key->row, key->column, &offset))
-        kg_editor_place(ui->mode == KG_MODE_SEARCH ? ui->line : ui->editor, offset);
-    else if (ui->mode != KG_MODE_REVIEW && key->row < ui->view.page && key->column < ui->view.pane_column)
+        kg_editor_place(ui->view.editor == ui->line ? ui->line : ui->editor, offset);
+    else if (ui->mode != KG_MODE_REVIEW && ui->mode != KG_MODE_SESSIONS && key->row < ui->view.page && key->column < ui->view.pane_column)
         kg_transcript_fold_at(ui->transcript, key->row);
 }

@@ -100,9 +100,9 @@ static bool chosen_here(struct kg_interface *ui, struct kg_session_row *out)
     return false;
 }
 
-static bool is_open(const struct kg_interface *ui, const struct kg_session_row *row)
+static bool is_open(const struct kg_interface *ui, const char *name)
 {
-    return strcmp(row->name, ui->session) == 0;
+    return strcmp(name, ui->session) == 0;
 }
 
 static void open_chosen(struct kg_interface *ui)
@@ -111,7 +111,7 @@ static void open_chosen(struct kg_interface *ui)
     char shown[KG_SESSION_NAME + 16], name[KG_SESSION_NAME];
     if (!chosen_here(ui, &row))
         return;
-    bool open = is_open(ui, &row);
+    bool open = is_open(ui, row.name);
     snprintf(name, sizeof name, "%.*s", KG_SESSION_NAME - 1, row.name);
     leave(ui);
     if (open)
@@ -126,7 +126,7 @@ static void delete_chosen(struct kg_interface *ui)
     char name[100];
     if (!chosen_here(ui, &row))
         return;
-    if (is_open(ui, &row)) {
+    if (is_open(ui, row.name)) {
         kg_interface_hint(ui, "this one is open: /clear begins a new one, then it can be deleted");
         return;
     }
@@ -167,8 +167,10 @@ static void letter(struct kg_interface *ui, char letter)
             change(ui, KG_SESSION_FORK, row.name, "");
         break;
     case 'r':
-        if (chosen_here(ui, &row))
+        if (chosen_here(ui, &row)) {
+            snprintf(list->renamed, sizeof list->renamed, "%s", row.name);
             set_asking(ui, KG_LIST_NAME, row.name);
+        }
         break;
     default: done = false;
     }
@@ -178,14 +180,13 @@ static void letter(struct kg_interface *ui, char letter)
 
 static void take_name(struct kg_interface *ui)
 {
-    struct kg_session_row row;
     size_t length;
-    const char *name = kg_editor_text(ui->line, &length);
-    if (kg_session_list_chosen(&ui->sessions, &row) && length > 0 && strcmp(name, row.name) != 0) {
-        if (is_open(ui, &row))
+    const char *name = kg_editor_text(ui->line, &length), *before = ui->sessions.renamed;
+    if (length > 0 && strcmp(name, before) != 0) {
+        if (is_open(ui, before))
             kg_interface_enqueue(ui, KG_TASK_SAVE, "/save", strlen("/save"), name, length);
         else
-            change(ui, KG_SESSION_RENAME, row.name, name);
+            change(ui, KG_SESSION_RENAME, before, name);
     }
     set_asking(ui, KG_LIST_NOTHING, "");
 }

@@ -35,6 +35,7 @@ struct kg_session_list {
     int page;           /* set by drawing: conversations that are seen */
     enum kg_list_asking asking;
     char doomed[128]; /* to be deleted when it is said again; "" = none */
+    char renamed[128]; /* gets the name that is written; the list may change meanwhile */
     const char *repository, *open; /* the one that is worked in, and the conversation that is open; "" = none */
 };
 
