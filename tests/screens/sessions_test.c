@@ -196,6 +196,27 @@ static void what_does_not_fit_is_asked_about(void **state)
     quit(d);
 }
 
+/* What was asked behind it is asked behind it again. */
+static void what_does_not_fit_keeps_its_place(void **state)
+{
+    (void)state;
+    struct driver *d = start(40, 80);
+    ask(d, "gate");
+    driver_wait_for(d, "before the gate");
+    ask(d, "too long for it");
+    ask(d, "and then");
+    open_gate("gate");
+    driver_wait_for(d, "s summarise what was said");
+    usleep(900000); /* keys that come at once may have been meant for the input */
+    driver_send(d, "s");
+    driver_wait_for(d, "You asked: and then");
+    const char *screen = driver_screen(d), *first = strstr(screen, "You asked: too long for it");
+    assert_non_null(first);
+    assert_true(first < strstr(screen, "You asked: and then"));
+    driver_wait_for(d, "ready");
+    quit(d);
+}
+
 static void what_is_still_answered_is_not_edited(void **state)
 {
     (void)state;
@@ -223,6 +244,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(an_earlier_question_is_edited),
         SCREEN_TEST(what_was_said_is_summarised),
         SCREEN_TEST(what_does_not_fit_is_asked_about),
+        SCREEN_TEST(what_does_not_fit_keeps_its_place),
         SCREEN_TEST(what_is_still_answered_is_not_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

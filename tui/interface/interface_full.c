@@ -28,16 +28,6 @@ static void leave(struct kg_interface *ui)
     kg_interface_enter(ui, KG_MODE_INPUT);
 }
 
-/* The question is sent again, behind what makes room for it. */
-static void again(struct kg_interface *ui)
-{
-    struct kg_pending unasked = ui->unasked;
-    ui->unasked.text = NULL;
-    leave(ui);
-    kg_interface_enqueue(ui, unasked.kind, unasked.text, unasked.length, unasked.text, unasked.length);
-    free(unasked.text);
-}
-
 /* It goes back to where it was written. */
 static void give_back(struct kg_interface *ui)
 {
@@ -55,6 +45,33 @@ static void give_back(struct kg_interface *ui)
     kg_interface_next(ui);
 }
 
+/* Before the first `before` that wait. */
+static void put_first(struct kg_interface *ui, size_t before)
+{
+    size_t added = ui->pending_count - before;
+    struct kg_pending waiting[KG_PENDING_MOST];
+    memcpy(waiting, ui->pending, before * sizeof *waiting);
+    memmove(ui->pending, ui->pending + before, added * sizeof *waiting);
+    memcpy(ui->pending + added, waiting, before * sizeof *waiting);
+    kg_transcript_queue_first(ui->transcript, added);
+}
+
+/* The question is sent again, behind what makes room for it, and before what was sent since (the first `before` that wait). */
+static void again(struct kg_interface *ui, size_t before)
+{
+    struct kg_pending unasked = ui->unasked;
+    if (ui->pending_count == KG_PENDING_MOST) {
+        give_back(ui);
+        return;
+    }
+    ui->unasked.text = NULL;
+    kg_interface_enqueue(ui, unasked.kind, unasked.text, unasked.length, unasked.text, unasked.length);
+    free(unasked.text);
+    put_first(ui, before);
+    leave(ui);
+    kg_interface_next(ui);
+}
+
 unsigned kg_interface_drop_unpinned(struct kg_interface *ui)
 {
     struct kg_context_file file;
@@ -63,6 +80,8 @@ unsigned kg_interface_drop_unpinned(struct kg_interface *ui)
     for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);) {
         if (file.talk || file.pinned)
             continue;
+        if (ui->pending_count + 1 >= KG_PENDING_MOST) /* the last place is the question's */
+            break;
         snprintf(shown, sizeof shown, "/drop %s", file.path);
         kg_interface_enqueue(ui, KG_TASK_DROP, shown, strlen(shown), file.path, strlen(file.path));
         dropped++;
@@ -77,12 +96,13 @@ bool kg_interface_full_key(struct kg_interface *ui, const struct kg_key *key)
         return false;
     if (kg_interface_types_on(ui, key))
         return true;
+    size_t before = ui->pending_count;
     if (letter == 's') {
         kg_interface_enqueue(ui, KG_TASK_COMPACT, "/compact", strlen("/compact"), "", 0);
-        again(ui);
+        again(ui, before);
     } else if (letter == 'd') {
         if (kg_interface_drop_unpinned(ui))
-            again(ui);
+            again(ui, before);
         else
             kg_interface_hint(ui, "no file is in context that is not pinned");
     } else if (key->code == KG_KEY_FUNCTION && key->letter == 2) {

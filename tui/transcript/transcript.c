@@ -147,6 +147,17 @@ void kg_transcript_drop_queued(struct kg_transcript *transcript, bool last)
         transcript->found = transcript->found == at ? KG_NOWHERE : transcript->found - 1;
 }
 
+void kg_transcript_queue_first(struct kg_transcript *transcript, size_t number)
+{
+    size_t before = transcript->queued - (number < transcript->queued ? number : transcript->queued);
+    struct kg_entry *first = transcript->entries + (transcript->count - transcript->queued);
+    for (size_t i = 0; before > 0 && i < number; i++) {
+        struct kg_entry entry = first[before + i];
+        memmove(&first[i + 1], &first[i], before * sizeof *first);
+        first[i] = entry;
+    }
+}
+
 const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_entry_kind kind, size_t *length)
 {
     for (size_t i = transcript->count; i-- > 0;)

@@ -36,6 +36,8 @@ bool kg_transcript_add_folded(struct kg_transcript *transcript, enum kg_entry_ki
 bool kg_transcript_append(struct kg_transcript *transcript, enum kg_entry_kind kind, const char *text, size_t length);
 /* The first of the queued entries, or the last, is taken away. */
 void kg_transcript_drop_queued(struct kg_transcript *transcript, bool last);
+/* So many of the queued entries that were added last, number at most, stand before the others. */
+void kg_transcript_queue_first(struct kg_transcript *transcript, size_t number);
 
 /* The text of the last entry of a kind; NULL if there is none. Valid until the transcript changes. */
 const char *kg_transcript_last(const struct kg_transcript *transcript, enum kg_entry_kind kind, size_t *length);
