@@ -8,12 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void run_command(const char *command, int output)
+/* mask: signals that are blocked; until those have their standard meaning all are, so that none is lost to a handler of kedge. */
+static void run_command(const char *command, int output, const sigset_t *mask)
 {
     static const int heard[] = { SIGINT, SIGQUIT, SIGTSTP, SIGTERM, SIGHUP, SIGPIPE, SIGWINCH, SIGCONT };
     for (size_t i = 0; i < sizeof heard / sizeof heard[0]; i++)
         sigaction(heard[i], &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
     setpgid(0, 0);
+    sigprocmask(SIG_SETMASK, mask, NULL);
     int nothing = open("/dev/null", O_RDONLY);
     dup2(nothing, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
@@ -37,9 +39,13 @@ enum kg_status kg_shell_start(struct kg_shell *shell, const char *command, struc
         kg_shell_clear(shell);
         return kg_fail(err, KG_ERR_IO, "cannot run %s: %s", command, strerror(errno));
     }
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
     shell->pid = fork();
     if (shell->pid == 0)
-        run_command(command, ends[1]);
+        run_command(command, ends[1], &mask);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     close(ends[1]);
     if (shell->pid < 0) {
         int cause = errno;
