@@ -735,6 +735,21 @@ static void libraries_do_not_write_on_the_screen(void **state)
     fclose(log);
 }
 
+/* However long a command is, all of it counts. */
+static void a_long_command_is_whole(void **state)
+{
+    char line[6000];
+    (void)state;
+    struct driver *d = start(24, 80);
+    memset(line, 'x', sizeof line);
+    memcpy(line, "/test expr length ", 18);
+    line[sizeof line - 1] = '\0';
+    driver_send(d, line);
+    driver_send(d, "\r");
+    driver_wait_for(d, "5981");
+    quit(d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -767,6 +782,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(leaving_never_waits),
         SCREEN_TEST(it_is_suspended_and_comes_back),
         SCREEN_TEST(random_keys_and_sizes_do_no_harm),
+        SCREEN_TEST(a_long_command_is_whole),
         SCREEN_TEST(other_terminals_are_refused),
         SCREEN_TEST(libraries_do_not_write_on_the_screen),
     };

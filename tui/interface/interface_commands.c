@@ -253,20 +253,24 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
         kg_interface_enqueue(ui, KG_TASK_ASK, text, length, text, length);
         return;
     }
-    char line[4096], message[4200];
-    size_t n = length < sizeof line - 1 ? length : sizeof line - 1;
-    memcpy(line, text, n);
-    line[n] = '\0';
+    char message[120], *line = strndup(text, length);
+    if (!line) {
+        say(ui, KG_ENTRY_ERROR, "out of memory: this could not be done");
+        return;
+    }
     size_t name = strcspn(line, " \t");
     char *argument = line + name;
     if (*argument)
         *argument++ = '\0';
     argument += strspn(argument, " \t");
-    for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        if (strcmp(c->name, line) == 0) {
-            run(ui, c, text, length, argument);
-            return;
-        }
-    snprintf(message, sizeof message, "there is no command %s; /help lists those there are", line);
-    say(ui, KG_ENTRY_ERROR, message);
+    const struct kg_input_command *command = kg_interface_commands;
+    while (command->name && strcmp(command->name, line) != 0)
+        command++;
+    if (command->name) {
+        run(ui, command, text, length, argument);
+    } else {
+        snprintf(message, sizeof message, "there is no command %s; /help lists those there are", line);
+        say(ui, KG_ENTRY_ERROR, message);
+    }
+    free(line);
 }
