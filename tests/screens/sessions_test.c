@@ -217,6 +217,30 @@ static void what_does_not_fit_keeps_its_place(void **state)
     quit(d);
 }
 
+/* A question of a conversation that is not open any more is one of the open one. */
+static void an_edited_question_outlives_its_conversation(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "the first question");
+    driver_wait_for(d, "You asked: the first question");
+    driver_wait_for(d, "ready");
+    ask(d, "gate");
+    driver_wait_for(d, "before the gate");
+    ask(d, "/resume older talk");
+    driver_send(d, "\x14");
+    driver_wait_for(d, "e edit");
+    driver_send(d, "[[[[e");
+    driver_wait_for(d, "» the first question");
+    open_gate("gate");
+    driver_wait_for(d, "It was older");
+    driver_wait_for(d, "› the first question");
+    driver_send(d, "\r");
+    driver_wait_for(d, "You asked: the first question");
+    assert_true(driver_shows(d, "It was older"));
+    quit(d);
+}
+
 static void what_is_still_answered_is_not_edited(void **state)
 {
     (void)state;
@@ -245,6 +269,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(what_was_said_is_summarised),
         SCREEN_TEST(what_does_not_fit_is_asked_about),
         SCREEN_TEST(what_does_not_fit_keeps_its_place),
+        SCREEN_TEST(an_edited_question_outlives_its_conversation),
         SCREEN_TEST(what_is_still_answered_is_not_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

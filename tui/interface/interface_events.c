@@ -31,6 +31,12 @@ static void take_session(struct kg_interface *ui, const char *name)
 {
     if (ui->session[0])
         kg_transcript_clear(ui->transcript);
+    if (ui->edited && strcmp(ui->session, name) != 0) { /* its number says nothing here; what was written stays */
+        ui->edited = 0;
+        ui->status.hint = NULL;
+        if (ui->mode == KG_MODE_INPUT)
+            ui->view.prompt = KG_PROMPT;
+    }
     snprintf(ui->session, sizeof ui->session, "%s", name);
     ui->asked = false;
 }
