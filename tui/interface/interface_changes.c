@@ -222,9 +222,9 @@ void kg_interface_commit(struct kg_interface *ui)
     if (!collect_changes(ui, &diff, &paths))
         return;
     size_t length = strlen(diff);
-    while (length > DIFF_MOST && diff[length - 1] != '\n')
-        length--;
     length = length > DIFF_MOST ? DIFF_MOST : length;
+    while (length > 0 && diff[length - 1] != '\n') /* whole lines */
+        length--;
     kg_interface_enqueue(ui, KG_TASK_MESSAGE, "/commit", strlen("/commit"), diff, length);
     free(diff);
     free(paths);
