@@ -643,8 +643,11 @@ static enum kg_status create_like(struct kg_session_store *store, int64_t sessio
     if (status != KG_OK)
         return status;
     snprintf(numbered, sizeof numbered, "%s", name);
+    size_t kept = strlen(name) < 100 ? strlen(name) : 100;
+    while (kept > 0 && ((unsigned char)name[kept] & 0xc0U) == 0x80) /* between characters */
+        kept--;
     for (unsigned n = 2; kg_session_store_find(store, repository, numbered, out, NULL) == KG_OK; n++)
-        snprintf(numbered, sizeof numbered, "%.100s (%u)", name, n);
+        snprintf(numbered, sizeof numbered, "%.*s (%u)", (int)kept, name, n);
     return kg_session_store_create(store, repository, numbered, model, out, err);
 }
 

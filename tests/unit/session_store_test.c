@@ -520,6 +520,20 @@ static void a_session_is_copied(void **state)
     assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, "gone", &second, NULL, NULL, NULL), KG_ERR_NOT_FOUND);
 }
 
+static void a_copy_has_whole_characters_in_its_name(void **state)
+{
+    struct world *w = *state;
+    struct kg_stored_session copy;
+    char name[128] = "", cut[128] = "";
+    for (int i = 0; i < 42; i++)
+        strcat(name, "\xe2\x82\xac");
+    snprintf(cut, sizeof cut, "%.99s (2)", name); /* between characters */
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, name, &copy, NULL, NULL, NULL), KG_OK);
+    assert_string_equal(copy.name, name);
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, name, &copy, NULL, NULL, NULL), KG_OK);
+    assert_string_equal(copy.name, cut);
+}
+
 static void what_is_done_together_is_done_or_not(void **state)
 {
     struct world *w = *state;
@@ -573,6 +587,7 @@ int main(void)
         TEST(what_was_said_is_found),
         TEST(an_older_file_is_taken_over),
         TEST(a_session_is_copied),
+        TEST(a_copy_has_whole_characters_in_its_name),
         TEST(what_is_done_together_is_done_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
