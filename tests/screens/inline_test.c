@@ -70,6 +70,9 @@ static void lines_join(void **state)
     driver_settle(d);
     driver_send(d, "four\n");
     driver_wait_for(d, "You asked: three\nfour");
+    driver_settle(d);
+    driver_send(d, "/copy\n");
+    driver_wait_for(d, "nothing is copied");
     driver_send(d, "/help\n");
     driver_wait_for(d, "!command runs one.");
     driver_send(d, "/resume older talk\n");

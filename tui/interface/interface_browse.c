@@ -44,6 +44,10 @@ static void copy(struct kg_interface *ui, const char *text, size_t length, const
 {
     char bytes[KG_FIGURE];
     size_t lines = length > 0 && text[length - 1] != '\n';
+    if (ui->lines_only && kg_terminal_is_dumb()) { /* what tells other terminals would stand there as it is */
+        kg_interface_hint(ui, "nothing is copied: a terminal of this type has no clipboard");
+        return;
+    }
     for (size_t i = 0; i < length; i++)
         lines += text[i] == '\n';
     if (kg_terminal_copy(ui->terminal, text, length))
