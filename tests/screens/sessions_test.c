@@ -217,6 +217,26 @@ static void what_does_not_fit_keeps_its_place(void **state)
     quit(d);
 }
 
+/* What is known of its files stays known. */
+static void a_conversation_that_is_not_there_changes_nothing(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask(d, "what does main do?");
+    driver_wait_for(d, "You asked: what does main do?");
+    driver_wait_for(d, "ready");
+    ask(d, "/resume nothing");
+    driver_wait_for(d, "there is no session 'nothing'");
+    driver_settle(d);
+    driver_send(d, "\x1bOQ");
+    driver_wait_for(d, "p pin");
+    driver_wait_for(d, "named in the question");
+    assert_false(driver_shows(d, "to be read"));
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "p pin");
+    quit(d);
+}
+
 /* A question of a conversation that is not open any more is one of the open one. */
 static void an_edited_question_outlives_its_conversation(void **state)
 {
@@ -269,6 +289,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(what_was_said_is_summarised),
         SCREEN_TEST(what_does_not_fit_is_asked_about),
         SCREEN_TEST(what_does_not_fit_keeps_its_place),
+        SCREEN_TEST(a_conversation_that_is_not_there_changes_nothing),
         SCREEN_TEST(an_edited_question_outlives_its_conversation),
         SCREEN_TEST(what_is_still_answered_is_not_edited),
     };

@@ -175,8 +175,14 @@ static enum kg_status open_session(struct kg_worker *worker, const char *name, b
                                           .drafts_off = worker->options->drafts_off,
                                           .must_exist = must_exist };
     struct kg_session *session;
-    kg_origins_clear(worker->origins);
+    struct kg_origins *before = worker->origins, *origins = kg_origins_create();
+    if (!origins)
+        return kg_fail_nomem(err, "opening a conversation");
+    worker->origins = origins;
     enum kg_status status = kg_session_open(worker->engine, &options, &session, err);
+    if (status != KG_OK)
+        worker->origins = before;
+    kg_origins_free(status == KG_OK ? before : origins);
     if (status != KG_OK)
         return status;
     kg_session_close(worker->session);
