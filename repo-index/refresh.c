@@ -290,7 +290,7 @@ enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *c
     double begin = seconds();
     struct kg_dirty dirty = index->dirty;
     bool all = dirty.everything; /* later */
-    index->dirty = (struct kg_dirty){ .everything = all, .first = dirty.first, .last = dirty.last };
+    index->dirty = (struct kg_dirty){ .everything = all, .first = all ? dirty.first : 0, .last = all ? dirty.last : 0 };
     enum kg_status status = refresh(index, &dirty, progress, ctx, out, err);
     kg_dirty_free(&dirty);
     kg_index_watch_rest(index, seconds() - begin, false, status == KG_OK);

@@ -107,6 +107,9 @@ static void what_changes_is_read_within_a_second(void **state)
     assert_true(finds(index, "deeper", "a/b/deep.c"));
     assert_int_equal(counts.files, 201);
     assert_int_equal(counts.fresh, 1); /* and no other was read */
+    usleep(600000); /* later, a change is the first of a flurry again */
+    index_repo_write(&repo, "a/b/deep.c", "int deeper, and_more;\n");
+    assert_true(kg_index_watch_due(index) > 0);
     index_repo_sh(&repo, "mkdir -p new/er && echo 'int newest;' > new/er/file.c");
     settle(index, WITHIN, &counts);
     assert_true(finds(index, "newest", "new/er/file.c"));
