@@ -348,8 +348,8 @@ static void take_in_worktree(struct kg_watch *watch, struct kg_dirty *dirty, con
         add(dirty, w->path, true);
     else
         add(dirty, path, true);
-    /* its watches would go on to speak of where it was */
-    if (event->mask & (IN_MOVED_FROM | IN_DELETE))
+    /* its watches would go on to speak of where it was; those of one that is gone end by themselves */
+    if (event->mask & IN_MOVED_FROM)
         drop(watch, below, path);
 }
 
