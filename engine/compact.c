@@ -100,9 +100,11 @@ static enum kg_status write_summary(struct kg_session *session, size_t old, cons
     return status;
 }
 
+/* 0: none that could be stored. */
 static uint32_t number_of(const struct kg_piece *summary)
 {
-    return (uint32_t)strtoul(summary->label, NULL, 10);
+    const unsigned long number = strtoul(summary->label, NULL, 10);
+    return number < INT32_MAX - 1 ? (uint32_t)number : 0;
 }
 
 /* The number of a summary stands for it in what gave way to it. */
@@ -168,7 +170,7 @@ static bool overlaps(const struct kg_session *session, const struct kg_piece *pi
 {
     for (size_t i = 0; i < session->count; i++) {
         const struct kg_piece *other = &session->pieces[i];
-        if (other->block && piece->base < other->base + (int32_t)kg_block_tokens(other->block) && other->base < piece->base + (int32_t)piece->id_count)
+        if (other->block && piece->base < (int64_t)other->base + kg_block_tokens(other->block) && other->base < piece->base + (int64_t)piece->id_count)
             return true;
     }
     return false;
@@ -201,6 +203,27 @@ static enum kg_status put_back(struct kg_session *session, size_t index, int32_t
     return status;
 }
 
+/* What cannot be stored is in context all the same. */
+static enum kg_status move_behind(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
+{
+    piece->base = kg_sequence_end(session->sequence);
+    enum kg_status status = kg_sequence_append(session->sequence, piece->block, err);
+    if (status == KG_OK)
+        return kg_piece_store(session, piece, err);
+    kg_piece_drop(session, piece);
+    return status;
+}
+
+/* The first failure is told, and the rest goes on. */
+static enum kg_status first_failure(enum kg_status before, enum kg_status now, const struct kg_error *failure, struct kg_error *err)
+{
+    if (before != KG_OK || now == KG_OK)
+        return before;
+    if (err)
+        *err = *failure;
+    return now;
+}
+
 static enum kg_status put_back_moving(struct kg_session *session, uint32_t number, struct kg_error *err)
 {
     const uint32_t limit = kg_model_shape(session->engine->model)->trained_length;
@@ -217,16 +240,15 @@ static enum kg_status put_back_moving(struct kg_session *session, uint32_t numbe
     }
     kg_sequence_free(before);
     session->counts.moved++;
-    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+    for (size_t i = 0; i < session->count; i++) {
         struct kg_piece *piece = &session->pieces[i];
-        if (comes_back(piece, number)) {
-            status = put_back(session, i, -1, err);
-        } else if (piece->block) {
-            piece->base = kg_sequence_end(session->sequence);
-            status = kg_sequence_append(session->sequence, piece->block, err);
-            if (status == KG_OK)
-                status = kg_piece_store(session, piece, err);
-        }
+        struct kg_error failure;
+        enum kg_status now = KG_OK;
+        if (comes_back(piece, number))
+            now = put_back(session, i, -1, &failure);
+        else if (piece->block)
+            now = move_behind(session, piece, &failure);
+        status = first_failure(status, now, &failure, err);
     }
     return status;
 }
@@ -239,10 +261,28 @@ enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, stru
         free_places = free_places && !(comes_back(&session->pieces[i], number) && overlaps(session, &session->pieces[i]));
     if (!free_places)
         return put_back_moving(session, number, err);
-    for (size_t i = 0; i < session->count && status == KG_OK; i++)
+    for (size_t i = 0; i < session->count; i++) {
+        struct kg_error failure;
         if (comes_back(&session->pieces[i], number))
-            status = put_back(session, i, session->pieces[i].base, err);
+            status = first_failure(status, put_back(session, i, session->pieces[i].base, &failure), &failure, err);
+    }
     return status;
+}
+
+/* The summary, which stands behind the first `count` pieces, goes, and what gave way to it comes back. */
+static void take_off(struct kg_session *session, size_t count, uint32_t number)
+{
+    struct kg_error lost;
+    while (session->count > count) {
+        kg_piece_drop(session, &session->pieces[session->count - 1]);
+        kg_piece_clear(&session->pieces[--session->count]);
+    }
+    kg_summary_undo(session, number, &lost);
+}
+
+static bool is_heading(const struct kg_session *session, size_t at)
+{
+    return session->pieces[at].block && session->pieces[at].kind == KG_BLOCK_HEADING;
 }
 
 static enum kg_status replace(struct kg_session *session, size_t end, const char *text, struct kg_error *err)
@@ -254,18 +294,12 @@ static enum kg_status replace(struct kg_session *session, size_t end, const char
         if (session->pieces[i].block && is_talk(&session->pieces[i]))
             status = give_way(session, &session->pieces[i], number, err);
     for (size_t i = 1; i < end && status == KG_OK; i++) /* a summary's heading goes with it */
-        if (session->pieces[i].gave_way == number && session->pieces[i].kind == KG_BLOCK_SUMMARY && session->pieces[i - 1].block)
+        if (session->pieces[i].gave_way == number && session->pieces[i].kind == KG_BLOCK_SUMMARY && is_heading(session, i - 1))
             status = give_way(session, &session->pieces[i - 1], number, err);
     if (status == KG_OK)
         status = add_summary(session, number, text, err);
-    if (status == KG_OK)
-        return KG_OK;
-    struct kg_error lost;
-    while (session->count > count) {
-        kg_piece_drop(session, &session->pieces[session->count - 1]);
-        kg_piece_clear(&session->pieces[--session->count]);
-    }
-    kg_summary_undo(session, number, &lost);
+    if (status != KG_OK)
+        take_off(session, count, number);
     return status;
 }
 
@@ -294,8 +328,12 @@ enum kg_status kg_session_compact(struct kg_session *session, const struct kg_qu
         status = kg_session_read_all(session, err); /* blocks that others look at are read in their own place */
     if (status == KG_OK)
         status = write_summary(session, end, how, &text, &out->left_out, err);
+    const size_t count = session->count;
+    const uint32_t number = next_number(session);
     if (status == KG_OK)
         status = together(session, replace, end, text ? text : "", err);
+    if (status != KG_OK && session->count > count) /* it was not committed */
+        take_off(session, count, number);
     out->after = kg_sequence_tokens(session->sequence);
     free(text);
     return status;
@@ -306,7 +344,7 @@ static enum kg_status take_back(struct kg_session *session, size_t at, const cha
     uint32_t number = number_of(&session->pieces[at]);
     (void)text;
     enum kg_status status = kg_summary_undo(session, number, err);
-    for (size_t i = at - 1; i <= at && status == KG_OK; i++) {
+    for (size_t i = is_heading(session, at - 1) ? at - 1 : at; i <= at && status == KG_OK; i++) {
         kg_piece_drop(session, &session->pieces[i]);
         status = kg_piece_store(session, &session->pieces[i], err);
     }

@@ -66,8 +66,8 @@ static int32_t place_of(const struct kg_session *session, const struct kg_stored
     return part->base >= kg_sequence_end(session->sequence) ? part->base : -1;
 }
 
-/* It may come back to where it stood. */
-static enum kg_status keep_ids(struct kg_piece *piece, const struct kg_stored_part *part, struct kg_error *err)
+/* It may come back to where it stood, if it is the same reading under its name. */
+static enum kg_status keep_ids(struct kg_piece *piece, const struct kg_stored_part *part, bool same, struct kg_error *err)
 {
     piece->ids = malloc((part->id_count + 1) * sizeof *piece->ids);
     if (!piece->ids)
@@ -76,7 +76,8 @@ static enum kg_status keep_ids(struct kg_piece *piece, const struct kg_stored_pa
         memcpy(piece->ids, part->ids, part->id_count * sizeof *piece->ids);
     piece->id_count = part->id_count;
     piece->base = part->base;
-    piece->identity = part->identity;
+    if (same)
+        piece->identity = part->identity;
     return KG_OK;
 }
 
@@ -102,14 +103,15 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         piece->rule = KG_READ_ALONE; /* it includes nothing */
     if (piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */
+    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
+    bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
+                !(piece->rule == KG_READ_CHAIN && session->read_anew);
     if (piece->gave_way)
-        return keep_ids(piece, part, err);
+        return keep_ids(piece, part, same, err);
     if (piece->dropped || part->id_count == 0)
         return KG_OK;
     const int32_t base = place_of(session, part);
-    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
-    bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
-                !(piece->rule == KG_READ_CHAIN && (session->read_anew || base < 0));
+    same = same && !(piece->rule == KG_READ_CHAIN && base < 0);
     enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same ? &part->identity : NULL, err);
     return status == KG_OK ? replace_linked(session, same, err) : status;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "engine/engine.h"
 #include "tests/unit/kv_blocks.h"
@@ -49,15 +50,20 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void open_named(struct world *w, const char *name)
+static void open_by(struct world *w, const char *name, enum kg_policy policy)
 {
     struct kg_error err = { .text = "" };
     close_all(w);
     model_path_or_skip("SmolLM2-135M-Instruct.Q4_1.gguf", w->model);
     const struct kg_engine_options options = { .model_path = w->model, .cache_dir = w->directory, .state_dir = w->directory };
     if (kg_engine_open(&options, &w->engine, &err) != KG_OK ||
-        kg_session_open(w->engine, &(struct kg_session_options){ .name = name }, &w->session, &err) != KG_OK)
+        kg_session_open(w->engine, &(struct kg_session_options){ .name = name, .policy = policy }, &w->session, &err) != KG_OK)
         fail_msg("%s", err.text);
+}
+
+static void open_named(struct world *w, const char *name)
+{
+    open_by(w, name, (enum kg_policy){ 0 });
 }
 
 static void take(void *ctx, enum kg_text_kind kind, const char *bytes, size_t length)
@@ -323,6 +329,83 @@ static void what_comes_back_finds_its_place(void **state)
     free(filler);
 }
 
+/* Another program's connection to sessions.db. */
+static void run_sql(struct world *w, const char *sql)
+{
+    char path[300];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/sessions.db", w->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static int64_t count_sql(struct world *w, const char *condition)
+{
+    char path[300], sql[200];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *count = NULL;
+    snprintf(path, sizeof path, "%s/sessions.db", w->directory);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM part WHERE %s", condition);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &count, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(count, 0);
+    sqlite3_finalize(count);
+    sqlite3_close(db);
+    return n;
+}
+
+/* The file refuses what `refused` is true of, at once or when it is committed: the conversation goes on as it was. */
+static void is_as_it_was(struct world *w, const char *refused, const char *when)
+{
+    char sql[400];
+    struct kg_compaction done;
+    hold(w);
+    ask(w, "And the limit?");
+    uint32_t tokens = w->counts.context_tokens;
+    snprintf(sql, sizeof sql, "CREATE TABLE none(id INTEGER PRIMARY KEY); ALTER TABLE part ADD COLUMN refused INTEGER GENERATED ALWAYS AS "
+                              "(CASE WHEN %s THEN 1 END) VIRTUAL REFERENCES none(id) %s", refused, when);
+    run_sql(w, sql);
+    assert_int_not_equal(kg_session_compact(w->session, &(struct kg_question){ .sampling = kg_sampling_greedy() }, &done, NULL), KG_OK);
+    run_sql(w, "INSERT INTO none VALUES(1)");
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 2);
+    assert_int_equal(in_context(w, KG_PART_SUMMARY, false), 0);
+    kg_session_counts(w->session, &w->counts);
+    assert_int_equal(w->counts.context_tokens, tokens);
+    ask(w, "Are you sure?");
+    assert_int_equal(count_sql(w, "kind = 5 AND dropped = 0"), 3);
+    assert_int_equal(count_sql(w, "kind = 8"), 0);
+}
+
+static void a_summary_that_cannot_be_stored_changes_nothing(void **state)
+{
+    is_as_it_was(*state, "kind = 8 OR (kind = 5 AND dropped = 0)", "");
+}
+
+static void a_summary_that_cannot_be_committed_changes_nothing(void **state)
+{
+    is_as_it_was(*state, "kind = 8", "DEFERRABLE INITIALLY DEFERRED");
+}
+
+/* What comes back is read by the rules of today, as what never went. */
+static void what_comes_back_under_another_policy_is_read_again(void **state)
+{
+    struct world *w = *state;
+    hold(w);
+    ask(w, "And the limit?");
+    assert_int_equal(kg_session_branch(w->session, SIZE_MAX, "twin", NULL), KG_OK);
+    open_named(w, "talk");
+    compact(w);
+    open_by(w, "talk", KG_POLICY_FULL);
+    assert_int_equal(kg_session_uncompact(w->session, NULL), KG_OK);
+    ask(w, "Why?");
+    open_by(w, "twin", KG_POLICY_FULL);
+    ask(w, "Why?");
+    assert_true(w->counts.computed_tokens <= last_turn_tokens(w) + OPENING);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -334,6 +417,9 @@ int main(void)
         TEST(a_branch_before_a_summary_has_what_it_stands_for),
         TEST(what_cannot_be_summarised_stays),
         TEST(what_comes_back_finds_its_place),
+        TEST(a_summary_that_cannot_be_stored_changes_nothing),
+        TEST(a_summary_that_cannot_be_committed_changes_nothing),
+        TEST(what_comes_back_under_another_policy_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
