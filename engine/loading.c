@@ -69,7 +69,7 @@ static void wait_and_tell(struct kg_engine *engine)
             continue;
         }
         pthread_mutex_unlock(&loading->lock);
-        const bool unwanted = at_once(engine, done, total);
+        const bool unwanted = at_once(engine, done, total) || atomic_load(&engine->stop);
         pthread_mutex_lock(&loading->lock);
         loading->unwanted = loading->unwanted || unwanted;
         told = done;

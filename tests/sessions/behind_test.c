@@ -124,6 +124,23 @@ static void who_gives_up_is_told_so(void **state)
     kg_engine_close(engine);
 }
 
+/* It may have been done before it is stopped, though not every time. */
+static void who_waits_can_be_stopped(void **state)
+{
+    struct world *w = *state;
+    enum kg_status status = KG_OK;
+    w->options.behind = true;
+    for (unsigned tries = 0; tries < 10 && status == KG_OK; tries++) {
+        struct kg_engine *engine = NULL;
+        struct kg_error err = { .text = "" };
+        good(kg_engine_open(&w->options, &engine, &err), &err);
+        kg_engine_stop(engine);
+        status = kg_engine_loaded(engine, &err);
+        kg_engine_close(engine);
+    }
+    assert_int_equal(status, KG_ERR_CANCELLED);
+}
+
 static void nobody_has_to_wait(void **state)
 {
     struct world *w = *state;
@@ -142,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_conversation_opened_beside_weights_goes_on_alike, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_gives_up_is_told_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_waits_can_be_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_has_to_wait, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
