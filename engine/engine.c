@@ -127,14 +127,16 @@ static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_o
     if (status == KG_OK)
         status = kg_place_layers(engine->file, options, &engine->backend, &engine->device, shared, err);
     if (status == KG_OK)
-        set_notice(engine, shared[0] ? shared : NULL);
-    if (status == KG_OK)
         status = name_numerics(engine, options->model_path, err);
     if (status == KG_OK)
         status = kg_model_describe(engine->file, engine->backend, engine->device, &engine->model, err);
     if (status == KG_OK)
         status = create_pool(engine, err);
-    return status == KG_OK && !options->weightless ? kg_engine_load(engine, options->behind, err) : status;
+    if (status == KG_OK && !options->weightless)
+        status = kg_engine_load(engine, options->behind, err);
+    if (status == KG_OK) /* else another device may do it, all of it */
+        set_notice(engine, shared[0] ? shared : NULL);
+    return status;
 }
 
 /* A card that cannot do it is no reason to fail where nobody asked for it; a broken file is, on every device. */
