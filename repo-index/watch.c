@@ -262,13 +262,14 @@ void kg_watch_dir(struct kg_watch *watch, const char *path, int fd)
     char link[40];
     if (watch->lack[0])
         return;
-    if (watch->count >= watch->most) {
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int wd = inotify_add_watch(watch->fd, link, EVENTS | IN_ONLYDIR | IN_EXCL_UNLINK);
+    if (wd >= 0 && watch->count >= watch->most && !find(watch, wd)) {
+        inotify_rm_watch(watch->fd, wd);
         snprintf(link, sizeof link, "more than %u", watch->most);
         give_up(watch, link);
         return;
     }
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    int wd = inotify_add_watch(watch->fd, link, EVENTS | IN_ONLYDIR | IN_EXCL_UNLINK);
     if (wd >= 0 ? !remember(watch, wd, path, PLACE_WORKTREE) : errno == ENOMEM)
         give_up(watch, "out of memory");
     else if (wd < 0 && errno == ENOSPC)

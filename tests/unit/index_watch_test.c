@@ -184,6 +184,21 @@ static void where_limits_are_met_it_is_said_and_looked(void **state)
     kg_index_close(index);
 }
 
+/* A limit that is met exactly is no lack, however often the worktree is looked at. */
+static void as_many_directories_as_allowed_are_watched(void **state)
+{
+    (void)state;
+    index_repo_sh(&repo, "mkdir a b c && touch a/1.c b/2.c c/3.c");
+    uint32_t most = 1;
+    struct kg_index *index = watch(most);
+    for (; kg_index_watch_lack(index) && most < 20; index = watch(++most))
+        kg_index_close(index);
+    assert_true(most >= 4); /* of the worktree, and those of git */
+    index_repo_refresh(index);
+    assert_null(kg_index_watch_lack(index));
+    kg_index_close(index);
+}
+
 /* More events than the kernel keeps. */
 static void a_flood_loses_nothing(void **state)
 {
@@ -300,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_changes_is_read_within_a_second, set_up, tear_down),
         cmocka_unit_test_setup_teardown(checkouts_and_commits_are_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(where_limits_are_met_it_is_said_and_looked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(as_many_directories_as_allowed_are_watched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flood_loses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_stays_flat_while_watching, set_up, tear_down),
     };
