@@ -128,6 +128,21 @@ static void *write_until_the_end(void *ctx)
     return NULL;
 }
 
+static bool is_full(const struct kg_kv_store *store, const struct kg_kv_job *job)
+{
+    return store->queued_bytes && store->queued_bytes + job->bytes > QUEUE_MAX;
+}
+
+/* With `state` held. What is queued may be too little for the writer to begin by itself. */
+static void wait_for_room(struct kg_kv_store *store, const struct kg_kv_job *job)
+{
+    store->drains++;
+    pthread_cond_broadcast(&store->changed);
+    while (is_full(store, job))
+        pthread_cond_wait(&store->changed, &store->state);
+    store->drains--;
+}
+
 void kg_kv_push(struct kg_kv_store *store, struct kg_kv_job *job)
 {
     job->next = NULL;
@@ -135,8 +150,8 @@ void kg_kv_push(struct kg_kv_store *store, struct kg_kv_job *job)
     if (!store->started)
         store->started = kg_kv_thread(&store->writer, write_until_the_end, store);
     bool threaded = store->started;
-    while (threaded && store->queued_bytes && store->queued_bytes + job->bytes > QUEUE_MAX)
-        pthread_cond_wait(&store->changed, &store->state);
+    if (threaded && is_full(store, job))
+        wait_for_room(store, job);
     store->queued_bytes += job->bytes;
     if (threaded) {
         *store->last_job = job;
