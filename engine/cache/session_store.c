@@ -42,6 +42,9 @@ static const struct kg_db_format format = {
                 " PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON",
 };
 
+/* Bytes of a name that a number is put behind. */
+#define NUMBERED_MOST 100
+
 /* From this size on a file's text and ids are kept in content. */
 #define SHARED_MIN 256
 
@@ -287,6 +290,7 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
     enum kg_status status = begin(store, err);
     if (status == KG_OK)
         status = run_with_id(store, KG_SAID_FORGET, session, what, err);
+    const bool said = status == KG_OK && sqlite3_changes(store->db) > 0;
     if (status == KG_OK)
         status = run_with_id(store, "DELETE FROM pinned WHERE session = ?1", session, what, err);
     if (status == KG_OK)
@@ -297,7 +301,7 @@ enum kg_status kg_session_store_delete(struct kg_session_store *store, int64_t s
         status = not_there(session, err);
     if (status == KG_OK)
         status = kg_db_exec(store->db, DROP_UNUSED, err);
-    if (status == KG_OK)
+    if (status == KG_OK && said)
         status = kg_db_exec(store->db, KG_SAID_MERGE, err);
     status = end(store, status, err);
     /* what follows makes the file smaller and the log empty, if nobody reads meanwhile; the deletion stands without it */
@@ -643,8 +647,8 @@ static enum kg_status create_like(struct kg_session_store *store, int64_t sessio
     if (status != KG_OK)
         return status;
     snprintf(numbered, sizeof numbered, "%s", name);
-    size_t kept = strlen(name) < 100 ? strlen(name) : 100;
-    while (kept > 0 && ((unsigned char)name[kept] & 0xc0U) == 0x80) /* between characters */
+    size_t kept = strlen(name) < NUMBERED_MOST ? strlen(name) : NUMBERED_MOST;
+    while (kept && ((unsigned char)name[kept] & 0xc0U) == 0x80) /* whole characters */
         kept--;
     for (unsigned n = 2; kg_session_store_find(store, repository, numbered, out, NULL) == KG_OK; n++)
         snprintf(numbered, sizeof numbered, "%.*s (%u)", (int)kept, name, n);
