@@ -63,8 +63,7 @@ static enum kg_status move_to_copy(struct kg_session *session, size_t cut, const
     return status;
 }
 
-/* What gave way to a summary that is not here any more, as that came later. */
-static enum kg_status restore_unsummarised(struct kg_session *session, struct kg_error *err)
+enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
@@ -88,7 +87,7 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
         kg_piece_drop(session, &session->pieces[session->count - 1]);
         kg_piece_clear(&session->pieces[--session->count]);
     }
-    return restore_unsummarised(session, err);
+    return kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
 }
 
 /* Its blocks leave the sequence, so that what is asked next stands where it stood. */

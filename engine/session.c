@@ -149,6 +149,8 @@ static enum kg_status resume(struct kg_session *session, struct kg_error *err)
     if (status == KG_OK && session->count && (session->pieces[0].kind != KG_BLOCK_PREAMBLE || !session->pieces[0].block))
         return kg_fail(err, KG_ERR_CORRUPT, "session '%s' does not begin as conversations do; choose another name", session->name);
     digest_files(session);
+    if (status == KG_OK) /* a process died while it branched */
+        status = kg_session_restore_unsummarised(session, err);
     return status == KG_OK ? kg_session_load_pins(session, err) : status;
 }
 

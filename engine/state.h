@@ -131,6 +131,8 @@ enum kg_status kg_session_load_pins(struct kg_session *session, struct kg_error 
 void kg_session_forget_pins(struct kg_session *session);
 /* compact.c: what gave way to a summary stands in context again. */
 enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, struct kg_error *err);
+/* branch.c: what gave way to summaries that are not here, as of a branch, stands in context again. */
+enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err);
 /* session.c: the piece that people know by this number, which is less than kg_session_parts. */
 size_t kg_visible_piece(const struct kg_session *session, size_t index);
 

@@ -389,6 +389,24 @@ static void a_summary_that_cannot_be_committed_changes_nothing(void **state)
     is_as_it_was(*state, "kind = 8", "DEFERRABLE INITIALLY DEFERRED");
 }
 
+/* As a process leaves it that dies after it copied the parts for a branch. */
+static void what_no_summary_stands_for_is_in_context(void **state)
+{
+    struct world *w = *state;
+    hold(w);
+    ask(w, "And the limit?");
+    compact(w);
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 1);
+    close_all(w);
+    run_sql(w, "DELETE FROM part WHERE kind = 8");
+    open_named(w, "talk");
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 2);
+    assert_int_equal(in_context(w, KG_PART_TURN, true), 0);
+    ask(w, "Why?");
+    open_named(w, "talk");
+    assert_int_equal(in_context(w, KG_PART_TURN, false), 3);
+}
+
 /* What comes back is read by the rules of today, as what never went. */
 static void what_comes_back_under_another_policy_is_read_again(void **state)
 {
@@ -419,6 +437,7 @@ int main(void)
         TEST(what_comes_back_finds_its_place),
         TEST(a_summary_that_cannot_be_stored_changes_nothing),
         TEST(a_summary_that_cannot_be_committed_changes_nothing),
+        TEST(what_no_summary_stands_for_is_in_context),
         TEST(what_comes_back_under_another_policy_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
