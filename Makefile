@@ -123,17 +123,15 @@ help:
 ## make run [REPO=path] install what is needed, build, fetch the model, open the assistant
 ## make check           install what tests need and run all of them
 ## make check-long      the same with full counts
-## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS=1,
-##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios
+## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS="1 2",
+##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios,
+##                      with a table at the end
 ## make bench-open      how long a conversation with TOKENS=30000 of context takes to open, and its next answer to begin
 ## make bench-interface how soon the interface answers keys, draws its first screen and scrolls, JSON lines
 ## make bench-written   bytes that an hour of scripted chat writes, against what is new in it
 ## make bench-sqlite    what SQLite's settings cost the cache: tests/bench/SQLITE.md
 ## make bench-index REPO=path [FILES=4000]
 ##                      how long the index of a copy of it takes to be made, opened, asked and kept up to date
-## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS="1 2",
-##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios,
-##                      with a table at the end
 ## make eval-index REPO=path [COMMITS=200] [AIDER=python]
 ##                      how well files are chosen: its past commits as questions, beside BM25 and, with a Python that
 ##                      has aider-chat, aider's repo map: tests/eval/INDEX.md
