@@ -271,25 +271,9 @@ INLINE wide_sum dot_of_four(wide_sum sum, wide_codes code, const int8_t *q)
     return _mm256_dpbusd_avx_epi32(sum, code, _mm256_set1_epi32(four));
 }
 
-/* As stored for Q8_0: ready for use. */
-INLINE wide_codes codes_of_q8(wide_codes x) { return x; }
-
-/* For n rows, each KG_STEP activations and 2 offsets behind the one before: the offset and the sum over groups first .. last-1
- * of the products of codes (bits each) and 4 activations per group. */
 #define DOT_ROWS 2
-INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const int8_t *q, int first, int last, const int32_t *offset,
-                      uint32_t n, int bits)
-{
-    (void)bits;
-#pragma GCC unroll 2
-    for (uint32_t r = 0; r < n; r++)
-        out[r] = _mm256_set1_epi32(offset[2 * r]);
-#pragma GCC unroll 8
-    for (int g = first; g < last; g++)
-#pragma GCC unroll 2
-        for (uint32_t r = 0; r < n; r++)
-            out[r] = dot_of_four(out[r], codes[g], q + r * KG_STEP + 4 * g);
-}
+INLINE wide_sum sum_set(int32_t x) { return _mm256_set1_epi32(x); }
+#include "kernels/cpu/vnni_lanes.h"
 #else
 /* As stored for Q8_0: to signed numbers, see codes_dot. */
 INLINE wide_codes codes_of_q8(wide_codes x) { return _mm256_xor_si256(x, _mm256_set1_epi8(-128)); }
@@ -330,16 +314,8 @@ INLINE wide_sum sum_zero(void) { return _mm256_setzero_si256(); }
 /* Sums of products of words of codes of at most 4 bits with 4 numbers each, for up to 8 words between begin and end; pairs
  * of products fit into 16 bits as in codes_dot. */
 #define SCORE_BLOCK 4 /* queries at a time */
+#ifndef __AVXVNNI__
 typedef __m256i words_sum;
-#ifdef __AVXVNNI__
-INLINE words_sum words_begin(wide_sum sum) { return sum; }
-INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q) { return dot_of_four(sum, code, q); }
-INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
-{
-    (void)sum;
-    return of_8;
-}
-#else
 INLINE words_sum words_begin(wide_sum sum)
 {
     (void)sum;

@@ -203,32 +203,15 @@ INLINE wide_codes codes_join(wide_codes code, wide_codes plane, int left, char m
                                                     : _mm512_srli_epi16(plane, (unsigned)(left < 0 ? -left : 0));
     return _mm512_ternarylogic_epi32(code, moved, _mm512_set1_epi8(mask), 0xf8); /* a | (b & c) */
 }
-/* As stored for Q8_0: ready for use. */
-INLINE wide_codes codes_of_q8(wide_codes x) { return x; }
-
 /* sum + code times 4 activations. One instruction: for the intrinsic compilers load the activations apart. */
 INLINE wide_sum dot_of_four(wide_sum sum, wide_codes code, const int8_t *q)
 {
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(code), "m"(*(const int32_t *)(const void *)q));
     return sum;
 }
-/* For n rows, each KG_STEP activations and 2 offsets behind the one before: the offset and the sum over groups first .. last-1
- * of the products of codes (bits each) and 4 activations per group. A row's products wait for each other, so as many
- * rows take turns as registers allow. */
 #define DOT_ROWS 4
-INLINE void codes_dot(wide_sum out[DOT_ROWS], const wide_codes codes[8], const int8_t *q, int first, int last, const int32_t *offset,
-                      uint32_t n, int bits)
-{
-    (void)bits;
-#pragma GCC unroll 4
-    for (uint32_t r = 0; r < n; r++)
-        out[r] = _mm512_set1_epi32(offset[2 * r]);
-#pragma GCC unroll 8
-    for (int g = first; g < last; g++)
-#pragma GCC unroll 4
-        for (uint32_t r = 0; r < n; r++)
-            out[r] = dot_of_four(out[r], codes[g], q + r * KG_STEP + 4 * g);
-}
+INLINE wide_sum sum_set(int32_t x) { return _mm512_set1_epi32(x); }
+#include "kernels/cpu/vnni_lanes.h"
 
 /* Bits from `right` on of each byte. */
 INLINE wide_codes codes_field(wide_codes x, int right, char mask)
@@ -239,14 +222,6 @@ INLINE wide_codes codes_zero(void) { return _mm512_setzero_si512(); }
 INLINE wide_sum sum_zero(void) { return _mm512_setzero_si512(); }
 /* Sums of products of words of codes of at most 4 bits with 4 numbers each, for up to 8 words between begin and end. */
 #define SCORE_BLOCK 8 /* queries at a time */
-typedef __m512i words_sum;
-INLINE words_sum words_begin(wide_sum sum) { return sum; }
-INLINE words_sum words_add(words_sum sum, wide_codes code, const int8_t *q) { return dot_of_four(sum, code, q); }
-INLINE wide_sum words_end(wide_sum sum, words_sum of_8)
-{
-    (void)sum;
-    return of_8;
-}
 /* The lowest bytes of 64 lanes: word l is those of lane l of x[0], x[1], x[2], x[3]. */
 INLINE void v_store_words(int8_t *p, const vec x[4])
 {
