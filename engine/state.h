@@ -1,4 +1,4 @@
-/* What an engine and a session hold: private to engine/ *.c; others see engine.h. */
+/* What an engine and a session hold: private to engine/ and engine/session/; others see engine.h. */
 #ifndef KG_ENGINE_STATE_H
 #define KG_ENGINE_STATE_H
 

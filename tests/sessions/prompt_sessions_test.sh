@@ -58,11 +58,11 @@ check "one of them edited computes that one and the question" "$(field f3 comput
 check "not less" "$(field f3 computed_tokens)" -ge "$edited"
 
 # Killed at any moment, a run leaves a cache that opens and is used; the answer is the same as ever.
-ask k0 --no-cache -p "What does this do?" --file engine/pieces.c
+ask k0 --no-cache -p "What does this do?" --file engine/session/pieces.c
 duration=$(sed -n 's/.*"prefill_s":\([0-9.]*\).*/\1/p' "$dir/k0.stats")
 start() { # in the background, on an empty cache
     rm -rf "$dir/cache" "$dir/state"
-    "$kedge" -C "$here" -m smol --greedy -n 24 -p "What does this do?" --file engine/pieces.c --session k >/dev/null 2>&1 &
+    "$kedge" -C "$here" -m smol --greedy -n 24 -p "What does this do?" --file engine/session/pieces.c --session k >/dev/null 2>&1 &
     pid=$!
 }
 end() {
@@ -76,7 +76,7 @@ while [ "$stored" -lt 256 ] && kill -0 $pid 2>/dev/null; do
     stored=$("$kedge" cache ls 2>/dev/null | awk '/ file / { n = $2 } END { print n + 0 }')
 done
 end
-ask k1 -p "What does this do?" --file engine/pieces.c --session after
+ask k1 -p "What does this do?" --file engine/session/pieces.c --session after
 check "killed while it reads, a run leaves what was committed" "$(field k1 reused_tokens)" -ge "$stored"
 check "and the answer is the same" "$(same k0 k1)" = 0
 rounds=2
@@ -86,7 +86,7 @@ while [ $round -lt $rounds ]; do
     start
     sleep "$(awk -v r=$round -v n=$rounds -v d="$duration" 'BEGIN { printf "%.2f", (d + 2.0) * (r + 0.5) / n }')"
     end
-    ask k1 -p "What does this do?" --file engine/pieces.c --session after
+    ask k1 -p "What does this do?" --file engine/session/pieces.c --session after
     [ "$(same k0 k1)" = 0 ] || broken=$((broken + 1))
     ask k2 -p "And now?" --session k
     [ -s "$dir/k2.out" ] || broken=$((broken + 1))
@@ -96,9 +96,9 @@ check "$rounds runs killed anywhere: nothing breaks" $broken = 0
 
 "$kedge" cache verify >"$dir/verify"
 check "the cache verifies" $? = 0
-"$kedge" cache ls | grep -q engine/pieces.c
+"$kedge" cache ls | grep -q engine/session/pieces.c
 check "the cache lists the file" $? = 0
-id=$("$kedge" cache ls | awk '/ file .*engine\/pieces.c/ { print $1; exit }')
+id=$("$kedge" cache ls | awk '/ file .*pieces.c/ { print $1; exit }')
 "$kedge" cache rm "$id" && ! "$kedge" cache ls | grep -q "^ *$id "
 check "a block can be forgotten" $? = 0
 "$kedge" -p 2>/dev/null

@@ -1,4 +1,4 @@
-#include "engine/parts.h"
+#include "engine/session/parts.h"
 
 #include <stdbool.h>
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/parts.h"
+#include "engine/session/parts.h"
 #include "engine/state.h"
 
 static struct kg_piece *find_file(struct kg_session *session, const char *path)

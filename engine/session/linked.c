@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/parts.h"
+#include "engine/session/parts.h"
 #include "engine/state.h"
 
 static uint32_t preamble_tokens(const struct kg_session *session)

@@ -1,6 +1,6 @@
 /* Where a long file is cut: parts of at most KG_PART_TOKENS tokens, at top-level definitions where there are any. */
-#ifndef KG_ENGINE_PARTS_H
-#define KG_ENGINE_PARTS_H
+#ifndef KG_ENGINE_SESSION_PARTS_H
+#define KG_ENGINE_SESSION_PARTS_H
 
 #include "engine/tokenizer/tokenizer.h"
 
