@@ -4,7 +4,7 @@
 .PHONY: bench
 bench: packages
 	@$(MAKE) -s --no-print-directory all
-	@MODELS="$(MODELS)" THREADS="$(THREADS)" DEPTHS="$(or $(DEPTHS),0)" ROUNDS="$(or $(ROUNDS),1)" PEER="$(PEER)" \
+	@MODELS="$(MODELS)" THREADS="$(THREADS)" DEPTHS="$(or $(DEPTHS),0)" ROUNDS="$(or $(ROUNDS),1)" PEER="$(PEER)" PEER_OPTIONS="$(PEER_OPTIONS)" \
 		REPEATS="$(or $(REPEATS),5)" REALTIME="$(REALTIME)" PREFILL="$(or $(PREFILL),512)" DECODE="$(or $(DECODE),64)" mk/bench $(O)/kedge
 
 # Products of weights by type and number of rows, for those who change kernels/cpu; COLS=896 chooses their length.
