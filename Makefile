@@ -128,6 +128,8 @@ help:
 ##                      with a table at the end (ik_llama.cpp's too: PEER_OPTIONS="-rtr 1" repacks there)
 ## make bench-open      how long a conversation with TOKENS=30000 of context takes to open, and its next answer to begin
 ## make bench-interface how soon the interface answers keys, draws its first screen and scrolls, JSON lines
+## make bench-places [FILES=80000]
+##                      how long a key of an @name takes in a repository of so many files, JSON lines
 ## make bench-written   bytes that an hour of scripted chat writes, against what is new in it
 ## make bench-sqlite    what SQLite's settings cost the cache: tests/bench/SQLITE.md
 ## make bench-index REPO=path [FILES=4000]

@@ -81,3 +81,13 @@ $(INDEX_BENCH): $(call objects,tests/bench/index_bench.c) $(O)/libkedge-index.a 
 .PHONY: bench-interface
 bench-interface: $(O)/tests/screens/pace_test
 	@PACE_JSON=1 CMOCKA_MESSAGE_OUTPUT=TAP $< 2>$(O)/bench-interface.log | grep '^{' || { cat $(O)/bench-interface.log >&2; exit 1; }
+
+# How long a key of an @name takes where there are many files: FILES=80000 DIRECTORY=place for them.
+PLACES_BENCH := $(O)/tests/bench/places_bench
+.PHONY: bench-places
+bench-places: $(PLACES_BENCH)
+	@place=$$(mktemp -d "$(or $(DIRECTORY),$${TMPDIR:-/tmp})/kedge-bench-XXXXXX") && trap 'rm -rf "$$place"' EXIT && $(PLACES_BENCH) $(or $(FILES),80000) "$$place"
+
+$(PLACES_BENCH): $(call objects,tests/bench/places_bench.c) $(O)/libkedge-index.a $(O)/libkedge-base.a
+	@echo "  link  $@"
+	@$(CC) $(ldflags) -o $@ $^ $(LIBS)

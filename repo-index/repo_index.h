@@ -158,6 +158,19 @@ enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_
  * itself; the empty pattern matches all. Paths are as the file system has them. */
 enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, uint32_t limit, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err);
 
+/* What the repository defines, by name, in memory: any number of threads search it, also while the handle is busy. */
+struct kg_definitions;
+/* *definitions (NULL at first) becomes what kg_index_read_symbols has read so far, unless that is what it is already; an error
+ * leaves it as it was. progress as in kg_index_refresh. */
+enum kg_status kg_index_definitions(struct kg_index *index, struct kg_definitions **definitions, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
+                                    struct kg_error *err);
+void kg_definitions_free(struct kg_definitions *definitions); /* NULL is fine */
+size_t kg_definitions_count(const struct kg_definitions *definitions);
+/* Definitions whose names' characters match the pattern in order, its first one at the beginning of a word of the name, best
+ * first: for @name completion. The empty pattern matches none. Scopes and signatures are empty. */
+enum kg_status kg_definitions_complete(const struct kg_definitions *definitions, const char *pattern, uint32_t limit,
+                                       int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx, struct kg_error *err);
+
 /* Reads a file of the worktree beneath the root: relative path, no links followed, no "..", no gitdir in any spelling, regular
  * files only. secret is set for what looks like credentials by its name or first line. The caller frees *out. */
 enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err);

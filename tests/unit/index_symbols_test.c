@@ -114,6 +114,58 @@ static void definitions_are_listed_with_their_signatures(void **state)
     assert_string_equal(symbols("bird", 100)->lines, "b.py:1-2 class Birds [] class Birds\n");
 }
 
+static const struct listed *complete(const struct kg_definitions *definitions, const char *pattern, uint32_t limit)
+{
+    static struct listed listed;
+    struct kg_error err = { 0 };
+    listed = (struct listed){ 0 };
+    assert_int_equal(kg_definitions_complete(definitions, pattern, limit, on_symbol, &listed, &err), KG_OK);
+    return &listed;
+}
+
+static int stop_at_once(void *ctx, uint32_t done, uint32_t found)
+{
+    (void)ctx, (void)done, (void)found;
+    return 1;
+}
+
+static void names_are_completed(void **state)
+{
+    (void)state;
+    struct kg_definitions *definitions = NULL;
+    struct kg_error err = { 0 };
+    index_repo_write(&repo, "a.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n\nint number_of(void)\n{\n    return 1;\n}\n");
+    index_repo_write(&repo, "a.h", "int add_numbers(int a, int b);\n");
+    index_repo_write(&repo, "copy/a.h", "int add_numbers(int a, int b);\n");
+    index_repo_write(&repo, "b.py", "class NumberReader:\n    def sum2(self):\n        pass\n");
+    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    assert_int_equal(kg_definitions_count(definitions), 0);
+    read_symbols();
+    assert_int_equal(kg_index_definitions(opened, &definitions, stop_at_once, NULL, &err), KG_ERR_CANCELLED);
+    assert_int_equal(complete(definitions, "num", 10)->count, 0);
+    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    assert_string_equal(complete(definitions, "adnu", 10)->lines, "a.c:1-4 function add_numbers [] \n"
+                                                                  "a.h:1-1 prototype add_numbers [] \n"
+                                                                  "copy/a.h:1-1 prototype add_numbers [] \n");
+    assert_string_equal(complete(definitions, "number", 2)->lines, "a.c:6-9 function number_of [] \n"
+                                                                   "b.py:1-3 class NumberReader [] \n");
+    assert_string_equal(complete(definitions, "Reader", 2)->lines, "b.py:1-3 class NumberReader [] \n");
+    assert_int_equal(complete(definitions, "umber", 10)->count, 0); /* no word begins so */
+    assert_int_equal(complete(definitions, "NUMBER", 10)->count, 0);
+    assert_int_equal(complete(definitions, "sum2", 10)->count, 1);
+    assert_int_equal(complete(definitions, "", 10)->count, 0);
+    assert_int_equal(complete(definitions, "\xff\xc3", 10)->count, 0);
+    struct kg_definitions *before = definitions;
+    assert_int_equal(kg_index_definitions(opened, &definitions, stop_at_once, NULL, &err), KG_OK); /* nothing has changed */
+    assert_ptr_equal(definitions, before);
+    index_repo_write(&repo, "b.py", "class Renamed:\n    pass\n");
+    read_symbols();
+    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    assert_int_equal(complete(definitions, "sum2", 10)->count, 0);
+    assert_int_equal(complete(definitions, "ren", 10)->count, 1);
+    kg_definitions_free(definitions);
+}
+
 static void configuration_of_others_is_not_read(void **state)
 {
     (void)state;
@@ -315,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(definitions_are_listed_with_their_signatures, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_are_completed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(configuration_of_others_is_not_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_of_files_do_no_harm, set_up, tear_down),
         cmocka_unit_test(a_dead_or_stalled_process_is_started_again),
