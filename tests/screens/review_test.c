@@ -176,7 +176,7 @@ static void nothing_is_written_by_escape_and_the_rest_not_by_q(void **state)
     driver_send(d, "y\x1b");
     driver_wait_for(d, "nothing was changed");
     assert_true(holds("area.c", area));
-    ask(d, "/edit once more in @area.c and @Makefile");
+    ask(d, "/edit once more\x0a" "in @area.c\x0a" "and @Makefile");
     driver_wait_for(d, "change 1 of 3: take it?");
     driver_send(d, "y");
     driver_wait_for(d, "change 2 of 3: take it?");
@@ -184,6 +184,27 @@ static void nothing_is_written_by_escape_and_the_rest_not_by_q(void **state)
     driver_wait_for(d, "changed area.c (1 of 2)");
     assert_true(holds("area.c", both));
     assert_false(holds("area.c", "area %d"));
+    quit(d);
+}
+
+/* As with a question: nothing is cut unasked. */
+static void a_full_context_is_told_before_a_change(void **state)
+{
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/add Makefile");
+    driver_wait_for(d, "read Makefile");
+    ask(d, "/edit too long for it in @area.c");
+    driver_wait_for(d, "s summarise what was said");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "› /edit too long for it in @area.c");
+    driver_send(d, "\r");
+    driver_wait_for(d, "s summarise what was said");
+    driver_send(d, "d");
+    driver_wait_for(d, "change 1 of ");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "nothing was changed");
     quit(d);
 }
 
@@ -382,6 +403,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
         REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),
+        REVIEW_TEST(a_full_context_is_told_before_a_change),
         REVIEW_TEST(typing_goes_on_undisturbed),
         REVIEW_TEST(searching_goes_on_undisturbed),
         REVIEW_TEST(a_file_that_changed_meanwhile_is_left_alone),

@@ -695,6 +695,48 @@ enum kg_status kg_index_complete(struct kg_index *index, const char *pattern, ui
     return KG_OK;
 }
 
+enum kg_status kg_index_read_symbols(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
+{
+    (void)index, (void)progress, (void)ctx, (void)err;
+    return KG_OK;
+}
+
+struct kg_definitions {
+    size_t count;
+};
+
+enum kg_status kg_index_definitions(struct kg_index *index, struct kg_definitions **definitions, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
+                                    struct kg_error *err)
+{
+    (void)index, (void)progress, (void)ctx;
+    if (!*definitions)
+        *definitions = calloc(1, sizeof **definitions);
+    return *definitions ? KG_OK : kg_fail_nomem(err, "listing");
+}
+
+void kg_definitions_free(struct kg_definitions *definitions)
+{
+    free(definitions);
+}
+
+size_t kg_definitions_count(const struct kg_definitions *definitions)
+{
+    return definitions->count;
+}
+
+enum kg_status kg_definitions_complete(const struct kg_definitions *definitions, const char *pattern, uint32_t limit,
+                                       int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx, struct kg_error *err)
+{
+    static const struct kg_index_symbol found[] = { { .path = "run.c", .kind = "function", .name = "run_main", .line = 1, .end = 1 },
+                                                    { .path = "tui/screen/glyph.c", .kind = "macro", .name = "GLYPH_MOST", .line = 12 },
+                                                    { .path = "evil\x1b]0;owned\x07.c", .kind = "\x1b[31mkind", .name = "evil\x1b[name", .line = 3, .end = 9 } };
+    (void)definitions, (void)limit, (void)err;
+    for (size_t i = 0; i < 3; i++)
+        if (strstr(found[i].name, pattern))
+            each(ctx, &found[i]);
+    return KG_OK;
+}
+
 enum kg_status kg_index_imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
 {
     (void)index, (void)path, (void)each, (void)ctx, (void)err;

@@ -9,7 +9,7 @@
 #define CANDIDATES_MOST 50
 
 struct candidate {
-    char *text, *help;
+    char *text, *shown, *help; /* shown: NULL = the text */
 };
 
 struct kg_completion {
@@ -40,6 +40,7 @@ static void forget(struct kg_completion *completion)
 {
     for (size_t i = 0; i < completion->count; i++) {
         free(completion->candidates[i].text);
+        free(completion->candidates[i].shown);
         free(completion->candidates[i].help);
     }
     completion->count = 0;
@@ -56,20 +57,22 @@ void kg_completion_free(struct kg_completion *completion)
     free(completion);
 }
 
-bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help)
+bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *shown, const char *help)
 {
     if (ticket != completion->ticket || completion->count == CANDIDATES_MOST)
         return false;
     struct candidate *new = &completion->candidates[completion->count];
     new->text = strdup(text);
+    new->shown = shown ? strdup(shown) : NULL;
     new->help = strdup(help);
-    if (new->text && new->help) {
+    if (new->text && new->help && (new->shown || !shown)) {
         completion->count++;
         bool eager = completion->eager;
         completion->eager = false;
         return eager;
     }
     free(new->text);
+    free(new->shown);
     free(new->help);
     return false;
 }
@@ -91,14 +94,15 @@ static enum kg_wanted find_word(struct kg_completion *completion, const char *te
         completion->from = cursor <= name ? 0 : name + 1;
         completion->to = cursor <= name ? name : length;
         const struct kg_input_command *command = command_of(completion, text, name);
-        return cursor <= name ? KG_WANTED_COMMANDS : command ? command->completes : KG_WANTED_NOTHING;
+        if (cursor <= name || (command && command->completes != KG_WANTED_NOTHING))
+            return cursor <= name ? KG_WANTED_COMMANDS : command->completes;
     }
     struct kg_mention mention;
     for (size_t at = 0; kg_mention_next(text, length, at, &mention) && mention.at < cursor; at = mention.end)
         if (cursor <= mention.end) {
             completion->from = mention.at;
             completion->to = mention.end;
-            return KG_WANTED_PATHS;
+            return KG_WANTED_PLACES;
         }
     return KG_WANTED_NOTHING;
 }
@@ -110,15 +114,20 @@ static void offer_commands(struct kg_completion *completion)
         if (strncmp(c->name, completion->pattern, strlen(completion->pattern)) != 0)
             continue;
         snprintf(help, sizeof help, "%s%s%s", c->argument, *c->argument ? "  " : "", c->help);
-        kg_completion_offer(completion, completion->ticket, c->name, help);
+        kg_completion_offer(completion, completion->ticket, c->name, NULL, help);
     }
+}
+
+static bool is_of_repository(enum kg_wanted wanted)
+{
+    return wanted == KG_WANTED_PATHS || wanted == KG_WANTED_PLACES;
 }
 
 /* The word up to the cursor, without the mention's signs. */
 static char *pattern_of(const struct kg_completion *completion, const char *text, size_t cursor)
 {
     size_t from = completion->from;
-    if (completion->wanted == KG_WANTED_PATHS && text[from] == '@')
+    if (is_of_repository(completion->wanted) && text[from] == '@')
         from += from + 1 < cursor && text[from + 1] == '"' ? 2 : 1;
     return from <= cursor ? strndup(text + from, cursor - from) : strdup("");
 }
@@ -155,20 +164,20 @@ bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *ed
     char word[8192];
     size_t length, n;
     if (completion->count == 0) {
-        completion->eager = !completion->dismissed && (completion->wanted == KG_WANTED_PATHS || completion->wanted == KG_WANTED_SESSIONS);
+        completion->eager = !completion->dismissed && (is_of_repository(completion->wanted) || completion->wanted == KG_WANTED_SESSIONS);
         return completion->eager;
     }
     int count = (int)completion->count;
     completion->chosen = completion->chosen < 0 ? (direction > 0 ? 0 : count - 1) : (completion->chosen + direction + count) % count;
     const char *chosen = completion->candidates[completion->chosen].text;
     const char *text = kg_editor_text(editor, &length);
-    if (completion->wanted == KG_WANTED_PATHS && text[completion->from] == '@')
+    if (is_of_repository(completion->wanted) && text[completion->from] == '@')
         n = kg_mention_of(chosen, word, sizeof word);
     else
         n = strlen(chosen) < sizeof word ? (size_t)snprintf(word, sizeof word, "%s", chosen) : 0;
     if (count == 1 && completion->wanted != KG_WANTED_SESSIONS && completion->to == length && n + 1 < sizeof word) {
         const struct kg_input_command *command = command_of(completion, chosen, strlen(chosen));
-        if (completion->wanted == KG_WANTED_PATHS || (command && *command->argument))
+        if (is_of_repository(completion->wanted) || (command && *command->argument))
             word[n++] = ' ';
     }
     if (n > 0 && kg_editor_replace(editor, completion->from, completion->to, word, n)) {
@@ -192,10 +201,11 @@ size_t kg_completion_count(const struct kg_completion *completion)
     return completion->count;
 }
 
-const char *kg_completion_text(const struct kg_completion *completion, size_t index, const char **help)
+const char *kg_completion_shown(const struct kg_completion *completion, size_t index, const char **help)
 {
-    *help = completion->candidates[index].help;
-    return completion->candidates[index].text;
+    const struct candidate *candidate = &completion->candidates[index];
+    *help = candidate->help;
+    return candidate->shown ? candidate->shown : candidate->text;
 }
 
 int kg_completion_chosen(const struct kg_completion *completion)

@@ -14,6 +14,7 @@ enum kg_wanted {
     KG_WANTED_NOTHING,
     KG_WANTED_COMMANDS,      /* known here */
     KG_WANTED_PATHS,         /* of the repository */
+    KG_WANTED_PLACES,        /* the same, and what it defines */
     KG_WANTED_CONTEXT_FILES, /* in context */
     KG_WANTED_SESSIONS
 };
@@ -34,8 +35,9 @@ void kg_completion_free(struct kg_completion *completion);
 /* After any change of the text or the cursor. Returns what has to be asked for, with its pattern (valid until the next
  * call) and a ticket; candidates of an older ticket are refused. */
 enum kg_wanted kg_completion_update(struct kg_completion *completion, const struct kg_editor *editor, const char **pattern, uint32_t *ticket);
-/* True when the person asked for a candidate before there was one: choose it now. */
-bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *help);
+/* text is put in place of the word; shown stands for it in the list (NULL: itself). True when the person asked for a candidate
+ * before there was one: choose it now. */
+bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *shown, const char *help);
 
 /* Puts the next (1) or the one before (-1) in place of the word; false when there are none and none
  * will come. */
@@ -44,7 +46,7 @@ bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *ed
 bool kg_completion_dismiss(struct kg_completion *completion);
 
 size_t kg_completion_count(const struct kg_completion *completion);
-const char *kg_completion_text(const struct kg_completion *completion, size_t index, const char **help);
+const char *kg_completion_shown(const struct kg_completion *completion, size_t index, const char **help);
 int kg_completion_chosen(const struct kg_completion *completion); /* -1: none yet */
 
 #endif

@@ -23,6 +23,12 @@ struct kg_event *kg_event_create(enum kg_event_kind kind, const char *text, size
     return event;
 }
 
+const char *kg_event_shown(const struct kg_event *event)
+{
+    size_t text = strlen(event->text);
+    return text < event->length ? event->text + text + 1 : NULL;
+}
+
 void kg_event_free(struct kg_event *event)
 {
     if (!event)

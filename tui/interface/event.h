@@ -20,7 +20,7 @@ enum kg_event_kind {
     KG_EVENT_NO_MODEL,  /* the engine could not be opened: text = why */
     KG_EVENT_DONE,      /* the task with this ticket is finished */
     KG_EVENT_INDEXED,   /* the repository's files are known: total of them */
-    KG_EVENT_CANDIDATE, /* for a completion: ticket, text, more = help */
+    KG_EVENT_CANDIDATE, /* for a completion: ticket, text = what is put in, and behind a NUL byte what stands for it where that differs; more = help */
     KG_EVENT_PROPOSAL,  /* changes to be reviewed: proposal, whose content may be taken over */
     KG_EVENT_FULL,      /* what was to be asked does not fit: text = it, more = why, total = its enum kg_task_kind */
     KG_EVENT_SESSIONS,  /* conversations: text as in session_list.h, more = what was done before they were listed, or NULL; ticket */
@@ -56,6 +56,8 @@ struct kg_event {
 
 /* A new event with copies of text (length bytes, may be NULL) and more (may be NULL); NULL when out of memory. */
 struct kg_event *kg_event_create(enum kg_event_kind kind, const char *text, size_t length, const char *more);
+/* What stands for the text of a candidate; NULL: itself. */
+const char *kg_event_shown(const struct kg_event *event);
 void kg_event_free(struct kg_event *event);
 void kg_event_drop(struct kg_message *message); /* the same, for channels */
 

@@ -36,33 +36,10 @@ const struct kg_input_command kg_interface_commands[] = {
     { NULL, NULL, NULL, KG_WANTED_NOTHING },
 };
 
-static const char keys_help[] = "\n"
-                                "Enter           send                     Alt-Enter, Ctrl-J   new line\n"
-                                "Esc, Ctrl-C     stop the answer          Ctrl-C twice        quit\n"
-                                "PgUp, PgDn      scroll                   Ctrl-Up, Ctrl-Down  by a row\n"
-                                "Ctrl-Home, -End first, last              Ctrl-O              unfold, fold\n"
-                                "Up, Down        what you sent before     Ctrl-R              find in that\n"
-                                "Ctrl-T, Alt-Up  go through messages,     Ctrl-S              find in them\n"
-                                "                where e edits a question\n"
-                                "Tab             complete                 F2, F3              context, mouse\n"
-                                "Ctrl-Z, Ctrl-L  suspend, redraw          Ctrl-X Ctrl-E       in an editor\n"
-                                "Ctrl-A -E -K -Y -W -U -_, Alt-B -F -D -Y edit as in Emacs\n"
-                                "@path in a question reads that file; !command runs one.";
-
 static void say(struct kg_interface *ui, enum kg_entry_kind kind, const char *text)
 {
     kg_transcript_add(ui->transcript, kind, text, strlen(text));
     kg_transcript_to_end(ui->transcript);
-}
-
-static void help(struct kg_interface *ui)
-{
-    char text[4096];
-    size_t n = 0;
-    for (const struct kg_input_command *c = kg_interface_commands; c->name; c++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%-11s %-8s %s\n", c->name, c->argument, c->help);
-    snprintf(text + n, sizeof text - n, "%s", keys_help);
-    say(ui, KG_ENTRY_TABLE, text);
 }
 
 static void reading(struct kg_interface *ui, const char *argument)
@@ -191,7 +168,7 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         if (strcmp(tasks[i].name, command->name) == 0)
             kg_interface_enqueue(ui, tasks[i].kind, line, length, argument, strlen(argument));
     if (strcmp(command->name, "/help") == 0)
-        help(ui);
+        kg_interface_help(ui);
     else if (strcmp(command->name, "/files") == 0)
         list_files(ui);
     else if (strcmp(command->name, "/reading") == 0)
@@ -222,13 +199,23 @@ static void run(struct kg_interface *ui, const struct kg_input_command *command,
         ui->quit = true;
 }
 
+/* What it asks for may be a text of several lines. */
+static bool takes_lines(const char *name, size_t length)
+{
+    static const char *const names[] = { "/edit", "/fix" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0)
+            return true;
+    return false;
+}
+
 /* A line that starts with a slash is a command, unless it goes on as a path does ("/etc/hosts"). */
 static bool is_command(const char *text, size_t length)
 {
     size_t name = 1;
     while (name < length && !is_space(text[name]))
         name++;
-    return text[0] == '/' && !memchr(text + 1, '/', name - 1) && !memchr(text, '\n', length) && name < 40;
+    return text[0] == '/' && !memchr(text + 1, '/', name - 1) && (!memchr(text, '\n', length) || takes_lines(text, name)) && name < 40;
 }
 
 void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length)
@@ -258,11 +245,11 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
         say(ui, KG_ENTRY_ERROR, "out of memory: this could not be done");
         return;
     }
-    size_t name = strcspn(line, " \t");
+    size_t name = strcspn(line, " \t\n");
     char *argument = line + name;
     if (*argument)
         *argument++ = '\0';
-    argument += strspn(argument, " \t");
+    argument += strspn(argument, " \t\n");
     const struct kg_input_command *command = kg_interface_commands;
     while (command->name && strcmp(command->name, line) != 0)
         command++;

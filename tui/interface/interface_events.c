@@ -154,7 +154,7 @@ void kg_interface_event(struct kg_interface *ui, const struct kg_event *event)
         kg_interface_take_sessions(ui, event);
         break;
     case KG_EVENT_CANDIDATE:
-        if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, event->more)) {
+        if (kg_completion_offer(ui->completion, (uint32_t)event->ticket, event->text, kg_event_shown(event), event->more)) {
             kg_completion_choose(ui->completion, ui->editor, 1);
             kg_interface_complete(ui);
         }

@@ -28,18 +28,34 @@ static void leave(struct kg_interface *ui)
     kg_interface_enter(ui, KG_MODE_INPUT);
 }
 
+/* As it was written: freed by the caller, NULL when out of memory. */
+static char *written(const struct kg_pending *unasked, size_t *length)
+{
+    const char *command = unasked->kind == KG_TASK_EDIT ? "/edit " : "";
+    size_t before = strlen(command);
+    char *text = malloc(before + unasked->length + 1);
+    if (!text)
+        return NULL;
+    memcpy(text, command, before);
+    memcpy(text + before, unasked->text, unasked->length + 1);
+    *length = before + unasked->length;
+    return text;
+}
+
 /* It goes back to where it was written. */
 static void give_back(struct kg_interface *ui)
 {
-    size_t length;
+    size_t length, text_length = 0;
+    char *text = ui->unasked.text ? written(&ui->unasked, &text_length) : NULL;
     kg_editor_text(ui->editor, &length);
     leave(ui);
     if (ui->lines_only)
         kg_interface_hint(ui, "it was not asked");
-    else if (length == 0 && ui->unasked.text)
-        kg_editor_set(ui->editor, ui->unasked.text, ui->unasked.length);
+    else if (length == 0 && text)
+        kg_editor_set(ui->editor, text, text_length);
     else
         kg_interface_hint(ui, "it was not asked; Up brings it back");
+    free(text);
     free(ui->unasked.text);
     ui->unasked.text = NULL;
     kg_interface_next(ui);
@@ -64,8 +80,15 @@ static void again(struct kg_interface *ui, size_t before)
         give_back(ui);
         return;
     }
+    size_t length;
+    char *text = written(&unasked, &length);
+    if (!text) {
+        give_back(ui);
+        return;
+    }
     ui->unasked.text = NULL;
-    kg_interface_enqueue(ui, unasked.kind, unasked.text, unasked.length, unasked.text, unasked.length);
+    kg_interface_enqueue(ui, unasked.kind, text, length, unasked.text, unasked.length);
+    free(text);
     free(unasked.text);
     put_first(ui, before);
     leave(ui);

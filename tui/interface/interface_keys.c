@@ -18,16 +18,18 @@ static void offer_context_files(struct kg_interface *ui, const char *pattern, ui
     struct kg_context_file file;
     for (size_t at = 0; kg_context_file_next(ui->files, ui->files_length, &at, &file);)
         if (!file.talk && strstr(file.path, pattern))
-            kg_completion_offer(ui->completion, ticket, file.path, "");
+            kg_completion_offer(ui->completion, ticket, file.path, NULL, "");
 }
 
 void kg_interface_complete(struct kg_interface *ui)
 {
     const char *pattern = "";
     uint32_t ticket = 0;
-    switch (kg_completion_update(ui->completion, ui->editor, &pattern, &ticket)) {
+    enum kg_wanted wanted = kg_completion_update(ui->completion, ui->editor, &pattern, &ticket);
+    switch (wanted) {
     case KG_WANTED_PATHS:
-        kg_lookup_paths(ui->lookup, pattern, ticket);
+    case KG_WANTED_PLACES:
+        kg_lookup_paths(ui->lookup, pattern, wanted == KG_WANTED_PLACES, ticket);
         break;
     case KG_WANTED_SESSIONS:
         kg_lookup_sessions(ui->lookup, pattern, ticket);

@@ -105,6 +105,9 @@ void kg_interface_enqueue(struct kg_interface *ui, enum kg_task_kind kind, const
 /* Gives the worker the next thing that waits, if it is free. */
 void kg_interface_next(struct kg_interface *ui);
 
+/* What there is of commands and keys (interface_help.c). */
+void kg_interface_help(struct kg_interface *ui);
+
 /* Keys (interface_keys.c). */
 void kg_interface_key(void *ui, const struct kg_key *key);
 void kg_interface_complete(struct kg_interface *ui);

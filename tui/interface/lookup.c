@@ -1,5 +1,6 @@
 #include "tui/interface/lookup.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +16,9 @@
 #include "tui/screen/restore.h"
 
 #define CANDIDATES 30
+#define CANDIDATE_FILES 10 /* where definitions are candidates, too */
 #define LISTED 500
+#define NAMES_S 1.0 /* that definitions are read before those that are known are told */
 #define EXCERPT 160 /* characters */
 
 enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_CHANGE, REQUEST_END };
@@ -25,6 +28,7 @@ struct request {
     enum request_kind kind;
     uint32_t ticket;
     char *pattern;
+    bool places; /* definitions as well */
     bool all; /* of all repositories */
     enum kg_session_change change;
     char *name, *new_name;
@@ -40,6 +44,10 @@ struct kg_lookup {
     struct request *last;
     struct kg_index *index;   /* to search in while the other handle of the index is being brought up to date */
     struct kg_index *watched; /* NULL: there is no repository */
+    struct kg_definitions *definitions; /* NULL: none was asked for yet */
+    bool names_wanted, names_due, names_known; /* some were asked for; there may be others to read; some can be told, or there are none */
+    double names_patience, names_until;        /* seconds that they are read at once; when these are over */
+    struct request *unanswered; /* the newest for places, when definitions were not known yet */
     bool lack_told, doubt_told;
 };
 
@@ -52,9 +60,16 @@ static void free_request(struct kg_message *message)
     free(request);
 }
 
-static void offer(struct kg_lookup *lookup, uint32_t ticket, const char *text, const char *help)
+static double seconds(void)
 {
-    struct kg_event *event = kg_event_create(KG_EVENT_CANDIDATE, text, strlen(text), help);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void offer(struct kg_lookup *lookup, uint32_t ticket, const char *text, size_t length, const char *help)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_CANDIDATE, text, length, help);
     if (!event)
         return;
     event->ticket = ticket;
@@ -74,7 +89,22 @@ struct answering {
 static int offer_path(void *ctx, const char *path)
 {
     struct answering *answering = ctx;
-    offer(answering->lookup, answering->request->ticket, path, "");
+    offer(answering->lookup, answering->request->ticket, path, strlen(path), "");
+    return 0;
+}
+
+static int offer_definition(void *ctx, const struct kg_index_symbol *symbol)
+{
+    struct answering *answering = ctx;
+    char text[2 * KG_PATH_MAX], lines[32], help[KG_PATH_MAX + 64];
+    if (symbol->end > symbol->line)
+        snprintf(lines, sizeof lines, "%" PRIu32 "-%" PRIu32, symbol->line, symbol->end);
+    else
+        snprintf(lines, sizeof lines, "%" PRIu32, symbol->line);
+    int n = snprintf(text, sizeof text, "%s:%s%c%s", symbol->path, lines, 0, symbol->name);
+    snprintf(help, sizeof help, "%s  %s:%" PRIu32, symbol->kind, symbol->path, symbol->line);
+    if (n > 0 && (size_t)n < sizeof text)
+        offer(answering->lookup, answering->request->ticket, text, (size_t)n, help);
     return 0;
 }
 
@@ -85,7 +115,7 @@ static int offer_session(void *ctx, const struct kg_session_summary *summary)
     if (strncmp(summary->name, answering->request->pattern, strlen(answering->request->pattern)) != 0)
         return 0;
     snprintf(help, sizeof help, "%s, %s", kg_figure_age(age, (uint64_t)time(NULL), summary->used), summary->model);
-    offer(answering->lookup, answering->request->ticket, summary->name, help);
+    offer(answering->lookup, answering->request->ticket, summary->name, strlen(summary->name), help);
     return ++answering->count == CANDIDATES;
 }
 
@@ -174,7 +204,28 @@ static void change_session(struct answering *answering)
     list_sessions(answering, status == KG_OK ? said : err.text);
 }
 
-static void answer(struct kg_lookup *lookup, const struct request *request)
+/* Files first, then definitions; those that are not known yet follow. The request may be kept, then *request is NULL. */
+static void complete(struct answering *answering, struct request **request)
+{
+    struct kg_lookup *lookup = answering->lookup;
+    const char *pattern = (*request)->pattern;
+    bool places = (*request)->places && pattern[0];
+    struct kg_error err;
+    if (lookup->index || (lookup->options->repository && kg_index_open(lookup->options->repository, lookup->options->engine.cache_dir, &lookup->index, &err) == KG_OK))
+        kg_index_complete(lookup->index, pattern, places ? CANDIDATE_FILES : CANDIDATES, offer_path, answering, &err);
+    lookup->names_wanted |= (*request)->places;
+    if (places && lookup->names_known) {
+        kg_definitions_complete(lookup->definitions, pattern, CANDIDATES, offer_definition, answering, &err);
+    } else if (places) {
+        if (lookup->unanswered)
+            free_request(&lookup->unanswered->message);
+        lookup->unanswered = *request;
+        *request = NULL;
+    }
+}
+
+/* Frees the request, or keeps it. */
+static void answer(struct kg_lookup *lookup, struct request *request)
 {
     struct answering answering = { .lookup = lookup, .request = request };
     const struct kg_interface_options *options = lookup->options;
@@ -183,12 +234,12 @@ static void answer(struct kg_lookup *lookup, const struct request *request)
         change_session(&answering);
     else if (request->kind == REQUEST_LIST && request->ticket == atomic_load(&lookup->newest_list))
         list_sessions(&answering, NULL);
-    else if (request->kind == REQUEST_LIST || request->kind == REQUEST_END || request->ticket != atomic_load(&lookup->newest))
-        return;
-    else if (request->kind == REQUEST_SESSIONS)
+    else if (request->kind == REQUEST_SESSIONS && request->ticket == atomic_load(&lookup->newest))
         kg_sessions_list(options->engine.state_dir, options->repository ? options->repository : "", offer_session, &answering, &err);
-    else if (lookup->index || (options->repository && kg_index_open(options->repository, options->engine.cache_dir, &lookup->index, &err) == KG_OK))
-        kg_index_complete(lookup->index, request->pattern, CANDIDATES, offer_path, &answering, &err);
+    else if (request->kind == REQUEST_PATHS && request->ticket == atomic_load(&lookup->newest))
+        complete(&answering, &request);
+    if (request)
+        free_request(&request->message);
 }
 
 /* Between two files of a refresh: nobody who completes a path waits for it to end. */
@@ -200,7 +251,6 @@ static int answer_meanwhile(void *ctx, uint32_t done, uint32_t found)
     (void)found;
     while (!atomic_load(&lookup->quitting) && (request = (struct request *)kg_channel_receive(lookup->requests))) {
         answer(lookup, request);
-        free_request(&request->message);
     }
     return atomic_load(&lookup->quitting);
 }
@@ -219,6 +269,7 @@ static void catch_up(struct kg_lookup *lookup)
 {
     struct kg_index_counts counts;
     struct kg_error err;
+    lookup->names_due = true;
     if (kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
         if (counts.doubt && !lookup->doubt_told)
             kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, counts.doubt, strlen(counts.doubt), NULL);
@@ -242,6 +293,48 @@ static void open_watched(struct kg_lookup *lookup)
         catch_up(lookup);
 }
 
+/* What the newest request still waits for. */
+static void answer_late(struct kg_lookup *lookup)
+{
+    struct request *request = lookup->unanswered;
+    struct answering answering = { .lookup = lookup, .request = request };
+    struct kg_error err;
+    if (!request || !lookup->names_known)
+        return;
+    lookup->unanswered = NULL;
+    if (request->ticket == atomic_load(&lookup->newest))
+        kg_definitions_complete(lookup->definitions, request->pattern, CANDIDATES, offer_definition, &answering, &err);
+    free_request(&request->message);
+}
+
+static int answer_for_a_while(void *ctx, uint32_t done, uint32_t found)
+{
+    struct kg_lookup *lookup = ctx;
+    return answer_meanwhile(ctx, done, found) || seconds() > lookup->names_until;
+}
+
+static void load_names(struct kg_lookup *lookup)
+{
+    struct kg_error err;
+    if (kg_index_definitions(lookup->watched, &lookup->definitions, answer_meanwhile, lookup, &err) != KG_OK)
+        return;
+    lookup->names_known = kg_definitions_count(lookup->definitions) > 0 || !lookup->names_due;
+    answer_late(lookup);
+}
+
+/* Definitions that were read before are known at once. Of the others some, which takes its time once; each time twice as long, since
+ * what is known grows and is loaded anew. */
+static void read_names(struct kg_lookup *lookup)
+{
+    struct kg_error err;
+    if (!lookup->definitions)
+        load_names(lookup);
+    lookup->names_until = seconds() + lookup->names_patience;
+    lookup->names_due = kg_index_read_symbols(lookup->watched, answer_for_a_while, lookup, &err) == KG_ERR_CANCELLED;
+    lookup->names_patience = lookup->names_due ? 2 * lookup->names_patience : NAMES_S;
+    load_names(lookup);
+}
+
 /* The next request, for which changes of the worktree are waited out. */
 static struct request *next_request(struct kg_lookup *lookup)
 {
@@ -252,6 +345,10 @@ static struct request *next_request(struct kg_lookup *lookup)
         double due = lookup->watched ? kg_index_watch_due(lookup->watched) : -1;
         if (due == 0) {
             catch_up(lookup);
+            continue;
+        }
+        if (lookup->watched && lookup->names_wanted && lookup->names_due) {
+            read_names(lookup);
             continue;
         }
         struct pollfd polled[2] = { { .fd = kg_channel_fd(lookup->requests), .events = POLLIN },
@@ -268,15 +365,18 @@ static void *look_up(void *ctx)
     for (bool end = atomic_load(&lookup->quitting); !end;) {
         struct request *request = next_request(lookup);
         end = !request || request->kind == REQUEST_END || atomic_load(&lookup->quitting);
-        if (!end)
-            answer(lookup, request);
-        if (request)
+        if (end && request)
             free_request(&request->message);
+        else if (!end)
+            answer(lookup, request);
     }
     if (lookup->watched)
         kg_index_close(lookup->watched);
     if (lookup->index)
         kg_index_close(lookup->index);
+    kg_definitions_free(lookup->definitions);
+    if (lookup->unanswered)
+        free_request(&lookup->unanswered->message);
     kg_restore_stack_free(stack);
     return NULL;
 }
@@ -302,6 +402,7 @@ enum kg_status kg_lookup_start(const struct kg_interface_options *options, struc
     if (!lookup)
         return kg_fail_nomem(err, "starting the interface");
     lookup->options = options;
+    lookup->names_patience = NAMES_S;
     lookup->events = events;
     lookup->requests = kg_channel_create();
     lookup->last = create_request(REQUEST_END, "", 0);
@@ -335,9 +436,12 @@ static void send(struct kg_lookup *lookup, struct request *new)
     kg_channel_send(lookup->requests, &new->message);
 }
 
-void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
+void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, bool places, uint32_t ticket)
 {
-    send(lookup, create_request(REQUEST_PATHS, pattern, ticket));
+    struct request *new = create_request(REQUEST_PATHS, pattern, ticket);
+    if (new)
+        new->places = places;
+    send(lookup, new);
 }
 
 void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)

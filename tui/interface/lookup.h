@@ -14,8 +14,10 @@ struct kg_lookup;
 enum kg_status kg_lookup_start(const struct kg_interface_options *options, struct kg_channel *events, struct kg_lookup **out, struct kg_error *err);
 void kg_lookup_end(struct kg_lookup *lookup); /* NULL is fine */
 
-/* KG_EVENT_CANDIDATE with the ticket for each path whose characters match; only the newest request is answered. */
-void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, uint32_t ticket);
+/* KG_EVENT_CANDIDATE with the ticket for each path whose characters match, and, when places are wanted, for what is defined under such
+ * a name: its path and lines ("a.c:3-9"), shown by its name. The first time that names are wanted they are read from the repository,
+ * and follow as they come. Only the newest request is answered. */
+void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, bool places, uint32_t ticket);
 /* The same for names of sessions that begin so. */
 void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket);
 /* A KG_EVENT_SESSIONS of the repository's sessions, or of all; of those that hold the words when there are any. Only the newest

@@ -170,13 +170,13 @@ static void draw_candidates(const struct kg_view *view, struct kg_screen *screen
     shown = shown < below ? shown : below;
     int first = chosen >= shown ? chosen - shown + 1 : 0, widest = 0;
     for (int i = first; i < first + shown; i++) {
-        const char *help, *text = kg_completion_text(view->completion, (size_t)i, &help);
+        const char *help, *text = kg_completion_shown(view->completion, (size_t)i, &help);
         int width = (int)kg_text_width(text, strlen(text));
         widest = width > widest ? width : widest;
     }
     for (int i = 0; i < shown; i++) {
         int index = first + i;
-        const char *help, *text = kg_completion_text(view->completion, (size_t)index, &help);
+        const char *help, *text = kg_completion_shown(view->completion, (size_t)index, &help);
         unsigned style = index == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
         int row = below - shown + i, column = KG_PROMPT_COLUMNS;
         kg_screen_fill(screen, row, 0, screen->columns, style);

@@ -86,7 +86,7 @@ static void tell_turn(struct kg_worker *worker, uint64_t number)
     kg_channel_send(worker->events, &event->message);
 }
 
-static uint64_t count_turns(const struct kg_worker *worker)
+uint64_t kg_worker_turns(const struct kg_worker *worker)
 {
     uint64_t turns = 0;
     size_t parts = kg_session_parts(worker->session);
@@ -289,13 +289,12 @@ void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end)
         kg_speed_remember(worker->speed_path, worker->facts.model, worker->facts.device, (double)c.computed_tokens / c.prefill_s);
 }
 
-/* Nothing is cut: the person is told what does not fit, and asked what may leave. */
-static void tell_full(struct kg_worker *worker, const struct kg_task *task, const char *why)
+void kg_worker_tell_full(struct kg_worker *worker, const struct kg_task *task, const char *why)
 {
     struct kg_event *event = kg_event_create(KG_EVENT_FULL, task->text, task->length, why);
     if (!event)
         return;
-    event->total = KG_TASK_ASK;
+    event->total = task->kind;
     kg_channel_send(worker->events, &event->message);
 }
 
@@ -303,8 +302,7 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
 {
     struct kg_error err;
     enum kg_end end = KG_END_MODEL;
-    struct kg_question question = { .text = task->text,
-                                    .length = task->length,
+    struct kg_question question = { .length = task->length,
                                     .max_tokens = worker->options->max_tokens,
                                     .sampling = worker->options->sampling,
                                     .text_out = kg_worker_take_text,
@@ -316,21 +314,28 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
         return;
     }
     if (chosen == KG_ERR_FULL) {
-        tell_full(worker, task, err.text);
+        kg_worker_tell_full(worker, task, err.text);
         return;
     }
+    char *text = kg_worker_noted(worker, task->text, &question.length);
+    if (!text) {
+        kg_worker_tell_error(worker, "out of memory: this was not asked");
+        return;
+    }
+    question.text = text;
     kg_tell_doing(worker->events, KG_DOING_READING, "the question", 0, 0);
     worker->answer = kg_answer_create(KG_FORM_ANY);
-    uint64_t turns = count_turns(worker);
+    uint64_t turns = kg_worker_turns(worker);
     enum kg_status status = kg_session_ask(worker->session, &question, &end, &err);
-    if (count_turns(worker) > turns)
+    free(text);
+    if (kg_worker_turns(worker) > turns)
         tell_turn(worker, turns + 1);
     struct kg_answer *answer = worker->answer;
     worker->answer = NULL;
     if (status == KG_OK)
         kg_worker_tell_work(worker, end);
-    else if (status == KG_ERR_FULL && count_turns(worker) == turns)
-        tell_full(worker, task, err.text);
+    else if (status == KG_ERR_FULL && kg_worker_turns(worker) == turns)
+        kg_worker_tell_full(worker, task, err.text);
     else
         kg_worker_tell_error(worker, err.text);
     if (status == KG_OK && answer)
@@ -341,7 +346,7 @@ static void ask(struct kg_worker *worker, const struct kg_task *task)
 /* Over what is current: files that changed are read again first. */
 static void retry(struct kg_worker *worker)
 {
-    struct kg_task again = { .text = NULL };
+    struct kg_task again = { .kind = KG_TASK_ASK };
     size_t parts = kg_session_parts(worker->session);
     for (size_t i = 0; i < parts; i++) {
         struct kg_part part = kg_session_part(worker->session, i);
@@ -429,7 +434,7 @@ static void ask_from(struct kg_worker *worker, const struct kg_task *task)
         kg_worker_tell_error(worker, "that question is not in this conversation any more");
         return;
     }
-    struct kg_task otherwise = { .text = task->text + before, .length = task->length - before };
+    struct kg_task otherwise = { .kind = KG_TASK_ASK, .text = task->text + before, .length = task->length - before };
     if (!branch(worker, at, NULL))
         return;
     kg_tell_entry(worker->events, KG_ENTRY_QUESTION, otherwise.text, otherwise.length, NULL);
@@ -638,6 +643,7 @@ static void free_worker(struct kg_worker *worker)
         free_task(&worker->last->message);
     pthread_mutex_destroy(&worker->lock);
     kg_origins_free(worker->origins);
+    kg_worker_forget_notes(worker);
     free(worker->ahead);
     free(worker);
 }

@@ -114,11 +114,11 @@ static void find_region(struct kg_worker *worker, const char *text, struct regio
     bool first = true;
     *out = (struct region){ .text = text };
     text += *text == '@';
-    for (const char *blank = strchr(text, ' '); blank && (size_t)(blank - text) < sizeof out->path; blank = strchr(blank + 1, ' '), first = false) {
+    for (const char *blank = strpbrk(text, " \n"); blank && (size_t)(blank - text) < sizeof out->path; blank = strpbrk(blank + 1, " \n"), first = false) {
         memcpy(out->path, text, (size_t)(blank - text));
         out->path[blank - text] = '\0';
         if (kg_take_lines(out->path, &out->first, &out->last) && ((first && out->last > out->first) || is_there(worker, out->path))) {
-            out->text = blank + strspn(blank, " ");
+            out->text = blank + strspn(blank, " \n");
             return;
         }
     }
@@ -160,8 +160,10 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     struct region region;
     kg_worker_index(worker, &err); /* what it says, reading the file says again */
     find_region(worker, task->text, &region);
+    worker->asking = true;
     enum kg_status status = region.path[0] ? kg_worker_add_file(worker, region.path, "lines of it are changed", &err) : KG_OK;
-    if (status != KG_OK && status != KG_ERR_CANCELLED)
+    worker->asking = false;
+    if (status != KG_OK && status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
         return; /* told */
     if (status == KG_OK)
         status = kg_worker_files_for(worker, region.text, strlen(region.text), &err);
@@ -171,13 +173,20 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
         return;
     }
     if (status == KG_ERR_FULL) {
-        kg_worker_tell_error(worker, err.text);
+        kg_worker_tell_full(worker, task, err.text);
         return;
     }
+    size_t length = strlen(region.text);
+    char *text = kg_worker_noted(worker, region.text, &length);
+    if (!text) {
+        kg_worker_tell_error(worker, "out of memory: this was not asked");
+        return;
+    }
+    uint64_t turns = kg_worker_turns(worker);
     status = collect(worker, &shown, &err);
     if (status == KG_OK && region.path[0])
         status = take_region(&shown, &region, &err);
-    struct kg_edit_request request = { .text = region.text, .form = region.path[0] ? KG_FORM_REGION : kg_form_of_model(worker->facts.model),
+    struct kg_edit_request request = { .text = text, .form = region.path[0] ? KG_FORM_REGION : kg_form_of_model(worker->facts.model),
                                        .files = shown.files, .count = region.path[0] ? 1 : shown.count,
                                        .max_tokens = worker->options->max_tokens, .sampling = worker->options->sampling, .text_out = kg_worker_take_text, .asked = tell_work, .ctx = worker };
     kg_tell_doing(worker->events, KG_DOING_READING, "the request", 0, 0);
@@ -187,10 +196,13 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
         status = kg_fail(&err, KG_ERR_CANCELLED, "stopped: nothing is changed");
     if (status == KG_OK)
         status = send_proposal(worker, &proposal, &err);
-    if (status != KG_OK)
+    if (status == KG_ERR_FULL && kg_worker_turns(worker) == turns)
+        kg_worker_tell_full(worker, task, err.text);
+    else if (status != KG_OK)
         kg_worker_tell_error(worker, err.text);
     kg_proposal_free(&proposal);
     free_shown(&shown);
+    free(text);
 }
 
 static const char message_request[] = "Write the message of a git commit for this diff: one line of at most 70 characters, in the imperative, that says what changes and\n"

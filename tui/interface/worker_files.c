@@ -10,7 +10,6 @@
 #include "tui/conversation/excerpt.h"
 #include "tui/conversation/includes.h"
 #include "tui/conversation/instructions.h"
-#include "tui/input/mention.h"
 #include "tui/interface/figures.h"
 #include "tui/interface/speed.h"
 #include "tui/interface/worker_state.h"
@@ -107,7 +106,7 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     char *text;
     size_t length;
     bool secret;
-    enum kg_status status = kg_worker_read_text(worker, path, &text, &length, &secret, err);
+    enum kg_status status = kg_worker_read_named(worker, path, &text, &length, &secret, err);
     if (status != KG_OK)
         return status;
     struct kg_part part;
@@ -136,45 +135,6 @@ enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, co
         tell(worker, KG_ENTRY_READING, line);
         const char *before_why;
         kg_origin_set(worker->origins, path, why, kg_origin_of(worker->origins, path, &before_why));
-    }
-    return status;
-}
-
-/* Paths end where a sentence goes on: "what is in @tui/main.c?" */
-static enum kg_status add_mention(struct kg_worker *worker, const char *word, size_t length, struct kg_error *err)
-{
-    char path[KG_PATH_MAX], *text;
-    size_t bytes;
-    bool secret;
-    struct kg_error first;
-    if (length == 0 || length >= sizeof path)
-        return KG_OK;
-    memcpy(path, word, length);
-    path[length] = '\0';
-    enum kg_status status = kg_worker_read_text(worker, path, &text, &bytes, &secret, &first);
-    while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", path[length - 1])) {
-        path[--length] = '\0';
-        status = kg_worker_read_text(worker, path, &text, &bytes, &secret, err);
-    }
-    if (status != KG_OK) {
-        tell(worker, KG_ENTRY_ERROR, first.text);
-        return status;
-    }
-    free(text);
-    return kg_worker_add_file(worker, path, "named with @", err);
-}
-
-static enum kg_status add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err)
-{
-    struct kg_mention mention;
-    enum kg_status status = KG_OK;
-    for (size_t at = 0; status != KG_ERR_CANCELLED && status != KG_ERR_FULL && kg_mention_next(question, length, at, &mention); at = mention.end) {
-        if (kg_worker_index(worker, err) != KG_OK) {
-            tell(worker, KG_ENTRY_ERROR, err->text);
-            return KG_OK;
-        }
-        status = add_mention(worker, question + mention.path, mention.path_length, err);
-        *any |= status == KG_OK;
     }
     return status;
 }
@@ -392,12 +352,13 @@ static enum kg_status add_instructions(struct kg_worker *worker, struct kg_error
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err)
 {
     bool any = false;
+    kg_worker_forget_notes(worker);
     worker->asking = true;
     enum kg_status status = refresh_files(worker, &any, err);
     if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
         status = add_instructions(worker, err);
     if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
-        status = add_mentions(worker, question, length, &any, err);
+        status = kg_worker_add_mentions(worker, question, length, &any, err);
     worker->asking = false;
     if (status != KG_ERR_CANCELLED && status != KG_ERR_FULL && !any && worker->options->choose_files && worker->options->repository) {
         status = kg_worker_index(worker, err);

@@ -50,6 +50,8 @@ struct kg_worker {
     char noticed[KG_ERROR_TEXT];
     uint32_t moved_told;      /* of the session's counts */
     bool asking;              /* files are added for a question: it is told elsewhere when they do not fit */
+    char *notes; /* of the lines that the question names: they go to the model with it; NULL = none */
+    size_t notes_length;
     struct kg_answer *answer; /* that streams: read for edits; NULL = not */
 };
 
@@ -66,10 +68,21 @@ void kg_worker_tell_files(struct kg_worker *worker);
 /* The content of a file of the repository; without one, of any file. The caller frees *text. */
 enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err);
 
+/* What is named by hand (worker_named.c): a file, or lines of one ("src/a.c:3-9") when no file has that name. read_named: as read_text.
+ * add_mentions: joins what a question names with @; *any is set when something was, and worker->notes tell of lines. */
+enum kg_status kg_worker_read_named(struct kg_worker *worker, const char *name, char **text, size_t *length, bool *secret, struct kg_error *err);
+enum kg_status kg_worker_add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err);
+/* A text with the notes behind it, freed by the caller; NULL when out of memory. */
+char *kg_worker_noted(struct kg_worker *worker, const char *text, size_t *length);
+void kg_worker_forget_notes(struct kg_worker *worker);
+
 /* Asking (worker.c): the text of an answer as it comes, ctx = the worker; the row below it; an error. */
 void kg_worker_take_text(void *ctx, enum kg_text_kind kind, const char *text, size_t length);
 void kg_worker_tell_work(struct kg_worker *worker, enum kg_end end);
 void kg_worker_tell_error(struct kg_worker *worker, const char *text);
+/* Nothing is cut: the person is told what of the task does not fit, and asked what may leave. Questions that were asked so far. */
+void kg_worker_tell_full(struct kg_worker *worker, const struct kg_task *task, const char *why);
+uint64_t kg_worker_turns(const struct kg_worker *worker);
 
 /* Changes (worker_edits.c): asks for one; drafts the message of a commit; tells of edits in an answer that nobody asked to have a
  * form, where there are some. */

@@ -206,6 +206,18 @@ static void add_lines(struct kg_rich_text *rich, const struct kg_entry *entry, c
     kg_rich_add(rich, entry->text, entry->length, style);
 }
 
+/* Each line goes on further to the right. */
+static void add_columns(struct kg_rich_text *rich, const struct kg_entry *entry)
+{
+    for (size_t at = 0; at < entry->length;) {
+        const char *newline = memchr(entry->text + at, '\n', entry->length - at);
+        size_t end = newline ? (size_t)(newline - entry->text) : entry->length;
+        kg_rich_paragraph(rich, "  ", "      ", KG_STYLE_TEXT, true);
+        kg_rich_add(rich, entry->text + at, end - at, KG_STYLE_TEXT);
+        at = end + 1;
+    }
+}
+
 static void add_folded(struct kg_rich_text *rich, const struct kg_entry *entry)
 {
     char thought[64];
@@ -251,6 +263,9 @@ static void render(const struct kg_transcript *transcript, struct kg_entry *entr
         break;
     case KG_ENTRY_TABLE:
         add_lines(rich, entry, "  ", KG_STYLE_TEXT, KG_STYLE_TEXT, false);
+        break;
+    case KG_ENTRY_HELP:
+        add_columns(rich, entry);
         break;
     case KG_ENTRY_THOUGHT:
         add_lines(rich, entry, "  ", KG_STYLE_DIM, KG_STYLE_DIM | KG_ITALIC, true);

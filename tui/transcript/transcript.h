@@ -19,6 +19,7 @@ enum kg_entry_kind {
     KG_ENTRY_ERROR,
     KG_ENTRY_COUNTS,  /* the row below an answer */
     KG_ENTRY_TABLE,   /* lines that stay as they are */
+    KG_ENTRY_HELP,    /* lines in columns, broken at words where they must be */
     KG_ENTRY_QUEUED
 };
 
