@@ -118,6 +118,7 @@ struct kg_part {
     uint64_t digest;   /* of a file: first 8 bytes of its content's SHA-256 */
     bool dropped, partial; /* dropped: not in context any more */
     bool summarised;       /* dropped, and a summary stands for it */
+    uint64_t said;         /* seconds since 1970 when it joined, of an answer when it began; 0: not known */
 };
 /* In order of appearance; the pointers are valid until the session changes. */
 size_t kg_session_parts(const struct kg_session *session);

@@ -78,6 +78,7 @@ struct kg_piece {
     int32_t base;
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
+    uint64_t said;             /* seconds since 1970; 0 when not in sessions.db, or that is not known */
     bool dropped, partial, secret;
     uint32_t gave_way;         /* dropped: to the summary of this number; 0 = to none */
     int32_t *ids;              /* of one that gave way: it can come back */

@@ -17,11 +17,14 @@
 /* texts and token ids of files: the same for every session that holds the file */
 #define TABLE_CONTENT "CREATE TABLE content(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL)"
 /* text and ids, or where they are in content; sum covers what they say, wherever it is kept */
-#define TABLE_PART                                                                                                                \
+#define PART_COLUMNS                                                                                                              \
     "CREATE TABLE part(id INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL REFERENCES session(id), kind INTEGER NOT NULL," \
     " label TEXT NOT NULL, text BLOB, ids BLOB, text_at INTEGER REFERENCES content(id), ids_at INTEGER REFERENCES content(id),"   \
     " base INTEGER NOT NULL, identity BLOB NOT NULL, read_rule INTEGER NOT NULL, dropped INTEGER NOT NULL,"                       \
-    " partial INTEGER NOT NULL, sum INTEGER NOT NULL)"
+    " partial INTEGER NOT NULL, sum INTEGER NOT NULL"
+#define TABLE_PART PART_COLUMNS ")"
+/* where and how SQLite writes a column that is added */
+#define COLUMN_APPENDED "appended INTEGER NOT NULL DEFAULT 0"
 #define INDEX_SESSION "CREATE INDEX part_of_session ON part(session, id)"
 #define INDEX_TEXT    "CREATE INDEX part_by_text ON part(text_at)"
 #define INDEX_IDS     "CREATE INDEX part_by_ids ON part(ids_at)"
@@ -29,12 +32,12 @@
 #define TABLE_PINNED  "CREATE TABLE pinned(session INTEGER NOT NULL REFERENCES session(id), label TEXT NOT NULL, PRIMARY KEY(session, label)) WITHOUT ROWID"
 
 static const char *const steps[] = { TABLE_SESSION ";" TABLE_CONTENT ";" TABLE_PART ";" INDEX_SESSION ";" INDEX_TEXT ";" INDEX_IDS,
-                                     KG_SAID_TABLE ";" TABLE_PINNED ";" KG_SAID_FILL };
-static const char *const schema[] = { TABLE_SESSION, TABLE_CONTENT, TABLE_PART, INDEX_SESSION, INDEX_TEXT, INDEX_IDS, KG_SAID_TABLE, TABLE_PINNED, NULL };
+                                     KG_SAID_TABLE ";" TABLE_PINNED ";" KG_SAID_FILL, "ALTER TABLE part ADD COLUMN " COLUMN_APPENDED };
+static const char *const schema[] = { TABLE_SESSION, TABLE_CONTENT, PART_COLUMNS ", " COLUMN_APPENDED ")", INDEX_SESSION, INDEX_TEXT, INDEX_IDS, KG_SAID_TABLE, TABLE_PINNED, NULL };
 
 static const struct kg_db_format format = {
     .application_id = 0x6b677373, /* kgss */
-    .version = 2,
+    .version = 3,
     .steps = steps,
     .schema = schema,
     .creation = "PRAGMA auto_vacuum = INCREMENTAL",
@@ -440,12 +443,13 @@ static enum kg_status touch(struct kg_session_store *store, int64_t session, str
 /* Its place in the conversation: the number comes from the file. */
 static enum kg_status insert_part(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err)
 {
-    sqlite3_stmt *insert = prepare(store, "INSERT INTO part(session, kind, label, base, identity, read_rule, dropped, partial, sum)"
-                                          " VALUES(?1, ?2, ?3, 0, x'', 0, 0, 0, 0)");
+    sqlite3_stmt *insert = prepare(store, "INSERT INTO part(session, kind, label, base, identity, read_rule, dropped, partial, sum, appended)"
+                                          " VALUES(?1, ?2, ?3, 0, x'', 0, 0, 0, 0, ?4)");
     if (insert) {
         sqlite3_bind_int64(insert, 1, session);
         sqlite3_bind_int(insert, 2, part->kind);
         sqlite3_bind_text(insert, 3, part->label ? part->label : "", -1, SQLITE_STATIC);
+        sqlite3_bind_int64(insert, 4, (sqlite3_int64)part->said);
     }
     enum kg_status status = run(store, insert, "storing a conversation", err);
     part->id = sqlite3_last_insert_rowid(store->db);
@@ -456,6 +460,7 @@ enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t s
                                        struct kg_error *err)
 {
     struct kg_stored_part stored = *part;
+    stored.said = (uint64_t)now();
     enum kg_status status = begin(store, err);
     if (status == KG_OK)
         status = touch(store, session, err);
@@ -464,8 +469,10 @@ enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t s
     if (status == KG_OK)
         status = write_part(store, session, &stored, err);
     status = end(store, status, err);
-    if (status == KG_OK)
+    if (status == KG_OK) {
         part->id = stored.id;
+        part->said = stored.said;
+    }
     return status;
 }
 
@@ -534,6 +541,7 @@ static enum kg_status take_part(sqlite3_stmt *row, int64_t session, struct kg_st
         .read_rule = sqlite3_column_int(row, 7),
         .dropped = sqlite3_column_int(row, 8),
         .partial = sqlite3_column_int(row, 9) != 0,
+        .said = (uint64_t)sqlite3_column_int64(row, 11),
     };
     if (whole)
         memcpy(part->identity.bytes, identity, sizeof part->identity.bytes);
@@ -553,7 +561,7 @@ enum kg_status kg_session_store_parts(struct kg_session_store *store, int64_t se
     struct kg_stored_part part;
     bool damaged = false, more = true;
     sqlite3_stmt *rows = prepare(store, "SELECT p.id, p.kind, p.label, coalesce(p.text, t.bytes), coalesce(p.ids, i.bytes), p.base,"
-                                        " p.identity, p.read_rule, p.dropped, p.partial, p.sum FROM part p"
+                                        " p.identity, p.read_rule, p.dropped, p.partial, p.sum, p.appended FROM part p"
                                         " LEFT JOIN content t ON t.id = p.text_at LEFT JOIN content i ON i.id = p.ids_at"
                                         " WHERE p.session = ?1 ORDER BY p.id");
     if (rows)

@@ -28,6 +28,7 @@ struct kg_stored_part {
     int read_rule;         /* what its tokens saw (engine/state.h) */
     int dropped;           /* 0: in context; else no longer, but still part of the conversation (engine/state.h) */
     bool partial;          /* an answer that was stopped or is being written */
+    uint64_t said;         /* seconds since 1970 when it was appended, set by the store; 0: that was not kept yet */
 };
 void kg_stored_part_clear(struct kg_stored_part *part);
 
@@ -84,7 +85,7 @@ enum kg_status kg_session_store_pinned(struct kg_session_store *store, int64_t s
 enum kg_status kg_session_store_begin(struct kg_session_store *store, struct kg_error *err);
 enum kg_status kg_session_store_end(struct kg_session_store *store, bool commit, struct kg_error *err);
 
-/* Durable on return. append sets part->id; update replaces text, ids, base, identity, read_rule, dropped and partial
+/* Durable on return. append sets part->id and said; update replaces text, ids, base, identity, read_rule, dropped and partial
  * of part->id. text and ids may be NULL when they are empty. KG_ERR_NOT_FOUND when the session or part was deleted. */
 enum kg_status kg_session_store_append(struct kg_session_store *store, int64_t session, struct kg_stored_part *part, struct kg_error *err);
 enum kg_status kg_session_store_update(struct kg_session_store *store, const struct kg_stored_part *part, struct kg_error *err);

@@ -318,8 +318,10 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
     if (piece->stored_id)
         return kg_session_store_update(session->engine->session_store, &part, err);
     enum kg_status status = kg_session_store_append(session->engine->session_store, session->stored_id, &part, err);
-    if (status == KG_OK)
+    if (status == KG_OK) {
         piece->stored_id = part.id;
+        piece->said = part.said;
+    }
     return status;
 }
 

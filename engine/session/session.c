@@ -94,6 +94,7 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         return kg_fail_nomem(err, "resuming a session");
     const struct kg_piece *before = session->count > 1 ? piece - 1 : NULL;
     piece->stored_id = part->id;
+    piece->said = part->said;
     piece->partial = part->partial;
     piece->dropped = part->dropped != 0;
     piece->gave_way = part->dropped > 1 ? (uint32_t)part->dropped - 1 : 0;
@@ -381,6 +382,7 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index)
         .dropped = piece->dropped,
         .partial = piece->partial,
         .summarised = piece->gave_way != 0,
+        .said = piece->said,
     };
     for (unsigned k = 0; file && k < 8; k++)
         part.digest |= (uint64_t)piece->content.bytes[k] << (8 * k);

@@ -115,7 +115,7 @@ static int list_part(void *ctx, const struct kg_stored_part *stored)
         return 0;
     struct kg_part part = { .kind = kg_part_kind_of(stored->kind), .label = stored->label, .text = file ? NULL : stored->text, .length = stored->text_length,
                             .tokens = (uint32_t)stored->id_count, .dropped = stored->dropped != 0, .summarised = stored->dropped > 1,
-                            .partial = stored->partial };
+                            .partial = stored->partial, .said = stored->said };
     return listing->part(listing->ctx, &part);
 }
 

@@ -242,7 +242,7 @@ static void commands_work(void **state)
     (void)state;
     struct driver *d = start(24, 80);
     ask(d, "/help");
-    driver_wait_for(d, "@path in a question");
+    driver_wait_for(d, "@path or @name in a question");
     driver_settle(d);
     driver_golden(d, "help");
     driver_send(d, "/");

@@ -137,6 +137,7 @@ enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session
         script_add(session, KG_PART_TURN, "", "What was it?", 12, 5);
         script_add(session, KG_PART_ANSWER, "", "It was `older`.\x1b[31337m", 23, 5);
         session->parts[1].part.partial = true;
+        session->parts[0].part.said = 1000000000; /* of the answer nobody knows */
     }
     *out = session;
     return KG_OK;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -357,7 +358,7 @@ static void the_file_is_private_durable_and_small_again(void **state)
     snprintf(log, sizeof log, "%s-wal", w->path);
     assert_int_equal(stat(log, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(sql(w, "PRAGMA user_version"), 2);
+    assert_int_equal(sql(w, "PRAGMA user_version"), 3);
     static char megabyte[1 << 20];
     memset(megabyte, 'm', sizeof megabyte);
     append(w, w->session.id, part_of(KG_BLOCK_FILE, "m", megabyte, sizeof megabyte, 1));
@@ -373,8 +374,8 @@ static void what_is_not_ours_is_refused_and_left_alone(void **state)
         const char *change;
         enum kg_status status;
     } cases[] = {
-        { "PRAGMA user_version = 3", KG_ERR_UNSUPPORTED },
-        { "PRAGMA user_version = 2; PRAGMA application_id = 5", KG_ERR_FORMAT },
+        { "PRAGMA user_version = 4", KG_ERR_UNSUPPORTED },
+        { "PRAGMA user_version = 3; PRAGMA application_id = 5", KG_ERR_FORMAT },
         { "PRAGMA application_id = 1801941875; CREATE TABLE more(a)", KG_ERR_FORMAT },
     };
     struct kg_error err;
@@ -462,20 +463,49 @@ static void what_was_said_is_found(void **state)
     assert_int_equal(found(w, NULL, "cuf\xc3\xa9", &hits), 0);
 }
 
-/* A file of the version before is taken over, and what was said in it is found. */
-static void an_older_file_is_taken_over(void **state)
+/* Files of the versions before are taken over, and what was said in them is found; nobody knows when that was. */
+static void older_files_are_taken_over(void **state)
 {
+    static const char *const changes[] = { "ALTER TABLE part DROP COLUMN appended; PRAGMA user_version = 2",
+                                           "DROP TABLE said; DROP TABLE pinned; ALTER TABLE part DROP COLUMN appended; PRAGMA user_version = 1" };
     struct world *w = *state;
     struct hits hits;
-    struct parts p = { 0 };
     append(w, w->session.id, part_of(KG_BLOCK_TURN, "", "an old question", 15, 5));
+    for (size_t i = 0; i < 2; i++) {
+        struct parts p = { 0 };
+        kg_session_store_close(w->store);
+        w->store = NULL;
+        sql(w, changes[i]);
+        reopen(w);
+        assert_int_equal(found(w, NULL, "old quest", &hits), 1);
+        assert_int_equal(kg_session_store_parts(w->store, w->session.id, take, &p, NULL), KG_OK);
+        assert_int_equal(p.count, 1);
+        assert_int_equal(p.at[0].said, 0);
+        forget(&p);
+    }
+}
+
+/* It stays what it was when the part changes, and in a copy. */
+static void when_it_was_said_is_kept(void **state)
+{
+    struct world *w = *state;
+    struct parts p = { 0 };
+    struct kg_stored_session copy;
+    uint64_t before = (uint64_t)time(NULL);
+    struct kg_stored_part part = part_of(KG_BLOCK_TURN, "", "a question", 10, 5);
+    assert_int_equal(kg_session_store_append(w->store, w->session.id, &part, NULL), KG_OK);
+    assert_in_range(part.said, before, (uint64_t)time(NULL));
     kg_session_store_close(w->store);
     w->store = NULL;
-    sql(w, "DROP TABLE said; DROP TABLE pinned; PRAGMA user_version = 1");
+    sql(w, "UPDATE part SET appended = 12345");
     reopen(w);
-    assert_int_equal(found(w, NULL, "old quest", &hits), 1);
-    assert_int_equal(kg_session_store_parts(w->store, w->session.id, take, &p, NULL), KG_OK);
+    part.dropped = 1;
+    assert_int_equal(kg_session_store_update(w->store, &part, NULL), KG_OK);
+    assert_int_equal(kg_session_store_copy(w->store, w->session.id, 0, "copy", &copy, NULL, NULL, NULL), KG_OK);
+    assert_int_equal(kg_session_store_parts(w->store, copy.id, take, &p, NULL), KG_OK);
     assert_int_equal(p.count, 1);
+    assert_int_equal(p.at[0].said, 12345);
+    assert_int_equal(p.at[0].dropped, 1);
     forget(&p);
 }
 
@@ -606,7 +636,8 @@ int main(void)
         TEST(what_is_not_ours_is_refused_and_left_alone),
         TEST(two_stores_write_one_file),
         TEST(what_was_said_is_found),
-        TEST(an_older_file_is_taken_over),
+        TEST(older_files_are_taken_over),
+        TEST(when_it_was_said_is_kept),
         TEST(a_session_is_copied),
         TEST(a_long_name_is_numbered_behind_a_whole_character),
         TEST(what_is_done_together_is_done_or_not),

@@ -13,7 +13,7 @@ enum kg_event_kind {
     KG_EVENT_SESSION,   /* a conversation is open, and the one before gone: text = its name */
     KG_EVENT_TURN,      /* the last question is in the conversation: total = its number, from 1 on */
     KG_EVENT_NAMED,     /* the conversation that is open has this name now: text */
-    KG_EVENT_ENTRY,     /* of the transcript: entry, text; more = summary of a folded one, or NULL */
+    KG_EVENT_ENTRY,     /* of the transcript: entry, text; more = summary of a folded one, or NULL; total = when a question or answer was said, seconds since 1970, or 0 */
     KG_EVENT_PIECE,     /* of an answer or a thought (entry): text */
     KG_EVENT_COUNTS,    /* counts */
     KG_EVENT_FILES,     /* in context from now on: text as in context_files.h */

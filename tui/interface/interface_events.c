@@ -48,7 +48,7 @@ static void take_entry(struct kg_interface *ui, const struct kg_event *event)
     else
         kg_transcript_add(ui->transcript, event->entry, event->text, event->length);
     if (event->entry == KG_ENTRY_QUESTION || event->entry == KG_ENTRY_ANSWER) /* of a conversation that is gone on with */
-        kg_transcript_forget_time(ui->transcript);
+        kg_transcript_set_time(ui->transcript, event->total);
     ui->asked |= event->entry == KG_ENTRY_QUESTION;
 }
 

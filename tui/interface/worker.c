@@ -95,6 +95,17 @@ uint64_t kg_worker_turns(const struct kg_worker *worker)
     return turns;
 }
 
+/* A question or an answer of that time. */
+static void tell_said(struct kg_worker *worker, enum kg_entry_kind entry, const char *text, size_t length, const char *summary, uint64_t when)
+{
+    struct kg_event *event = kg_event_create(KG_EVENT_ENTRY, text, length, summary);
+    if (!event)
+        return;
+    event->entry = entry;
+    event->total = when;
+    kg_channel_send(worker->events, &event->message);
+}
+
 /* Folded: one row, and its text below. */
 static void tell_summary(struct kg_worker *worker, const struct kg_part *part)
 {
@@ -103,7 +114,7 @@ static void tell_summary(struct kg_worker *worker, const struct kg_part *part)
         snprintf(row, sizeof row, "a summary that %s", part->summarised ? "is summarised itself" : "was taken back");
     else
         snprintf(row, sizeof row, "a summary of what is marked so, %s tokens (Ctrl-O shows it)", kg_figure_count(tokens, part->tokens));
-    kg_tell_entry(worker->events, KG_ENTRY_ANSWER, part->text, part->length, row);
+    tell_said(worker, KG_ENTRY_ANSWER, part->text, part->length, row, part->said);
 }
 
 static void tell_conversation(struct kg_worker *worker)
@@ -126,7 +137,7 @@ static void tell_conversation(struct kg_worker *worker)
             continue;
         }
         if (part.text && part.length > 0)
-            kg_tell_entry(worker->events, entry, part.text, part.length, NULL);
+            tell_said(worker, entry, part.text, part.length, NULL, part.said);
         if (part.kind == KG_PART_TURN)
             tell_turn(worker, ++turns);
         if (part.partial)
@@ -362,7 +373,7 @@ static void retry(struct kg_worker *worker)
         free(again.text);
         return;
     }
-    kg_tell_entry(worker->events, KG_ENTRY_QUESTION, again.text, again.length, NULL);
+    tell_said(worker, KG_ENTRY_QUESTION, again.text, again.length, NULL, (uint64_t)time(NULL));
     ask(worker, &again);
     free(again.text);
 }
@@ -437,7 +448,7 @@ static void ask_from(struct kg_worker *worker, const struct kg_task *task)
     struct kg_task otherwise = { .kind = KG_TASK_ASK, .text = task->text + before, .length = task->length - before };
     if (!branch(worker, at, NULL))
         return;
-    kg_tell_entry(worker->events, KG_ENTRY_QUESTION, otherwise.text, otherwise.length, NULL);
+    tell_said(worker, KG_ENTRY_QUESTION, otherwise.text, otherwise.length, NULL, (uint64_t)time(NULL));
     ask(worker, &otherwise);
 }
 

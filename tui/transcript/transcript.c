@@ -298,11 +298,11 @@ const struct kg_rich_text *kg_entry_laid_out(struct kg_transcript *transcript, s
     return entry->rich;
 }
 
-/* Lines about work in progress stand close together; everything else is set apart by an empty row. */
+/* Lines about work in progress stand close together; everything else is set apart by an empty row, which has room for a time. */
 size_t kg_entry_gap(const struct kg_transcript *transcript, size_t index)
 {
     if (index == 0)
-        return 0;
+        return transcript->timed;
     enum kg_entry_kind kind = transcript->entries[index].kind, before = transcript->entries[index - 1].kind;
     bool line = kind == KG_ENTRY_NOTICE || kind == KG_ENTRY_READING || kind == KG_ENTRY_ERROR;
     bool line_before = before == KG_ENTRY_NOTICE || before == KG_ENTRY_READING || before == KG_ENTRY_ERROR;
@@ -414,7 +414,12 @@ bool kg_transcript_unfolded(const struct kg_transcript *transcript)
 
 void kg_transcript_show_times(struct kg_transcript *transcript, bool shown)
 {
+    bool moved = transcript->top == 0 && !transcript->follow && transcript->timed != shown;
     transcript->timed = shown;
+    if (moved && shown && transcript->top_row > 0)
+        transcript->top_row++;
+    else if (moved && !shown && transcript->top_row > 0)
+        transcript->top_row--;
 }
 
 bool kg_transcript_shows_times(const struct kg_transcript *transcript)
@@ -422,10 +427,10 @@ bool kg_transcript_shows_times(const struct kg_transcript *transcript)
     return transcript->timed;
 }
 
-void kg_transcript_forget_time(struct kg_transcript *transcript)
+void kg_transcript_set_time(struct kg_transcript *transcript, uint64_t when)
 {
     if (transcript->count > transcript->queued)
-        transcript->entries[transcript->count - transcript->queued - 1].when = 0;
+        transcript->entries[transcript->count - transcript->queued - 1].when = (time_t)when;
 }
 
 /* In the empty row above it, at the right; of another day with the date. */

@@ -52,11 +52,11 @@ size_t kg_transcript_selected_question(const struct kg_transcript *transcript, c
 void kg_transcript_unfold(struct kg_transcript *transcript, bool unfolded);
 bool kg_transcript_unfolded(const struct kg_transcript *transcript);
 
-/* Whether the time at which each entry was added stands above it; not at first. */
+/* Whether the time of each entry stands above it, which is when it was added; not at first. */
 void kg_transcript_show_times(struct kg_transcript *transcript, bool shown);
 bool kg_transcript_shows_times(const struct kg_transcript *transcript);
-/* The entry added last is older, and nobody knows how much. */
-void kg_transcript_forget_time(struct kg_transcript *transcript);
+/* The entry added last is of this time (seconds since 1970); 0: nobody knows. */
+void kg_transcript_set_time(struct kg_transcript *transcript, uint64_t when);
 
 /* Before anything below: how large the window is. What stood at its top stays there. */
 void kg_transcript_set_window(struct kg_transcript *transcript, int rows, int columns);
