@@ -77,10 +77,12 @@ bench-index: $(INDEX_BENCH)
 $(INDEX_BENCH): $(call objects,tests/bench/index_bench.c) $(O)/libkedge-index.a $(O)/libkedge-base.a
 	@echo "  link  $@"
 	@$(CC) $(ldflags) -o $@ $^ $(LIBS)
-# How soon the interface answers, through a pseudo-terminal: JSON lines.
+# How soon the interface answers, through a pseudo-terminal, with a scripted engine and with a real model: JSON lines.
 .PHONY: bench-interface
-bench-interface: $(O)/tests/screens/pace_test
-	@PACE_JSON=1 CMOCKA_MESSAGE_OUTPUT=TAP $< 2>$(O)/bench-interface.log | grep '^{' || { cat $(O)/bench-interface.log >&2; exit 1; }
+bench-interface: $(O)/tests/screens/pace_test $(O)/tests/screens/real_pace_test models-for-tests
+	@for test in pace real_pace; do \
+	    O=$(O) PACE_JSON=1 CMOCKA_MESSAGE_OUTPUT=TAP $(O)/tests/screens/$${test}_test 2>$(O)/bench-interface.log | grep '^{' || { cat $(O)/bench-interface.log >&2; exit 1; }; \
+	done
 
 # How long a key of an @name takes where there are many files: FILES=80000 DIRECTORY=place for them.
 PLACES_BENCH := $(O)/tests/bench/places_bench
