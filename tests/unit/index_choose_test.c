@@ -11,9 +11,6 @@
 #include "index_repo.h"
 #include "repo-index/fuzzy.h"
 
-static struct index_repo repo;
-static struct kg_index *opened;
-
 struct chosen {
     unsigned count;
     uint32_t tokens;
@@ -37,7 +34,7 @@ static const struct chosen *choose(const char *question, uint32_t tokens)
     static struct chosen chosen;
     struct kg_error err = { 0 };
     memset(&chosen, 0, sizeof chosen);
-    if (kg_index_choose(opened, question, tokens, on_choice, &chosen, &err) != KG_OK)
+    if (kg_index_choose(here.index, question, tokens, on_choice, &chosen, &err) != KG_OK)
         fail_msg("cannot choose: %s", err.text);
     return &chosen;
 }
@@ -62,40 +59,31 @@ static const struct chosen *complete(const char *pattern)
     static struct chosen chosen;
     struct kg_error err = { 0 };
     memset(&chosen, 0, sizeof chosen);
-    assert_int_equal(kg_index_complete(opened, pattern, 10, on_path, &chosen, &err), KG_OK);
+    assert_int_equal(kg_index_complete(here.index, pattern, 10, on_path, &chosen, &err), KG_OK);
     return &chosen;
 }
 
 /* A small program in several languages, with the usual distractors. */
 static int set_up(void **state)
 {
-    (void)state;
-    index_repo_make(&repo);
-    index_repo_write(&repo, "README.md", "# Bird counter\n\nCounts birds in recordings.\n\n## Building\n\nRun make.\n");
-    index_repo_write(&repo, "Makefile", "all: birds\nbirds: src/main.c\n\tcc -o birds src/main.c\n");
-    index_repo_write(&repo, "CHANGELOG", "1.2: the spectrum is computed by a Fourier transform, window sizes\n1.1: spectrum, spectrum\n");
-    index_repo_write(&repo, "src/main.c", "#include \"spectrum.h\"\n\nint main(int argc, char **argv)\n{\n    return count_birds(argv[1]);\n}\n");
-    index_repo_write(&repo, "src/spectrum.h", "/* short-time Fourier transform */\nvoid spectrum_compute(const float *samples, float *out);\n");
-    index_repo_write(&repo, "src/spectrum.c",
+    index_repo_set_up(state);
+    index_repo_write(&here, "README.md", "# Bird counter\n\nCounts birds in recordings.\n\n## Building\n\nRun make.\n");
+    index_repo_write(&here, "Makefile", "all: birds\nbirds: src/main.c\n\tcc -o birds src/main.c\n");
+    index_repo_write(&here, "CHANGELOG", "1.2: the spectrum is computed by a Fourier transform, window sizes\n1.1: spectrum, spectrum\n");
+    index_repo_write(&here, "src/main.c", "#include \"spectrum.h\"\n\nint main(int argc, char **argv)\n{\n    return count_birds(argv[1]);\n}\n");
+    index_repo_write(&here, "src/spectrum.h", "/* short-time Fourier transform */\nvoid spectrum_compute(const float *samples, float *out);\n");
+    index_repo_write(&here, "src/spectrum.c",
                      "#include \"spectrum.h\"\n\n/* windowed Fourier transform of the samples */\nvoid spectrum_compute(const float *samples, float *out)\n{\n"
                      "    out[0] = samples[0];\n}\n");
-    index_repo_write(&repo, "src/recording/reader.py", "class WaveReader:\n    def read_header(self):\n        pass\n");
-    index_repo_write(&repo, "src/recording/writer.py", "class WaveWriter:\n    def write_header(self):\n        pass\n");
-    index_repo_write(&repo, "web/src/player.ts", "export function playRecording(url: string) {\n  return new Audio(url)\n}\n");
-    index_repo_write(&repo, "java/org/birds/Nest.java", "package org.birds;\npublic class Nest {\n    public int hatch() { return 1; }\n}\n");
-    index_repo_write(&repo, "tests/spectrum_test.c", "/* spectrum_compute of a Fourier transform */\nint main(void)\n{\n    spectrum_compute(0, 0);\n}\n");
-    index_repo_write(&repo, "a/util.py", "def join_alpha(): pass\n");
-    index_repo_write(&repo, "b/util.py", "def join_beta(): pass\n");
-    opened = index_repo_open(&repo);
-    index_repo_refresh(opened);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kg_index_close(opened);
-    index_repo_remove(&repo);
+    index_repo_write(&here, "src/recording/reader.py", "class WaveReader:\n    def read_header(self):\n        pass\n");
+    index_repo_write(&here, "src/recording/writer.py", "class WaveWriter:\n    def write_header(self):\n        pass\n");
+    index_repo_write(&here, "web/src/player.ts", "export function playRecording(url: string) {\n  return new Audio(url)\n}\n");
+    index_repo_write(&here, "java/org/birds/Nest.java", "package org.birds;\npublic class Nest {\n    public int hatch() { return 1; }\n}\n");
+    index_repo_write(&here, "tests/spectrum_test.c", "/* spectrum_compute of a Fourier transform */\nint main(void)\n{\n    spectrum_compute(0, 0);\n}\n");
+    index_repo_write(&here, "a/util.py", "def join_alpha(): pass\n");
+    index_repo_write(&here, "b/util.py", "def join_beta(): pass\n");
+    here.index = index_repo_open(&here);
+    index_repo_refresh(here.index);
     return 0;
 }
 
@@ -126,8 +114,8 @@ static void a_named_file_comes_first(void **state)
     const struct chosen *both = choose("join in util.py", 10000);
     assert_true(has(both, "a/util.py") && has(both, "b/util.py"));
     /* a name of many: the words of the question decide between them */
-    index_repo_sh(&repo, "for i in c d e f; do mkdir $i; echo \"def join_$i$i(): pass\" > $i/util.py; done");
-    index_repo_refresh(opened);
+    index_repo_sh(&here, "for i in c d e f; do mkdir $i; echo \"def join_$i$i(): pass\" > $i/util.py; done");
+    index_repo_refresh(here.index);
     const struct chosen *many = choose("what does join_ee in util.py do?", 10000);
     assert_string_equal(many->paths[0], "e/util.py");
     assert_true(has(many, "a/util.py") && has(many, "f/util.py"));
@@ -175,8 +163,8 @@ static void the_budget_holds_and_the_list_is_stable(void **state)
     }
     struct chosen before = *choose(question, 10000);
     assert_true(before.count > 5);
-    index_repo_write(&repo, "far/away.txt", "nothing to do with it\n");
-    index_repo_refresh(opened);
+    index_repo_write(&here, "far/away.txt", "nothing to do with it\n");
+    index_repo_refresh(here.index);
     const struct chosen *after = choose(question, 10000);
     assert_int_equal(after->count, before.count);
     for (unsigned i = 0; i < before.count; i++)
@@ -250,12 +238,12 @@ static void better_alignments_score_higher(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_named_file_comes_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(words_find_the_file_that_defines, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_question_about_the_whole_gets_the_readme, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_budget_holds_and_the_list_is_stable, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(any_text_is_a_question, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(typed_characters_complete_a_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_named_file_comes_first, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(words_find_the_file_that_defines, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(a_question_about_the_whole_gets_the_readme, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(the_budget_holds_and_the_list_is_stable, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(any_text_is_a_question, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(typed_characters_complete_a_path, set_up, index_repo_tear_down),
         cmocka_unit_test(better_alignments_score_higher),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

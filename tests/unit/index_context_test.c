@@ -11,9 +11,6 @@
 
 #include "index_repo.h"
 
-static struct index_repo repo;
-static struct kg_index *opened;
-
 struct listed {
     unsigned count;
     uint32_t tokens;
@@ -41,7 +38,7 @@ static const struct listed *context(const char *question, uint32_t tokens, bool 
     struct kg_error err = { 0 };
     const struct kg_context_request request = { .question = question, .tokens = tokens, .files = 40, .parts = parts };
     memset(&listed, 0, sizeof listed);
-    if (kg_index_context(opened, &request, on_part, &listed, &err) != KG_OK)
+    if (kg_index_context(here.index, &request, on_part, &listed, &err) != KG_OK)
         fail_msg("cannot choose: %s", err.text);
     return &listed;
 }
@@ -56,28 +53,19 @@ static void write_long(void)
     n += (size_t)sprintf(text + n, "int steep_tea(int minutes)\n{\n    int kettle = minutes;\n\n    return kettle;\n}\n");
     for (int i = 0; i < 40; i++)
         n += (size_t)sprintf(text + n, "\nint behind_%d(void)\n{\n    return %d;\n}\n", i, i);
-    index_repo_write(&repo, "long.c", text);
+    index_repo_write(&here, "long.c", text);
 }
 
 static int set_up(void **state)
 {
-    (void)state;
-    index_repo_make(&repo);
+    index_repo_set_up(state);
     write_long();
-    index_repo_write(&repo, "tea.h", "int steep_tea(int minutes);\n");
-    index_repo_write(&repo, "user.c", "#include \"tea.h\"\nint main(void)\n{\n    return steep_tea(3);\n}\n");
-    index_repo_write(&repo, "other.c", "#include \"tea.h\"\nint other(void)\n{\n    return steep_tea(4);\n}\n");
-    opened = index_repo_open(&repo);
-    index_repo_refresh(opened);
-    assert_int_equal(kg_index_read_symbols(opened, NULL, NULL, NULL), KG_OK);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kg_index_close(opened);
-    index_repo_remove(&repo);
+    index_repo_write(&here, "tea.h", "int steep_tea(int minutes);\n");
+    index_repo_write(&here, "user.c", "#include \"tea.h\"\nint main(void)\n{\n    return steep_tea(3);\n}\n");
+    index_repo_write(&here, "other.c", "#include \"tea.h\"\nint other(void)\n{\n    return steep_tea(4);\n}\n");
+    here.index = index_repo_open(&here);
+    index_repo_refresh(here.index);
+    assert_int_equal(kg_index_read_symbols(here.index, NULL, NULL, NULL), KG_OK);
     return 0;
 }
 
@@ -115,11 +103,11 @@ static void parts_keep_to_the_budget_and_apart(void **state)
 static void a_file_that_changed_meanwhile_gives_no_parts(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "long.c", "int x;\n");
+    index_repo_write(&here, "long.c", "int x;\n");
     const struct listed *listed = context("steep_tea kettle", 200, true);
     for (unsigned i = 0; i < listed->count; i++)
         assert_string_not_equal(listed->parts[i].path, "long.c");
-    index_repo_sh(&repo, "rm long.c && ln -s /etc/passwd long.c");
+    index_repo_sh(&here, "rm long.c && ln -s /etc/passwd long.c");
     context("steep_tea kettle", 200, true);
 }
 
@@ -146,7 +134,7 @@ static const struct drawn *map(uint32_t tokens)
     static struct drawn drawn;
     struct kg_error err = { 0 };
     memset(&drawn, 0, sizeof drawn);
-    if (kg_index_map(opened, tokens, on_symbol, &drawn, &err) != KG_OK)
+    if (kg_index_map(here.index, tokens, on_symbol, &drawn, &err) != KG_OK)
         fail_msg("cannot draw: %s", err.text);
     return &drawn;
 }
@@ -188,20 +176,20 @@ static const char *listed(struct kg_index *index, const char *question, const ch
 static void names_link_files(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
-    index_repo_write(&repo, "a/brew.rb", "def brew_marmalade\n  stir_the_pot(3)\nend\n");
-    index_repo_write(&repo, "b/stir.rb", "def stir_the_pot(times)\n  times\nend\n");
-    index_repo_write(&repo, "c/other.rb", "def sweep_the_floor(times)\n  times\nend\n");
+    struct kg_index *index = index_repo_open(&here);
+    index_repo_write(&here, "a/brew.rb", "def brew_marmalade\n  stir_the_pot(3)\nend\n");
+    index_repo_write(&here, "b/stir.rb", "def stir_the_pot(times)\n  times\nend\n");
+    index_repo_write(&here, "c/other.rb", "def sweep_the_floor(times)\n  times\nend\n");
     for (int i = 0; i < 30; i++) {
         char path[32], text[64];
         snprintf(path, sizeof path, "d/f%d.rb", i);
         snprintf(text, sizeof text, "def filler_number_%d\n  1\nend\n", i);
-        index_repo_write(&repo, path, text);
+        index_repo_write(&here, path, text);
     }
     index_repo_refresh(index);
     /* both hold the word once; the one whose name the best file uses comes first, whatever the order of paths */
     assert_string_equal(listed(index, "times of brew_marmalade", NULL), "a/brew.rb;b/stir.rb;c/other.rb;");
-    index_repo_write(&repo, "a/brew.rb", "def brew_marmalade\n  sweep_the_floor(3)\nend\n");
+    index_repo_write(&here, "a/brew.rb", "def brew_marmalade\n  sweep_the_floor(3)\nend\n");
     index_repo_refresh(index);
     assert_string_equal(listed(index, "times of brew_marmalade", NULL), "a/brew.rb;c/other.rb;b/stir.rb;");
     /* and what is open prefers what it uses, is not listed, and finds it where no word does */
@@ -213,10 +201,10 @@ static void names_link_files(void **state)
 static void symbols_count_as_definitions(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct kg_error err = { 0 };
-    index_repo_write(&repo, "a.c", "static int cold;\nvoid call(void)\n{\n    (void)(cold == quench_iron);\n}\n");
-    index_repo_write(&repo, "z.c", "/* one two three four five six seven eight nine ten eleven twelve thirteen fourteen */\nenum kind { COLD,\n    quench_iron };\n");
+    index_repo_write(&here, "a.c", "static int cold;\nvoid call(void)\n{\n    (void)(cold == quench_iron);\n}\n");
+    index_repo_write(&here, "z.c", "/* one two three four five six seven eight nine ten eleven twelve thirteen fourteen */\nenum kind { COLD,\n    quench_iron };\n");
     index_repo_refresh(index);
     assert_string_equal(listed(index, "quench_iron", NULL), "a.c;z.c;");
     assert_int_equal(kg_index_read_symbols(index, NULL, NULL, &err), KG_OK);
@@ -227,12 +215,12 @@ static void symbols_count_as_definitions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_long_file_gives_the_definition_that_matters, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(parts_keep_to_the_budget_and_apart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_file_that_changed_meanwhile_gives_no_parts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(names_link_files, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(symbols_count_as_definitions, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_map_begins_with_what_is_included_most, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_file_gives_the_definition_that_matters, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(parts_keep_to_the_budget_and_apart, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_changed_meanwhile_gives_no_parts, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(names_link_files, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(symbols_count_as_definitions, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(the_map_begins_with_what_is_included_most, set_up, index_repo_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,8 +13,6 @@
 
 #include "index_repo.h"
 
-static struct index_repo repo;
-
 struct chosen {
     unsigned count;
     char paths[64][200];
@@ -37,7 +35,7 @@ static const struct chosen *choose_in(const char *root, const char *question)
     struct kg_index *index = NULL;
     const struct kg_context_request request = { .question = question, .files = 64 };
     memset(&chosen, 0, sizeof chosen);
-    if (kg_index_open(root, repo.cache, &index, &err) != KG_OK || kg_index_refresh(index, NULL, NULL, NULL, &err) != KG_OK ||
+    if (kg_index_open(root, here.cache, &index, &err) != KG_OK || kg_index_refresh(index, NULL, NULL, NULL, &err) != KG_OK ||
         kg_index_context(index, &request, on_part, &chosen, &err) != KG_OK)
         fail_msg("%s", err.text);
     kg_index_close(index);
@@ -46,33 +44,25 @@ static const struct chosen *choose_in(const char *root, const char *question)
 
 static const struct chosen *choose(const char *question)
 {
-    return choose_in(repo.root, question);
+    return choose_in(here.root, question);
 }
 
 static const char *beside(const char *name)
 {
     static char path[400];
-    snprintf(path, sizeof path, "%s/%s", repo.base, name);
+    snprintf(path, sizeof path, "%s/%s", here.base, name);
     return path;
 }
 
 /* Three files that say nothing of teapots, one of which was changed for the sake of them. */
 static int set_up(void **state)
 {
-    (void)state;
-    index_repo_make(&repo);
-    index_repo_write(&repo, "src/one.c", "int one;\n");
-    index_repo_write(&repo, "src/two.c", "int two;\n");
-    index_repo_write(&repo, "src/three.c", "int three;\n");
-    index_repo_sh(&repo, "git add . && git commit -qm 'First of all' && echo 'int more;' >> src/two.c && git commit -qam 'Let the teapot whistle' && "
+    index_repo_set_up(state);
+    index_repo_write(&here, "src/one.c", "int one;\n");
+    index_repo_write(&here, "src/two.c", "int two;\n");
+    index_repo_write(&here, "src/three.c", "int three;\n");
+    index_repo_sh(&here, "git add . && git commit -qm 'First of all' && echo 'int more;' >> src/two.c && git commit -qam 'Let the teapot whistle' && "
                          "echo 'int less;' >> src/one.c && git commit -qam 'Saucers are round'");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
     return 0;
 }
 
@@ -87,7 +77,7 @@ static int64_t remembered(void)
 {
     char dir[300];
     int64_t count = -1;
-    snprintf(dir, sizeof dir, "%s/index", repo.cache);
+    snprintf(dir, sizeof dir, "%s/index", here.cache);
     DIR *stream = opendir(dir);
     assert_non_null(stream);
     for (const struct dirent *e; (e = readdir(stream)) != NULL;) {
@@ -115,9 +105,9 @@ static void commits_speak_for_what_they_changed(void **state)
     expect_two(choose("why does the teapot whistle?"));
     assert_int_equal(remembered(), 2); /* the first has no parent to differ from */
     expect_two(choose("why does the teapot whistle?"));
-    index_repo_sh(&repo, "git gc -q && git pack-refs --all");
-    index_repo_write(&repo, "src/three.c", "int three, four;\n");
-    index_repo_sh(&repo, "git commit -qam 'Kettle'");
+    index_repo_sh(&here, "git gc -q && git pack-refs --all");
+    index_repo_write(&here, "src/three.c", "int three, four;\n");
+    index_repo_sh(&here, "git commit -qam 'Kettle'");
     expect_two(choose("why does the teapot whistle?"));
     assert_int_equal(remembered(), 3);
     assert_string_equal(choose("kettle")->paths[0], "src/three.c");
@@ -127,18 +117,18 @@ static void nothing_is_known_of_what_comes_after_head(void **state)
 {
     (void)state;
     expect_two(choose("teapot whistle"));
-    index_repo_sh(&repo, "git checkout -q --detach HEAD~2");
+    index_repo_sh(&here, "git checkout -q --detach HEAD~2");
     assert_int_equal(choose("teapot whistle")->count, 0);
-    index_repo_sh(&repo, "git checkout -q main");
+    index_repo_sh(&here, "git checkout -q main");
     expect_two(choose("teapot whistle"));
-    index_repo_sh(&repo, "git checkout -q --orphan empty");
+    index_repo_sh(&here, "git checkout -q --orphan empty");
     assert_int_equal(choose("teapot whistle")->count, 0);
 }
 
 static void merges_and_sweeping_changes_say_nothing(void **state)
 {
     (void)state;
-    index_repo_sh(&repo, "git checkout -qb side HEAD~2 && for i in $(seq 60); do echo $i > f$i.txt; done && git add . && git commit -qm 'Porcelain everywhere' && "
+    index_repo_sh(&here, "git checkout -qb side HEAD~2 && for i in $(seq 60); do echo $i > f$i.txt; done && git add . && git commit -qm 'Porcelain everywhere' && "
                          "git checkout -q main && git merge -q -m 'Merge of porcelain' side");
     assert_int_equal(choose("porcelain")->count, 0);
     expect_two(choose("teapot whistle"));
@@ -147,7 +137,7 @@ static void merges_and_sweeping_changes_say_nothing(void **state)
 static void worktrees_and_shallow_clones_have_their_history(void **state)
 {
     (void)state;
-    index_repo_sh(&repo, "git worktree add -q ../linked && git clone -q --depth 2 file://$PWD ../shallow");
+    index_repo_sh(&here, "git worktree add -q ../linked && git clone -q --depth 2 file://$PWD ../shallow");
     expect_two(choose_in(beside("linked"), "teapot whistle"));
     assert_string_equal(choose_in(beside("shallow"), "saucers round")->paths[0], "src/one.c");
     assert_int_equal(choose_in(beside("shallow"), "teapot whistle")->count, 0);
@@ -156,17 +146,17 @@ static void worktrees_and_shallow_clones_have_their_history(void **state)
 static void objects_of_others_are_not_read(void **state)
 {
     (void)state;
-    index_repo_sh(&repo, "git clone -q --shared . ../shared"); /* by alternates */
+    index_repo_sh(&here, "git clone -q --shared . ../shared"); /* by alternates */
     assert_int_equal(choose_in(beside("shared"), "teapot whistle")->count, 0);
-    index_repo_sh(&repo, "mkdir ../pointer && cp -r src ../pointer && echo gitdir: $PWD/.git > ../pointer/.git"); /* that does not lead back */
+    index_repo_sh(&here, "mkdir ../pointer && cp -r src ../pointer && echo gitdir: $PWD/.git > ../pointer/.git"); /* that does not lead back */
     assert_int_equal(choose_in(beside("pointer"), "teapot whistle")->count, 0);
-    index_repo_sh(&repo, "cp -r . ../objects && rm -rf ../objects/.git/objects && ln -s $PWD/.git/objects ../objects/.git/objects");
+    index_repo_sh(&here, "cp -r . ../objects && rm -rf ../objects/.git/objects && ln -s $PWD/.git/objects ../objects/.git/objects");
     assert_int_equal(choose_in(beside("objects"), "teapot whistle")->count, 0);
-    index_repo_sh(&repo, "git gc -q && cp -r . ../packs && rm -rf ../packs/.git/objects/pack && ln -s $PWD/.git/objects/pack ../packs/.git/objects/pack");
+    index_repo_sh(&here, "git gc -q && cp -r . ../packs && rm -rf ../packs/.git/objects/pack && ln -s $PWD/.git/objects/pack ../packs/.git/objects/pack");
     assert_int_equal(choose_in(beside("packs"), "teapot whistle")->count, 0);
-    index_repo_sh(&repo, "cp -r . ../files && rm -f ../files/.git/objects/pack/* && ln -s $PWD/.git/objects/pack/* ../files/.git/objects/pack/");
+    index_repo_sh(&here, "cp -r . ../files && rm -f ../files/.git/objects/pack/* && ln -s $PWD/.git/objects/pack/* ../files/.git/objects/pack/");
     assert_int_equal(choose_in(beside("files"), "teapot whistle")->count, 0);
-    index_repo_sh(&repo, "mkdir ../link && cp -r src ../link && ln -s $PWD/.git ../link/.git");
+    index_repo_sh(&here, "mkdir ../link && cp -r src ../link && ln -s $PWD/.git ../link/.git");
     assert_int_equal(choose_in(beside("link"), "teapot whistle")->count, 0);
     expect_two(choose("teapot whistle"));
 }
@@ -185,11 +175,11 @@ static void damaged_histories_do_no_harm(void **state)
         "git rev-parse HEAD^^{tree} > t && rm -f .git/objects/$(cut -c1-2 t)/$(cut -c3- t)",
     };
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-        index_repo_sh(&repo, "rm -rf ../broken && cp -r . ../broken && cd ../broken && %s", damages[i]);
+        index_repo_sh(&here, "rm -rf ../broken && cp -r . ../broken && cd ../broken && %s", damages[i]);
         choose_in(beside("broken"), "teapot whistle");
     }
     /* every object damaged in turn */
-    index_repo_sh(&repo, "rm -rf ../broken && cp -r . ../broken && cd ../broken && i=0 && for f in .git/objects/[0-9a-f]*/*; do chmod u+w $f; i=$((i + 1)); "
+    index_repo_sh(&here, "rm -rf ../broken && cp -r . ../broken && cd ../broken && i=0 && for f in .git/objects/[0-9a-f]*/*; do chmod u+w $f; i=$((i + 1)); "
                          "head -c $((i * 3)) $f > ../cut; cat ../cut > $f; done");
     choose_in(beside("broken"), "teapot whistle");
 }
@@ -197,9 +187,9 @@ static void damaged_histories_do_no_harm(void **state)
 static void what_includes_the_best_comes_before_its_like(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "inc/core.h", "/* frobnicate */\nvoid frobnicate(void);\n");
-    index_repo_write(&repo, "a/same.c", "/* frobnicate here */\n#include <none.h>\n");
-    index_repo_write(&repo, "b/same.c", "/* frobnicate here */\n#include <core.h>\n");
+    index_repo_write(&here, "inc/core.h", "/* frobnicate */\nvoid frobnicate(void);\n");
+    index_repo_write(&here, "a/same.c", "/* frobnicate here */\n#include <none.h>\n");
+    index_repo_write(&here, "b/same.c", "/* frobnicate here */\n#include <core.h>\n");
     const struct chosen *chosen = choose("how is frobnicate done");
     assert_int_equal(chosen->count, 3);
     assert_string_equal(chosen->paths[0], "inc/core.h");
@@ -209,8 +199,8 @@ static void what_includes_the_best_comes_before_its_like(void **state)
 static void what_is_changed_together_is_chosen_together(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "src/gadget.c", "int frobnicate(void)\n{\n}\n");
-    index_repo_sh(&repo, "git add . && git commit -qm x && for i in 1 2 3; do echo '//' >> src/gadget.c && echo '//' >> src/three.c && git commit -qam y$i; done");
+    index_repo_write(&here, "src/gadget.c", "int frobnicate(void)\n{\n}\n");
+    index_repo_sh(&here, "git add . && git commit -qm x && for i in 1 2 3; do echo '//' >> src/gadget.c && echo '//' >> src/three.c && git commit -qam y$i; done");
     const struct chosen *chosen = choose("frobnicate");
     assert_string_equal(chosen->paths[0], "src/gadget.c");
     assert_string_equal(chosen->paths[1], "src/three.c");
@@ -220,14 +210,14 @@ static void what_is_changed_together_is_chosen_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(commits_speak_for_what_they_changed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nothing_is_known_of_what_comes_after_head, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(merges_and_sweeping_changes_say_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(worktrees_and_shallow_clones_have_their_history, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(objects_of_others_are_not_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_histories_do_no_harm, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_includes_the_best_comes_before_its_like, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_changed_together_is_chosen_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(commits_speak_for_what_they_changed, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_known_of_what_comes_after_head, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(merges_and_sweeping_changes_say_nothing, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(worktrees_and_shallow_clones_have_their_history, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(objects_of_others_are_not_read, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(damaged_histories_do_no_harm, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(what_includes_the_best_comes_before_its_like, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_changed_together_is_chosen_together, set_up, index_repo_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

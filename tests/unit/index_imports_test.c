@@ -13,22 +13,10 @@
 #include "index_repo.h"
 #include "repo-index/imports.h"
 
-static struct index_repo repo;
-static struct kg_index *opened;
-
 static int set_up(void **state)
 {
-    (void)state;
-    index_repo_make(&repo);
-    opened = index_repo_open(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kg_index_close(opened);
-    index_repo_remove(&repo);
+    index_repo_set_up(state);
+    here.index = index_repo_open(&here);
     return 0;
 }
 
@@ -156,7 +144,7 @@ static const char *imports_of(const char *path)
     static char line[100000];
     struct kg_error err = { 0 };
     line[0] = '\0';
-    if (kg_index_imports(opened, path, append_path, line, &err) != KG_OK)
+    if (kg_index_imports(here.index, path, append_path, line, &err) != KG_OK)
         fail_msg("%s", err.text);
     return line;
 }
@@ -164,8 +152,8 @@ static const char *imports_of(const char *path)
 static void write_all(const char *const files[][2])
 {
     for (size_t i = 0; files[i][0]; i++)
-        index_repo_write(&repo, files[i][0], files[i][1]);
-    index_repo_refresh(opened);
+        index_repo_write(&here, files[i][0], files[i][1]);
+    index_repo_refresh(here.index);
 }
 
 static void headers_are_found(void **state)
@@ -303,21 +291,21 @@ static void imports_follow_the_worktree(void **state)
     (void)state;
     struct kg_error err;
     static char line[1000];
-    index_repo_write(&repo, "a.c", "#include \"b.h\"\n");
-    index_repo_refresh(opened);
+    index_repo_write(&here, "a.c", "#include \"b.h\"\n");
+    index_repo_refresh(here.index);
     assert_string_equal(imports_of("a.c"), "");
-    index_repo_write(&repo, "b.h", "int b;\n"); /* a.c is not read again */
-    index_repo_refresh(opened);
+    index_repo_write(&here, "b.h", "int b;\n"); /* a.c is not read again */
+    index_repo_refresh(here.index);
     assert_string_equal(imports_of("a.c"), "b.h ");
-    index_repo_sh(&repo, "mkdir inc && mv b.h inc && cp a.c a.py");
-    index_repo_refresh(opened);
+    index_repo_sh(&here, "mkdir inc && mv b.h inc && cp a.c a.py");
+    index_repo_refresh(here.index);
     assert_string_equal(imports_of("a.c"), "inc/b.h ");
     assert_string_equal(imports_of("a.py"), ""); /* the same bytes in another language */
-    index_repo_write(&repo, "a.c", "int none;\n");
-    index_repo_refresh(opened);
+    index_repo_write(&here, "a.c", "int none;\n");
+    index_repo_refresh(here.index);
     assert_string_equal(imports_of("a.c"), "");
-    assert_int_equal(kg_index_imports(opened, "gone.c", append_path, line, &err), KG_ERR_NOT_FOUND);
-    assert_int_equal(kg_index_imports(opened, "/etc/passwd", append_path, line, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_index_imports(here.index, "gone.c", append_path, line, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_index_imports(here.index, "/etc/passwd", append_path, line, &err), KG_ERR_NOT_FOUND);
 }
 
 int main(void)
@@ -326,13 +314,13 @@ int main(void)
         cmocka_unit_test(import_lines_are_told_from_comments_and_strings),
         cmocka_unit_test(hostile_texts_are_scanned_in_bounded_time),
         cmocka_unit_test(many_and_long_names_have_an_end),
-        cmocka_unit_test_setup_teardown(headers_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(python_modules_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(scripts_and_packages_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(go_packages_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(rust_modules_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(java_classes_are_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(imports_follow_the_worktree, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(headers_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(python_modules_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(scripts_and_packages_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(go_packages_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(rust_modules_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(java_classes_are_found, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(imports_follow_the_worktree, set_up, index_repo_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,37 +12,21 @@
 
 #include "index_repo.h"
 
-static struct index_repo repo;
-
-static int set_up(void **state)
-{
-    (void)state;
-    index_repo_make(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
-    return 0;
-}
-
 static void the_root_is_found_from_below(void **state)
 {
     (void)state;
     char root[KG_PATH_MAX], below[KG_PATH_MAX];
     struct kg_error err;
-    index_repo_sh(&repo, "mkdir -p a/b");
-    snprintf(below, sizeof below, "%s/a/b", repo.root);
+    index_repo_sh(&here, "mkdir -p a/b");
+    snprintf(below, sizeof below, "%s/a/b", here.root);
     assert_int_equal(kg_repo_root(below, root, &err), KG_OK);
-    assert_string_equal(root, repo.root);
-    snprintf(below, sizeof below, "%s/.git/refs", repo.root);
+    assert_string_equal(root, here.root);
+    snprintf(below, sizeof below, "%s/.git/refs", here.root);
     assert_int_equal(kg_repo_root(below, root, &err), KG_ERR_NOT_FOUND);
-    assert_int_equal(kg_repo_root(repo.base, root, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_repo_root(here.base, root, &err), KG_ERR_NOT_FOUND);
     assert_int_equal(kg_repo_root("/nonexistent/place", root, &err), KG_ERR_NOT_FOUND);
-    index_repo_sh(&repo, "git init -q --bare ../bare.git");
-    snprintf(below, sizeof below, "%s/bare.git", repo.base);
+    index_repo_sh(&here, "git init -q --bare ../bare.git");
+    snprintf(below, sizeof below, "%s/bare.git", here.base);
     assert_int_equal(kg_repo_root(below, root, &err), KG_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "bare"));
 }
@@ -50,7 +34,7 @@ static void the_root_is_found_from_below(void **state)
 static void an_empty_repository_has_an_empty_index(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct kg_index_counts counts = index_repo_refresh(index);
     assert_int_equal(counts.files, 0);
     struct index_found found;
@@ -62,12 +46,12 @@ static void an_empty_repository_has_an_empty_index(void **state)
 static void only_what_changed_is_read_again(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     char name[32], text[64];
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof name, "src/file%d.c", i);
         snprintf(text, sizeof text, "int value_%d(void);\n", i);
-        index_repo_write(&repo, name, text);
+        index_repo_write(&here, name, text);
     }
     struct kg_index_counts counts = index_repo_refresh(index);
     assert_int_equal(counts.files, 40);
@@ -76,9 +60,9 @@ static void only_what_changed_is_read_again(void **state)
     assert_int_equal(counts.files, 40);
     assert_int_equal(counts.fresh, 0);
     /* same length, at once: only the times in nanoseconds tell */
-    index_repo_write(&repo, "src/file3.c", "int walue_3(void);\n");
-    index_repo_write(&repo, "src/new.c", "int brand_new(void);\n");
-    index_repo_sh(&repo, "rm src/file5.c src/file6.c && mv src/file7.c src/moved7.c");
+    index_repo_write(&here, "src/file3.c", "int walue_3(void);\n");
+    index_repo_write(&here, "src/new.c", "int brand_new(void);\n");
+    index_repo_sh(&here, "rm src/file5.c src/file6.c && mv src/file7.c src/moved7.c");
     counts = index_repo_refresh(index);
     assert_int_equal(counts.fresh, 3);
     assert_int_equal(counts.removed, 3);
@@ -90,7 +74,7 @@ static void only_what_changed_is_read_again(void **state)
     assert_string_equal(found.paths[0], "src/moved7.c");
     assert_false(index_found_has(&found, "src/file7.c"));
     kg_index_close(index);
-    counts = index_repo_counts(&repo);
+    counts = index_repo_counts(&here);
     assert_int_equal(counts.fresh, 0);
     assert_int_equal(counts.files, 39);
 }
@@ -98,11 +82,11 @@ static void only_what_changed_is_read_again(void **state)
 static void a_search_names_the_line(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct index_found found;
-    index_repo_write(&repo, "src/user.c", "/* users */\n#include <stdio.h>\n\n\tchar *getUserName(int id)\n{\n    return names[id];\n}\n");
-    index_repo_write(&repo, "src/main.c", "int main(void)\n{\n    puts(getUserName(1));\n}\n");
-    index_repo_write(&repo, "doc/user_guide.md", "# Guide\n\nNothing\x1b[31m here \tabout it.\n");
+    index_repo_write(&here, "src/user.c", "/* users */\n#include <stdio.h>\n\n\tchar *getUserName(int id)\n{\n    return names[id];\n}\n");
+    index_repo_write(&here, "src/main.c", "int main(void)\n{\n    puts(getUserName(1));\n}\n");
+    index_repo_write(&here, "doc/user_guide.md", "# Guide\n\nNothing\x1b[31m here \tabout it.\n");
     index_repo_refresh(index);
     index_repo_search(index, "getUserName", &found);
     assert_true(found.count >= 2);
@@ -127,14 +111,14 @@ static void a_search_names_the_line(void **state)
 static void reads_stay_inside(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct kg_error err;
     char *text = NULL;
     size_t length = 0;
     bool secret = true;
-    index_repo_write(&repo, "a/b.txt", "inside");
-    index_repo_write(&repo, "deploy/.env", "TOKEN=1");
-    index_repo_sh(&repo, "ln -s /etc/passwd link && ln -s a alias && mkfifo pipe && ln -s ../home up && git init -q sub");
+    index_repo_write(&here, "a/b.txt", "inside");
+    index_repo_write(&here, "deploy/.env", "TOKEN=1");
+    index_repo_sh(&here, "ln -s /etc/passwd link && ln -s a alias && mkfifo pipe && ln -s ../home up && git init -q sub");
     assert_int_equal(kg_index_read(index, "./a/b.txt", 100, &text, &length, &secret, &err), KG_OK);
     assert_string_equal(text, "inside");
     assert_int_equal(length, 6);
@@ -159,19 +143,19 @@ static void reads_stay_inside(void **state)
 static void what_is_left_out_is_counted(void **state)
 {
     (void)state;
-    index_repo_write(&repo, ".gitignore", "*.o\nbuild/\n!keep.o\n");
-    index_repo_write(&repo, "a.o", "x");
-    index_repo_write(&repo, "keep.o", "kept by a rule");
-    index_repo_write(&repo, "build/x.c", "int ignored;");
-    index_repo_write(&repo, "forced.o", "tracked although ignored");
-    index_repo_write_bytes(&repo, "image.bin", "\x89PNG\0\0", 6);
-    index_repo_write(&repo, "package-lock.json", "{}");
-    index_repo_write(&repo, "gen.go", "// Code generated by tool. DO NOT EDIT.\npackage x\n");
-    index_repo_write(&repo, ".env", "KEY=1");
-    index_repo_write(&repo, "id_rsa", "key");
-    index_repo_write(&repo, "odd.txt", "-----BEGIN RSA PRIVATE KEY-----\nabc\n");
-    index_repo_sh(&repo, "git add -f forced.o && ln -s a.o link.c && mkfifo pipe && head -c 1048577 /dev/zero | tr '\\0' 'x' > huge.txt");
-    struct kg_index_counts counts = index_repo_counts(&repo);
+    index_repo_write(&here, ".gitignore", "*.o\nbuild/\n!keep.o\n");
+    index_repo_write(&here, "a.o", "x");
+    index_repo_write(&here, "keep.o", "kept by a rule");
+    index_repo_write(&here, "build/x.c", "int ignored;");
+    index_repo_write(&here, "forced.o", "tracked although ignored");
+    index_repo_write_bytes(&here, "image.bin", "\x89PNG\0\0", 6);
+    index_repo_write(&here, "package-lock.json", "{}");
+    index_repo_write(&here, "gen.go", "// Code generated by tool. DO NOT EDIT.\npackage x\n");
+    index_repo_write(&here, ".env", "KEY=1");
+    index_repo_write(&here, "id_rsa", "key");
+    index_repo_write(&here, "odd.txt", "-----BEGIN RSA PRIVATE KEY-----\nabc\n");
+    index_repo_sh(&here, "git add -f forced.o && ln -s a.o link.c && mkfifo pipe && head -c 1048577 /dev/zero | tr '\\0' 'x' > huge.txt");
+    struct kg_index_counts counts = index_repo_counts(&here);
     assert_int_equal(counts.files, 3); /* .gitignore keep.o forced.o */
     assert_int_equal(counts.ignored, 2);
     assert_int_equal(counts.binary, 1);
@@ -185,18 +169,18 @@ static void what_is_left_out_is_counted(void **state)
 static void a_kedgeignore_has_the_last_word(void **state)
 {
     (void)state;
-    index_repo_write(&repo, ".gitignore", "*.log\nout/\n");
-    index_repo_write(&repo, ".kedgeignore", "tables/\n!useful.log\n*.csv\n");
-    index_repo_write(&repo, "tables/tracked.c", "int tracked_table;");
-    index_repo_write(&repo, "deep/tracked.csv", "tracked_numbers");
-    index_repo_write(&repo, "deep/.kedgeignore", "!tracked.csv\nlocal.c\n");
-    index_repo_write(&repo, "deep/local.c", "int local_secret;");
-    index_repo_write(&repo, "local.c", "int not_deep;");
-    index_repo_write(&repo, "useful.log", "useful_words");
-    index_repo_write(&repo, "other.log", "other_words");
-    index_repo_sh(&repo, "git add -A && git commit -qm all && git init -q sub && cd sub && echo 'int from_a_submodule;' > x.csv && git add . && git commit -qm sub && "
+    index_repo_write(&here, ".gitignore", "*.log\nout/\n");
+    index_repo_write(&here, ".kedgeignore", "tables/\n!useful.log\n*.csv\n");
+    index_repo_write(&here, "tables/tracked.c", "int tracked_table;");
+    index_repo_write(&here, "deep/tracked.csv", "tracked_numbers");
+    index_repo_write(&here, "deep/.kedgeignore", "!tracked.csv\nlocal.c\n");
+    index_repo_write(&here, "deep/local.c", "int local_secret;");
+    index_repo_write(&here, "local.c", "int not_deep;");
+    index_repo_write(&here, "useful.log", "useful_words");
+    index_repo_write(&here, "other.log", "other_words");
+    index_repo_sh(&here, "git add -A && git commit -qm all && git init -q sub && cd sub && echo 'int from_a_submodule;' > x.csv && git add . && git commit -qm sub && "
                          "cd .. && git submodule add ./sub sub");
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct index_found found;
     index_repo_refresh(index);
     static const struct {
@@ -216,8 +200,8 @@ static void a_kedgeignore_has_the_last_word(void **state)
 static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
 {
     (void)state;
-    struct kg_index *index = index_repo_open(&repo);
-    index_repo_sh(&repo, "mkdir a b && for i in $(seq 60); do echo \"still $i\" > a/$i.txt; done");
+    struct kg_index *index = index_repo_open(&here);
+    index_repo_sh(&here, "mkdir a b && for i in $(seq 60); do echo \"still $i\" > a/$i.txt; done");
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -225,7 +209,7 @@ static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
         snprintf(command, sizeof command,
                  "cd %s && i=0; while [ $i -lt 150 ]; do n=$((i %% 60 + 1)); echo \"moving $i\" >> a/$n.txt; mv a/$n.txt b/ 2>/dev/null; mv b/$n.txt a/; "
                  "rm -f b/x; ln -s ../../home b/x; rm b/x; mkdir b/x; echo y > b/x/y.txt; rm -r b/x; i=$((i+1)); done; echo final words > a/last.txt",
-                 repo.root);
+                 here.root);
         _exit(system(command) != 0);
     }
     int code;
@@ -241,8 +225,8 @@ static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
     assert_true(index_found_has(&found, "a/30.txt"));
     kg_index_close(index);
     /* the same as one built from nothing */
-    snprintf(repo.cache, sizeof repo.cache, "%.140s/other", repo.base);
-    struct kg_index_counts anew = index_repo_counts(&repo);
+    snprintf(here.cache, sizeof here.cache, "%.140s/other", here.base);
+    struct kg_index_counts anew = index_repo_counts(&here);
     assert_int_equal(anew.files, counts.files);
     assert_int_equal(anew.bytes, counts.bytes);
 }
@@ -250,14 +234,14 @@ static void a_worktree_in_motion_is_read_right_in_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_root_is_found_from_below, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_empty_repository_has_an_empty_index, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(only_what_changed_is_read_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_search_names_the_line, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reads_stay_inside, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_worktree_in_motion_is_read_right_in_the_end, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_left_out_is_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_kedgeignore_has_the_last_word, set_up, tear_down),
+        INDEX_TEST(the_root_is_found_from_below),
+        INDEX_TEST(an_empty_repository_has_an_empty_index),
+        INDEX_TEST(only_what_changed_is_read_again),
+        INDEX_TEST(a_search_names_the_line),
+        INDEX_TEST(reads_stay_inside),
+        INDEX_TEST(a_worktree_in_motion_is_read_right_in_the_end),
+        INDEX_TEST(what_is_left_out_is_counted),
+        INDEX_TEST(a_kedgeignore_has_the_last_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+struct index_repo here;
+
 static void shell(const char *command)
 {
     int code = system(command);
@@ -21,6 +23,7 @@ void index_repo_make(struct index_repo *repo)
 {
     char command[1024];
     char home[160];
+    *repo = (struct index_repo){ 0 };
     snprintf(repo->base, sizeof repo->base, "%s/kedge-index-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     assert_non_null(mkdtemp(repo->base));
     snprintf(repo->root, sizeof repo->root, "%s/tree", repo->base);
@@ -39,8 +42,23 @@ void index_repo_make(struct index_repo *repo)
 void index_repo_remove(struct index_repo *repo)
 {
     char command[1024];
+    kg_index_close(repo->index);
     snprintf(command, sizeof command, "chmod -R u+rwX %s && rm -rf %s", repo->base, repo->base);
     shell(command);
+}
+
+int index_repo_set_up(void **state)
+{
+    (void)state;
+    index_repo_make(&here);
+    return 0;
+}
+
+int index_repo_tear_down(void **state)
+{
+    (void)state;
+    index_repo_remove(&here);
+    return 0;
 }
 
 void index_repo_sh(const struct index_repo *repo, const char *format, ...)

@@ -8,11 +8,18 @@ struct index_repo {
     char base[128];  /* temporary, holds all below */
     char root[160];  /* the worktree */
     char cache[160];
+    struct kg_index *index; /* NULL, or closed when the repository is removed */
 };
 
 /* An empty repository; HOME and the person's git configuration point into base from now on. */
 void index_repo_make(struct index_repo *repo);
 void index_repo_remove(struct index_repo *repo);
+
+/* The one of the test at hand, made and removed around each. */
+extern struct index_repo here;
+int index_repo_set_up(void **state);
+int index_repo_tear_down(void **state);
+#define INDEX_TEST(test) cmocka_unit_test_setup_teardown(test, index_repo_set_up, index_repo_tear_down)
 
 /* printf into a shell command run in the worktree, which must succeed. */
 void index_repo_sh(const struct index_repo *repo, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -23,36 +23,20 @@
 #include "index_repo.h"
 #include "repo-index/store.h"
 
-static struct index_repo repo;
-
-static int set_up(void **state)
-{
-    (void)state;
-    index_repo_make(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
-    return 0;
-}
-
 static void write_files(unsigned from, unsigned to, const char *word)
 {
     char path[64], text[200];
     for (unsigned i = from; i < to; i++) {
         snprintf(path, sizeof path, "d%u/file%u.c", i % 10, i);
         snprintf(text, sizeof text, "/* %s number%u */\nint %s_function_%u(int argument)\n{\n    return %u;\n}\n", word, i, word, i, i);
-        index_repo_write(&repo, path, text);
+        index_repo_write(&here, path, text);
     }
 }
 
 static void index_path(char out[512])
 {
     char dir[300];
-    snprintf(dir, sizeof dir, "%s/index", repo.cache);
+    snprintf(dir, sizeof dir, "%s/index", here.cache);
     DIR *stream = opendir(dir);
     assert_non_null(stream);
     const struct dirent *e;
@@ -72,7 +56,7 @@ static void the_file_is_ours_alone(void **state)
     char path[512];
     struct stat st;
     mode_t before = umask(0);
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     write_files(0, 3, "open");
     index_repo_refresh(index);
     index_path(path);
@@ -86,13 +70,13 @@ static void the_file_is_ours_alone(void **state)
     index_path(path);
     assert_int_equal(unlink(path) | symlink("/etc/passwd", path), 0);
     struct kg_error err;
-    assert_int_equal(kg_index_open(repo.root, repo.cache, &index, &err), KG_ERR_IO);
+    assert_int_equal(kg_index_open(here.root, here.cache, &index, &err), KG_ERR_IO);
 }
 
 static void expect_whole(unsigned files)
 {
     struct index_found found;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct kg_index_counts counts = index_repo_refresh(index);
     assert_int_equal(counts.files, files);
     index_repo_search(index, "alpha_function_7", &found);
@@ -137,17 +121,17 @@ static void a_damaged_file_is_built_again(void **state)
     sqlite3_close(db);
     expect_whole(60);
     snprintf(command, sizeof command, "cp %s ../good.db", path);
-    index_repo_sh(&repo, "%s", command);
+    index_repo_sh(&here, "%s", command);
     /* every page in turn */
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     for (long at = 4096; at < st.st_size; at += 4096) {
         snprintf(command, sizeof command, "cp ../good.db %s", path);
-        index_repo_sh(&repo, "%s", command);
+        index_repo_sh(&here, "%s", command);
         overwrite(path, at, junk, sizeof junk);
         struct kg_index *index = NULL;
         struct kg_error err;
-        assert_int_equal(kg_index_open(repo.root, repo.cache, &index, &err), KG_OK);
+        assert_int_equal(kg_index_open(here.root, here.cache, &index, &err), KG_OK);
         struct kg_index_counts counts = index_repo_refresh(index);
         assert_int_equal(counts.files, 60);
         kg_index_close(index);
@@ -168,7 +152,7 @@ static void what_was_read_before_a_stop_is_kept(void **state)
     struct index_found found;
     uint32_t stop = 30;
     write_files(0, 100, "alpha");
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     assert_int_equal(kg_index_refresh(index, stop_at, &stop, &counts, &err), KG_ERR_CANCELLED);
     assert_int_equal(counts.fresh, 30);
     counts = index_repo_refresh(index);
@@ -200,7 +184,7 @@ static void processes_share_the_file(void **state)
             struct kg_index_counts counts = { 0 };
             struct kg_error err = { 0 };
             unsigned found = 0;
-            int bad = kg_index_open(repo.root, repo.cache, &index, &err) != KG_OK;
+            int bad = kg_index_open(here.root, here.cache, &index, &err) != KG_OK;
             for (int round = 0; !bad && round < 3; round++) {
                 bad |= kg_index_refresh(index, NULL, NULL, &counts, &err) != KG_OK || counts.files != 200;
                 found = 0;
@@ -224,7 +208,7 @@ static void *refresh_thread(void *argument)
     uint32_t *fresh = argument;
     struct kg_index *index = NULL;
     struct kg_index_counts counts = { 0 };
-    if (kg_index_open(repo.root, repo.cache, &index, NULL) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, NULL) != KG_OK || counts.files != 200)
+    if (kg_index_open(here.root, here.cache, &index, NULL) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, NULL) != KG_OK || counts.files != 200)
         *fresh = 10000;
     else
         *fresh = counts.fresh;
@@ -259,7 +243,7 @@ static void waiting_for_a_turn_can_be_stopped(void **state)
     (void)state;
     char path[520];
     struct kg_error err;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     index_path(path);
     strcat(path, ".turn");
     int other = open(path, O_RDWR);
@@ -277,19 +261,19 @@ static void old_indexes_are_swept_away(void **state)
     struct kg_index_counts counts;
     char path[512], other[700];
     write_files(0, 3, "alpha");
-    counts = index_repo_counts(&repo);
+    counts = index_repo_counts(&here);
     assert_int_equal(counts.fresh, 3);
     index_path(path);
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = time(NULL) - 100 * 86400L } };
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-    index_repo_sh(&repo, "mkdir ../second && touch ../cache/index/unrelated && touch -d '1 year ago' ../cache/index/unrelated");
-    snprintf(other, sizeof other, "%s/second", repo.base);
+    index_repo_sh(&here, "mkdir ../second && touch ../cache/index/unrelated && touch -d '1 year ago' ../cache/index/unrelated");
+    snprintf(other, sizeof other, "%s/second", here.base);
     struct kg_index *index;
-    assert_int_equal(kg_index_open(other, repo.cache, &index, NULL), KG_OK);
+    assert_int_equal(kg_index_open(other, here.cache, &index, NULL), KG_OK);
     kg_index_close(index);
     assert_int_equal(access(path, F_OK), -1);
-    index_repo_sh(&repo, "test -e ../cache/index/unrelated");
-    assert_int_equal(index_repo_counts(&repo).fresh, 3);
+    index_repo_sh(&here, "test -e ../cache/index/unrelated");
+    assert_int_equal(index_repo_counts(&here).fresh, 3);
 }
 
 static void a_kill_leaves_an_index_that_opens(void **state)
@@ -300,14 +284,14 @@ static void a_kill_leaves_an_index_that_opens(void **state)
     for (unsigned round = 0; round < rounds; round++) {
         char word[32];
         snprintf(word, sizeof word, "round%u", round);
-        index_repo_sh(&repo, "rm -f d*/file[12]??.c"); /* some file systems are slow to truncate */
+        index_repo_sh(&here, "rm -f d*/file[12]??.c"); /* some file systems are slow to truncate */
         write_files(100, 300, word);
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
             struct kg_index *index;
             struct kg_error err;
-            if (kg_index_open(repo.root, repo.cache, &index, &err) == KG_OK)
+            if (kg_index_open(here.root, here.cache, &index, &err) == KG_OK)
                 kg_index_refresh(index, NULL, NULL, NULL, &err);
             _exit(0);
         }
@@ -334,7 +318,7 @@ static void a_full_disk_is_an_error_and_nothing_more(void **state)
             signal(SIGXFSZ, SIG_IGN);
             if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
                 _exit(1);
-            enum kg_status status = kg_index_open(repo.root, repo.cache, &index, &err);
+            enum kg_status status = kg_index_open(here.root, here.cache, &index, &err);
             if (status == KG_OK)
                 status = kg_index_refresh(index, NULL, NULL, NULL, &err);
             kg_index_close(index);
@@ -386,7 +370,7 @@ static void old_texts_are_forgotten_at_last(void **state)
     static struct doc_set set;
     struct kg_store *store;
     char path[300], term[32];
-    snprintf(path, sizeof path, "%s/store.db", repo.base);
+    snprintf(path, sizeof path, "%s/store.db", here.base);
     assert_int_equal(kg_store_open(path, &store, NULL), KG_OK);
     assert_int_equal(kg_store_begin(store, NULL), KG_OK);
     int64_t first = put(store, "a.c", 0);
@@ -423,15 +407,15 @@ static void a_branch_switched_to_and_fro_is_counted_right(void **state)
 {
     (void)state;
     write_files(0, 30, "alpha");
-    index_repo_sh(&repo, "git add . && git commit -qm 1 && git checkout -qb other");
-    struct kg_index *index = index_repo_open(&repo);
+    index_repo_sh(&here, "git add . && git commit -qm 1 && git checkout -qb other");
+    struct kg_index *index = index_repo_open(&here);
     assert_int_equal(index_repo_refresh(index).fresh, 30);
     write_files(0, 10, "beta");
-    index_repo_sh(&repo, "git rm -q d5/file15.c && git add . && git commit -qm 2");
+    index_repo_sh(&here, "git rm -q d5/file15.c && git add . && git commit -qm 2");
     struct kg_index_counts counts = index_repo_refresh(index);
     assert_int_equal(counts.fresh, 10);
     assert_int_equal(counts.removed, 1);
-    index_repo_sh(&repo, "git checkout -q main");
+    index_repo_sh(&here, "git checkout -q main");
     counts = index_repo_refresh(index);
     assert_int_equal(counts.fresh, 11);
     assert_int_equal(counts.files, 30);
@@ -454,7 +438,7 @@ static void ten_thousand_files(void **state)
 {
     (void)state;
     write_files(0, 10000, "gamma");
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     double start = seconds();
     struct kg_index_counts counts = index_repo_refresh(index);
     double cold = seconds();
@@ -472,18 +456,18 @@ static void ten_thousand_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_file_is_ours_alone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_damaged_file_is_built_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_read_before_a_stop_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(processes_share_the_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_comes_second_finds_the_work_done, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(waiting_for_a_turn_can_be_stopped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(old_indexes_are_swept_away, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_kill_leaves_an_index_that_opens, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_full_disk_is_an_error_and_nothing_more, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(old_texts_are_forgotten_at_last, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_branch_switched_to_and_fro_is_counted_right, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(ten_thousand_files, set_up, tear_down),
+        INDEX_TEST(the_file_is_ours_alone),
+        INDEX_TEST(a_damaged_file_is_built_again),
+        INDEX_TEST(what_was_read_before_a_stop_is_kept),
+        INDEX_TEST(processes_share_the_file),
+        INDEX_TEST(who_comes_second_finds_the_work_done),
+        INDEX_TEST(waiting_for_a_turn_can_be_stopped),
+        INDEX_TEST(old_indexes_are_swept_away),
+        INDEX_TEST(a_kill_leaves_an_index_that_opens),
+        INDEX_TEST(a_full_disk_is_an_error_and_nothing_more),
+        INDEX_TEST(old_texts_are_forgotten_at_last),
+        INDEX_TEST(a_branch_switched_to_and_fro_is_counted_right),
+        INDEX_TEST(ten_thousand_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,26 +15,20 @@
 #include "repo-index/ctags.h"
 #include "repo-index/symbol.h"
 
-static struct index_repo repo;
-static struct kg_index *opened;
 static char path_before[4096];
 
 static int set_up(void **state)
 {
-    (void)state;
     snprintf(path_before, sizeof path_before, "%s", getenv("PATH"));
-    index_repo_make(&repo);
-    opened = index_repo_open(&repo);
+    index_repo_set_up(state);
+    here.index = index_repo_open(&here);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    kg_index_close(opened);
     setenv("PATH", path_before, 1);
-    index_repo_remove(&repo);
-    return 0;
+    return index_repo_tear_down(state);
 }
 
 struct listed {
@@ -58,7 +52,7 @@ static const struct listed *symbols(const char *query, uint32_t limit)
     static struct listed listed;
     struct kg_error err = { 0 };
     listed = (struct listed){ 0 };
-    if (kg_index_symbols(opened, query, limit, on_symbol, &listed, &err) != KG_OK)
+    if (kg_index_symbols(here.index, query, limit, on_symbol, &listed, &err) != KG_OK)
         fail_msg("cannot list: %s", err.text);
     return &listed;
 }
@@ -75,8 +69,8 @@ static uint32_t read_symbols(void)
 {
     uint32_t found = 0;
     struct kg_error err = { 0 };
-    index_repo_refresh(opened);
-    if (kg_index_read_symbols(opened, count_found, &found, &err) != KG_OK)
+    index_repo_refresh(here.index);
+    if (kg_index_read_symbols(here.index, count_found, &found, &err) != KG_OK)
         fail_msg("cannot read symbols: %s", err.text);
     return found;
 }
@@ -84,12 +78,12 @@ static uint32_t read_symbols(void)
 static void definitions_are_listed_with_their_signatures(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "a.c", "#include \"a.h\"\n#define LIMIT 3\n\nstatic int add_numbers(int a,\n                       int b)\n{\n    int local = a;\n    return local + b;\n}\n\nstruct point {\n    int x;\n};\n");
-    index_repo_write(&repo, "a.h", "int add_numbers(int a, int b);\n");
-    index_repo_write(&repo, "b.py", "import os as o\n\nclass Bird:\n    def sing(self, loud=True):\n        note = 1\n        return note\n");
-    index_repo_write(&repo, "c.ts", "export interface Nest {\n  eggs: number\n}\nexport function hatch(nest: Nest): void {\n  const egg = nest.eggs\n}\n");
-    index_repo_write(&repo, "d.json", "{\"add_numbers\": 1}\n");
-    index_repo_write(&repo, "e.unknown", "def somewhat(x):\n");
+    index_repo_write(&here, "a.c", "#include \"a.h\"\n#define LIMIT 3\n\nstatic int add_numbers(int a,\n                       int b)\n{\n    int local = a;\n    return local + b;\n}\n\nstruct point {\n    int x;\n};\n");
+    index_repo_write(&here, "a.h", "int add_numbers(int a, int b);\n");
+    index_repo_write(&here, "b.py", "import os as o\n\nclass Bird:\n    def sing(self, loud=True):\n        note = 1\n        return note\n");
+    index_repo_write(&here, "c.ts", "export interface Nest {\n  eggs: number\n}\nexport function hatch(nest: Nest): void {\n  const egg = nest.eggs\n}\n");
+    index_repo_write(&here, "d.json", "{\"add_numbers\": 1}\n");
+    index_repo_write(&here, "e.unknown", "def somewhat(x):\n");
     assert_int_equal(read_symbols(), 6);
     assert_int_equal(read_symbols(), 0);
     assert_string_equal(symbols("", 100)->lines,
@@ -109,7 +103,7 @@ static void definitions_are_listed_with_their_signatures(void **state)
     assert_string_equal(symbols("numbers ADD", 1)->lines, "a.c:4-9 function add_numbers [] static int add_numbers(int a, int b)\n");
     assert_int_equal(symbols("b.py", 100)->count, 2);
     assert_int_equal(symbols("nowhere", 100)->count, 0);
-    index_repo_write(&repo, "b.py", "class Birds:\n    pass\n");
+    index_repo_write(&here, "b.py", "class Birds:\n    pass\n");
     assert_int_equal(read_symbols(), 1);
     assert_string_equal(symbols("bird", 100)->lines, "b.py:1-2 class Birds [] class Birds\n");
 }
@@ -169,8 +163,8 @@ static void names_are_completed(void **state)
 static void configuration_of_others_is_not_read(void **state)
 {
     (void)state;
-    index_repo_sh(&repo, "mkdir -p .ctags.d ../home/.ctags.d ../home/.config/ctags && echo --no-such-option > .ctags.d/a.ctags && cp .ctags.d/a.ctags ../home/.ctags.d && cp .ctags.d/a.ctags ../home/.config/ctags && cp .ctags.d/a.ctags .ctags");
-    index_repo_write(&repo, "a.c", "int one(void)\n{\n    return 1;\n}\n");
+    index_repo_sh(&here, "mkdir -p .ctags.d ../home/.ctags.d ../home/.config/ctags && echo --no-such-option > .ctags.d/a.ctags && cp .ctags.d/a.ctags ../home/.ctags.d && cp .ctags.d/a.ctags ../home/.config/ctags && cp .ctags.d/a.ctags .ctags");
+    index_repo_write(&here, "a.c", "int one(void)\n{\n    return 1;\n}\n");
     setenv("CTAGS", "--no-such-option", 1);
     read_symbols();
     unsetenv("CTAGS");
@@ -184,7 +178,7 @@ static void names_of_files_do_no_harm(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char text[60];
         snprintf(text, sizeof text, "int here%zu(void)\n{\n    return 1;\n}\n", i);
-        index_repo_write(&repo, names[i], text);
+        index_repo_write(&here, names[i], text);
     }
     read_symbols();
     assert_int_equal(symbols("here", 100)->count, sizeof names / sizeof names[0]);
@@ -231,11 +225,11 @@ static void put_program(const char *script)
 {
     char path[400];
     setenv("PATH", path_before, 1);
-    index_repo_sh(&repo, "mkdir -p ../bin");
-    index_repo_write(&repo, "../bin/ctags", script);
-    snprintf(path, sizeof path, "%s/../bin/ctags", repo.root);
+    index_repo_sh(&here, "mkdir -p ../bin");
+    index_repo_write(&here, "../bin/ctags", script);
+    snprintf(path, sizeof path, "%s/../bin/ctags", here.root);
     assert_int_equal(chmod(path, 0755), 0);
-    snprintf(path, sizeof path, ":.:bin:%s/../bin", repo.root);
+    snprintf(path, sizeof path, ":.:bin:%s/../bin", here.root);
     setenv("PATH", path, 1);
 }
 
@@ -279,17 +273,17 @@ static void a_program_that_floods_or_dies_is_given_up(void **state)
 static void without_ctags_the_lines_tell_and_later_it_is_asked(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "a.c", "int one(int x)\n{\n    return 1;\n}\n");
+    index_repo_write(&here, "a.c", "int one(int x)\n{\n    return 1;\n}\n");
     setenv("PATH", "/nonexistent", 1);
-    index_repo_refresh(opened);
-    assert_int_equal(kg_index_read_symbols(opened, NULL, NULL, NULL), KG_OK);
+    index_repo_refresh(here.index);
+    assert_int_equal(kg_index_read_symbols(here.index, NULL, NULL, NULL), KG_OK);
     assert_string_equal(symbols("", 10)->lines, "a.c:1-0 definition one [] int one(int x)\n");
     uint32_t again = 0;
-    assert_int_equal(kg_index_read_symbols(opened, count_found, &again, NULL), KG_OK);
+    assert_int_equal(kg_index_read_symbols(here.index, count_found, &again, NULL), KG_OK);
     assert_int_equal(again, 0);
     setenv("PATH", path_before, 1);
-    kg_index_close(opened);
-    opened = index_repo_open(&repo);
+    kg_index_close(here.index);
+    here.index = index_repo_open(&here);
     assert_int_equal(read_symbols(), 1);
     assert_string_equal(symbols("", 10)->lines, "a.c:1-4 function one [] int one(int x)\n");
 }
@@ -309,10 +303,10 @@ static void what_was_read_before_a_stop_is_kept(void **state)
         char name[20], text[60];
         snprintf(name, sizeof name, "f%02d.c", i);
         snprintf(text, sizeof text, "int f%d(void)\n{\n}\n", i);
-        index_repo_write(&repo, name, text);
+        index_repo_write(&here, name, text);
     }
-    index_repo_refresh(opened);
-    assert_int_equal(kg_index_read_symbols(opened, stop_at, &stop, &err), KG_ERR_CANCELLED);
+    index_repo_refresh(here.index);
+    assert_int_equal(kg_index_read_symbols(here.index, stop_at, &stop, &err), KG_ERR_CANCELLED);
     assert_int_equal(symbols("", 100)->count, 12);
     assert_int_equal(read_symbols(), 18);
     assert_int_equal(symbols("", 100)->count, 30);

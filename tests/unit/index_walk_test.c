@@ -16,22 +16,6 @@
 #include "index_repo.h"
 #include "repo-index/beneath.h"
 
-static struct index_repo repo;
-
-static int set_up(void **state)
-{
-    (void)state;
-    index_repo_make(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
-    return 0;
-}
-
 struct listing {
     unsigned count;
     char paths[512][300];
@@ -49,7 +33,7 @@ static const struct listing *list(struct kg_index_counts *counts)
 {
     static struct listing listing;
     struct kg_error err;
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     *counts = index_repo_refresh(index);
     listing.count = 0;
     assert_int_equal(kg_index_complete(index, "", 512, on_path, &listing, &err), KG_OK);
@@ -70,13 +54,13 @@ static void submodules_are_descended_with_their_own_rules(void **state)
 {
     (void)state;
     struct kg_index_counts counts;
-    index_repo_sh(&repo, "git init -q ../inner && cd ../inner && echo '*.tmp' > .gitignore && echo x > in.c && echo x > in.log && git add . && git commit -qm i");
-    index_repo_sh(&repo, "git init -q ../outer && cd ../outer && echo x > mid.c && git add . && git submodule -q add ../inner deep/inner && git commit -qm o");
-    index_repo_write(&repo, ".gitignore", "*.log\n");
-    index_repo_write(&repo, "top.log", "x");
-    index_repo_sh(&repo, "git submodule -q add ../outer lib/outer && git submodule -q update --init --recursive && git add . && git commit -qm t");
-    index_repo_sh(&repo, "touch lib/outer/deep/inner/new.tmp lib/outer/new.log lib/outer/new.tmp");
-    index_repo_sh(&repo, "echo new.log > .git/modules/lib/outer/info/exclude");
+    index_repo_sh(&here, "git init -q ../inner && cd ../inner && echo '*.tmp' > .gitignore && echo x > in.c && echo x > in.log && git add . && git commit -qm i");
+    index_repo_sh(&here, "git init -q ../outer && cd ../outer && echo x > mid.c && git add . && git submodule -q add ../inner deep/inner && git commit -qm o");
+    index_repo_write(&here, ".gitignore", "*.log\n");
+    index_repo_write(&here, "top.log", "x");
+    index_repo_sh(&here, "git submodule -q add ../outer lib/outer && git submodule -q update --init --recursive && git add . && git commit -qm t");
+    index_repo_sh(&here, "touch lib/outer/deep/inner/new.tmp lib/outer/new.log lib/outer/new.tmp");
+    index_repo_sh(&here, "echo new.log > .git/modules/lib/outer/info/exclude");
     const struct listing *listing = list(&counts);
     assert_int_equal(counts.submodules, 2);
     assert_true(has(listing, "lib/outer/mid.c"));
@@ -90,9 +74,9 @@ static void submodules_are_descended_with_their_own_rules(void **state)
         assert_null(strstr(listing->paths[i], ".git/"));
     /* a submodule is a repository of its own, too */
     char below[400], root[KG_PATH_MAX];
-    snprintf(below, sizeof below, "%s/lib/outer/deep", repo.root);
+    snprintf(below, sizeof below, "%s/lib/outer/deep", here.root);
     assert_int_equal(kg_repo_root(below, root, NULL), KG_OK);
-    assert_string_equal(root + strlen(repo.root), "/lib/outer");
+    assert_string_equal(root + strlen(here.root), "/lib/outer");
 }
 
 static void linked_worktrees_have_their_own_index(void **state)
@@ -100,27 +84,27 @@ static void linked_worktrees_have_their_own_index(void **state)
     (void)state;
     struct kg_index_counts counts;
     char linked[160], root[KG_PATH_MAX];
-    index_repo_write(&repo, "a.c", "int a;");
-    index_repo_write(&repo, "forced.o", "x");
-    index_repo_sh(&repo, "git add . && git commit -qm 1 && echo '*.o' > .git/info/exclude && git worktree add -q ../linked && touch ../linked/b.c ../linked/b.o");
-    snprintf(linked, sizeof linked, "%.140s/linked", repo.base);
+    index_repo_write(&here, "a.c", "int a;");
+    index_repo_write(&here, "forced.o", "x");
+    index_repo_sh(&here, "git add . && git commit -qm 1 && echo '*.o' > .git/info/exclude && git worktree add -q ../linked && touch ../linked/b.c ../linked/b.o");
+    snprintf(linked, sizeof linked, "%.140s/linked", here.base);
     assert_int_equal(kg_repo_root(linked, root, NULL), KG_OK);
     assert_string_equal(root, linked);
-    memcpy(repo.root, linked, sizeof repo.root);
+    memcpy(here.root, linked, sizeof here.root);
     const struct listing *listing = list(&counts);
     assert_int_equal(listing->count, 3);
     assert_true(has(listing, "a.c") && has(listing, "b.c") && has(listing, "forced.o"));
     assert_int_equal(counts.ignored, 1);
-    snprintf(repo.root, sizeof repo.root, "%s/tree", repo.base);
+    snprintf(here.root, sizeof here.root, "%s/tree", here.base);
 }
 
 static void other_repositories_and_git_directories_are_not_entered(void **state)
 {
     (void)state;
     struct kg_index_counts counts;
-    index_repo_sh(&repo, "git init -q other && touch other/x.c && git init -q --bare bare.git && git init -q --separate-git-dir=odd sep && touch sep/y.c");
-    index_repo_sh(&repo, "mkdir .GIT 'git~1' '.git ' && touch .GIT/a 'git~1/b' '.git /c' && mkdir sub && echo 'gitdir: /etc' > sub/.git && touch sub/z.c");
-    index_repo_write(&repo, "a.c", "int a;");
+    index_repo_sh(&here, "git init -q other && touch other/x.c && git init -q --bare bare.git && git init -q --separate-git-dir=odd sep && touch sep/y.c");
+    index_repo_sh(&here, "mkdir .GIT 'git~1' '.git ' && touch .GIT/a 'git~1/b' '.git /c' && mkdir sub && echo 'gitdir: /etc' > sub/.git && touch sub/z.c");
+    index_repo_write(&here, "a.c", "int a;");
     const struct listing *listing = list(&counts);
     assert_int_equal(listing->count, 1);
     assert_true(has(listing, "a.c"));
@@ -131,10 +115,10 @@ static void a_submodule_cannot_lead_out(void **state)
 {
     (void)state;
     struct kg_index_counts counts;
-    index_repo_sh(&repo, "git init -q ../victim && cd ../victim && echo '!*.c' > .git/info/exclude && echo x > secretplan.c && git add . && git commit -qm v");
-    index_repo_sh(&repo, "git init -q ../inner && cd ../inner && echo x > in.c && git add . && git commit -qm i");
-    index_repo_sh(&repo, "git submodule -q add ../inner sub && git commit -qm s && rm sub/.git && echo \"gitdir: $(cd ../victim && pwd)/.git\" > sub/.git");
-    index_repo_sh(&repo, "echo '*.c' > sub/.gitignore && ln -s ../victim sub/out && ln -s ../../victim/secretplan.c sub/plan.c && ln -s / slash");
+    index_repo_sh(&here, "git init -q ../victim && cd ../victim && echo '!*.c' > .git/info/exclude && echo x > secretplan.c && git add . && git commit -qm v");
+    index_repo_sh(&here, "git init -q ../inner && cd ../inner && echo x > in.c && git add . && git commit -qm i");
+    index_repo_sh(&here, "git submodule -q add ../inner sub && git commit -qm s && rm sub/.git && echo \"gitdir: $(cd ../victim && pwd)/.git\" > sub/.git");
+    index_repo_sh(&here, "echo '*.c' > sub/.gitignore && ln -s ../victim sub/out && ln -s ../../victim/secretplan.c sub/plan.c && ln -s / slash");
     const struct listing *listing = list(&counts);
     for (unsigned i = 0; i < listing->count; i++)
         assert_null(strstr(listing->paths[i], "secretplan"));
@@ -147,30 +131,30 @@ static void the_configuration_of_a_repository_does_nothing(void **state)
     (void)state;
     struct kg_index_counts counts;
     char root[KG_PATH_MAX], below[300];
-    index_repo_write(&repo, "a.txt", "plain\r\ntext $Id$\r\n");
-    index_repo_write(&repo, "run.sh", "#!/bin/sh\ntouch \"$(dirname \"$0\")/../ran\"\n");
-    index_repo_sh(&repo, "chmod +x run.sh && git add . && git commit -qm 1 && mkdir below && touch below/b.txt");
-    index_repo_write(&repo, ".gitattributes", "* filter=evil diff=evil merge=evil ident text eol=lf\n");
-    index_repo_sh(&repo, "git config core.fsmonitor $PWD/run.sh && git config core.hooksPath $PWD && git config filter.evil.clean $PWD/run.sh && "
+    index_repo_write(&here, "a.txt", "plain\r\ntext $Id$\r\n");
+    index_repo_write(&here, "run.sh", "#!/bin/sh\ntouch \"$(dirname \"$0\")/../ran\"\n");
+    index_repo_sh(&here, "chmod +x run.sh && git add . && git commit -qm 1 && mkdir below && touch below/b.txt");
+    index_repo_write(&here, ".gitattributes", "* filter=evil diff=evil merge=evil ident text eol=lf\n");
+    index_repo_sh(&here, "git config core.fsmonitor $PWD/run.sh && git config core.hooksPath $PWD && git config filter.evil.clean $PWD/run.sh && "
                          "git config filter.evil.smudge $PWD/run.sh && git config diff.external $PWD/run.sh && git config core.pager $PWD/run.sh && "
                          "git config core.excludesFile /dev/zero && git config core.worktree / && git config include.path /dev/zero && "
                          "mkdir -p .git/hooks && cp run.sh .git/hooks/post-index-change");
-    snprintf(below, sizeof below, "%s/below", repo.root);
+    snprintf(below, sizeof below, "%s/below", here.root);
     assert_int_equal(kg_repo_root(below, root, NULL), KG_OK);
-    assert_string_equal(root, repo.root);
+    assert_string_equal(root, here.root);
     const struct listing *listing = list(&counts);
     assert_int_equal(listing->count, 4);
     assert_true(has(listing, "a.txt"));
-    index_repo_sh(&repo, "test ! -e ../ran");
+    index_repo_sh(&here, "test ! -e ../ran");
 }
 
 static void broken_git_files_are_survived(void **state)
 {
     (void)state;
     struct kg_index_counts counts;
-    index_repo_write(&repo, "a.c", "int a;");
-    index_repo_write(&repo, "b.o", "object");
-    index_repo_sh(&repo, "git add . && git commit -qm 1 && echo '*.o' > .gitignore");
+    index_repo_write(&here, "a.c", "int a;");
+    index_repo_write(&here, "b.o", "object");
+    index_repo_sh(&here, "git add . && git commit -qm 1 && echo '*.o' > .gitignore");
     list(&counts);
     assert_int_equal(counts.files, 3);
     static const char *const damage[] = {
@@ -186,13 +170,13 @@ static void broken_git_files_are_survived(void **state)
         "rm .gitignore && ln -s ../rules .gitignore",
     };
     for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
-        index_repo_sh(&repo, "%s", damage[i]);
+        index_repo_sh(&here, "%s", damage[i]);
         const struct listing *listing = list(&counts);
         assert_true(has(listing, "a.c"));
         assert_false(has(listing, "b.o"));
     }
-    index_repo_sh(&repo, "rm -r .git && echo 'gitdir: nowhere' > .git");
-    assert_int_equal(kg_repo_root(repo.root, (char[KG_PATH_MAX]){ 0 }, NULL), KG_ERR_NOT_FOUND);
+    index_repo_sh(&here, "rm -r .git && echo 'gitdir: nowhere' > .git");
+    assert_int_equal(kg_repo_root(here.root, (char[KG_PATH_MAX]){ 0 }, NULL), KG_ERR_NOT_FOUND);
 }
 
 static void odd_names_are_files_too(void **state)
@@ -203,15 +187,15 @@ static void odd_names_are_files_too(void **state)
     memset(longest, 'n', 255);
     longest[255] = '\0';
     static const char *const odd[] = { "new\nline.txt", "\xff\xfe.txt", "tab\t.txt", "esc\x1b[2J.txt", "\xe2\x80\xae" "bidi.txt", "-rf", " ", "a\\b", "quote\"'" };
-    index_repo_write(&repo, longest, "longest name");
+    index_repo_write(&here, longest, "longest name");
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
-        index_repo_write(&repo, odd[i], "oddity");
+        index_repo_write(&here, odd[i], "oddity");
     const struct listing *listing = list(&counts);
     assert_int_equal(listing->count, 10);
     assert_true(has(listing, longest));
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
         assert_true(has(listing, odd[i]));
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct index_found found;
     index_repo_search(index, "oddity", &found);
     assert_int_equal(found.count, 9);
@@ -235,12 +219,12 @@ static void deep_trees_end_where_paths_end(void **state)
 {
     (void)state;
     struct kg_index_counts counts;
-    index_repo_sh(&repo, "d=$(printf 'd%%.0s' $(seq 200)); i=0; while [ $i -lt 40 ]; do echo deep > f.txt; mkdir $d; cd -P $d 2>/dev/null || cd $d; i=$((i+1)); done");
+    index_repo_sh(&here, "d=$(printf 'd%%.0s' $(seq 200)); i=0; while [ $i -lt 40 ]; do echo deep > f.txt; mkdir $d; cd -P $d 2>/dev/null || cd $d; i=$((i+1)); done");
     list(&counts);
     assert_true(counts.files >= 19 && counts.files <= 21); /* 20 x 201 bytes fit into a path */
     assert_true(counts.unreadable >= 1);
-    index_repo_sh(&repo, "rm -rf d*");
-    index_repo_sh(&repo, "i=0; p=.; while [ $i -lt 300 ]; do p=$p/x; i=$((i+1)); done; mkdir -p $p && echo bottom > $p/f.txt");
+    index_repo_sh(&here, "rm -rf d*");
+    index_repo_sh(&here, "i=0; p=.; while [ $i -lt 300 ]; do p=$p/x; i=$((i+1)); done; mkdir -p $p && echo bottom > $p/f.txt");
     list(&counts);
     assert_int_equal(counts.files, 2); /* and the f.txt on top */
 }
@@ -249,10 +233,10 @@ static void deep_trees_end_where_paths_end(void **state)
 static void unreadable_places_are_counted(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "open/a.c", "int a;");
-    index_repo_write(&repo, "closed/b.c", "int b;");
-    index_repo_write(&repo, "shut.c", "int c;");
-    index_repo_sh(&repo, "mkdir ../cache && chmod 777 ../cache && chmod 711 .. && chmod -R a+rX . && chmod 700 closed && chmod 600 shut.c && chmod -R a+rX ../home");
+    index_repo_write(&here, "open/a.c", "int a;");
+    index_repo_write(&here, "closed/b.c", "int b;");
+    index_repo_write(&here, "shut.c", "int c;");
+    index_repo_sh(&here, "mkdir ../cache && chmod 777 ../cache && chmod 711 .. && chmod -R a+rX . && chmod 700 closed && chmod 600 shut.c && chmod -R a+rX ../home");
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -261,9 +245,9 @@ static void unreadable_places_are_counted(void **state)
         struct kg_error err = { 0 };
         if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
             _exit(1);
-        if (getuid() != 65534 && (chmod(repo.root, 0700), chdir(repo.root), chmod("closed", 0) | chmod("shut.c", 0)) != 0)
+        if (getuid() != 65534 && (chmod(here.root, 0700), chdir(here.root), chmod("closed", 0) | chmod("shut.c", 0)) != 0)
             _exit(2);
-        if (kg_index_open(repo.root, repo.cache, &index, &err) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, &err) != KG_OK)
+        if (kg_index_open(here.root, here.cache, &index, &err) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, &err) != KG_OK)
             _exit(3);
         kg_index_close(index);
         _exit(counts.files == 1 && counts.unreadable == 2 ? 0 : 4);
@@ -276,10 +260,10 @@ static void unreadable_places_are_counted(void **state)
 static void steps_open_what_the_kernel_opens(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "a/b/c.txt", "x");
-    index_repo_sh(&repo, "ln -s b a/link && ln -s c.txt a/b/link && mkfifo a/fifo");
+    index_repo_write(&here, "a/b/c.txt", "x");
+    index_repo_sh(&here, "ln -s b a/link && ln -s c.txt a/b/link && mkfifo a/fifo");
     static const char *const paths[] = { "a/b/c.txt", "a", "a/b", "a/link/c.txt", "a/b/link", "a/none", "a/b/c.txt/d", "..", "a/../a", "/etc", "", ".", "a/fifo" };
-    int root = open(repo.root, O_RDONLY | O_DIRECTORY);
+    int root = open(here.root, O_RDONLY | O_DIRECTORY);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         int one = kg_beneath_open(root, paths[i], O_RDONLY);
         int two = kg_beneath_open_stepwise(root, paths[i], O_RDONLY);
@@ -307,25 +291,25 @@ static void a_corpus_of_odd_repositories(void **state)
     strcat(long_name, ".c");
     for (const char *c = "\xff\xfei\0n\0t\0 \0w\0i\0d\0e\0;\0\r\0\n\0", *end = c + 22; c < end; c++)
         wide[n++] = *c;
-    index_repo_write_bytes(&repo, "utf16.c", wide, n);
-    index_repo_write(&repo, "bom.c", "\xef\xbb\xbfint bytemark(void);\r\n");
-    index_repo_write(&repo, "dos.c", "/* x */\r\nint carriage(void)\r\n{\r\n    return 0;\r\n}\r\n");
-    index_repo_write(&repo, "latin.c", "int caf\xe9 latinletters(void); /* \xff\xfe\x80 */\n");
-    index_repo_write(&repo, long_name, "int verylengthy;\n");
-    index_repo_write(&repo, "a\nb \xe2\x80\xae.c", "int sidewayswriting;\n");
-    index_repo_sh(&repo, "truncate -s 100M huge.c && printf 'int frontmost;' | dd of=huge.c conv=notrunc && ln -s /etc/passwd out.c && ln -s .. up && ln -s nowhere broken.c");
+    index_repo_write_bytes(&here, "utf16.c", wide, n);
+    index_repo_write(&here, "bom.c", "\xef\xbb\xbfint bytemark(void);\r\n");
+    index_repo_write(&here, "dos.c", "/* x */\r\nint carriage(void)\r\n{\r\n    return 0;\r\n}\r\n");
+    index_repo_write(&here, "latin.c", "int caf\xe9 latinletters(void); /* \xff\xfe\x80 */\n");
+    index_repo_write(&here, long_name, "int verylengthy;\n");
+    index_repo_write(&here, "a\nb \xe2\x80\xae.c", "int sidewayswriting;\n");
+    index_repo_sh(&here, "truncate -s 100M huge.c && printf 'int frontmost;' | dd of=huge.c conv=notrunc && ln -s /etc/passwd out.c && ln -s .. up && ln -s nowhere broken.c");
     const char *const places[] = { "no commits yet", "one commit", "a shallow clone", "a linked worktree", "a submodule", "a detached head", "no git at all" };
     const char *const steps[] = { "true", "git add -A && git commit -qm one", "git clone -q --depth 1 file://$PWD ../place", "git worktree add -q ../place",
                                   "git init -q ../outer && cd ../outer && git -c protocol.file.allow=always submodule add -q ../tree inner",
                                   "git clone -q . ../place && cd ../place && git checkout -q --detach", "cp -r . ../place && rm -rf ../place/.git" };
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        struct index_repo at = repo;
+        struct index_repo at = here;
         struct kg_error err = { 0 };
-        index_repo_sh(&repo, "rm -rf ../place ../other-cache; git worktree prune; git branch -D place; true");
-        index_repo_sh(&repo, "%s", steps[i]);
+        index_repo_sh(&here, "rm -rf ../place ../other-cache; git worktree prune; git branch -D place; true");
+        index_repo_sh(&here, "%s", steps[i]);
         const char *place = i < 2 ? "tree" : i == 4 ? "outer" : "place";
-        snprintf(at.root, sizeof at.root, "%.120s/%s", repo.base, place);
-        snprintf(at.cache, sizeof at.cache, "%.120s/other-cache", repo.base);
+        snprintf(at.root, sizeof at.root, "%.120s/%s", here.base, place);
+        snprintf(at.cache, sizeof at.cache, "%.120s/other-cache", here.base);
         char root[KG_PATH_MAX];
         enum kg_status status = kg_repo_root(at.root, root, &err);
         if (i == 6)
@@ -351,11 +335,11 @@ static void a_corpus_of_odd_repositories(void **state)
         kg_index_close(index);
     }
     char root[KG_PATH_MAX], path[300];
-    snprintf(path, sizeof path, "%s/home", repo.base);
+    snprintf(path, sizeof path, "%s/home", here.base);
     assert_int_equal(kg_folder_root(path, root, NULL), KG_ERR_NOT_FOUND);
-    assert_int_equal(kg_folder_root(repo.base, root, NULL), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_folder_root(here.base, root, NULL), KG_ERR_NOT_FOUND);
     assert_int_equal(kg_folder_root("/", root, NULL), KG_ERR_NOT_FOUND);
-    snprintf(path, sizeof path, "%s/.git/objects", repo.root);
+    snprintf(path, sizeof path, "%s/.git/objects", here.root);
     assert_int_equal(kg_folder_root(path, root, NULL), KG_ERR_NOT_FOUND);
 }
 
@@ -363,8 +347,8 @@ static void a_corpus_of_odd_repositories(void **state)
 static void hostile_repositories_are_told(void **state)
 {
     (void)state;
-    index_repo_write(&repo, "a.c", "int inside;\n");
-    index_repo_sh(&repo, "git add . && git commit -qm one && mkdir ../victim && cd ../victim && git init -q . && echo 'int plans_of_the_victim;' > plan.c && git add . && git commit -qm plans");
+    index_repo_write(&here, "a.c", "int inside;\n");
+    index_repo_sh(&here, "git add . && git commit -qm one && mkdir ../victim && cd ../victim && git init -q . && echo 'int plans_of_the_victim;' > plan.c && git add . && git commit -qm plans");
     static const struct {
         const char *attack, *said;
     } cases[] = {
@@ -381,12 +365,12 @@ static void hostile_repositories_are_told(void **state)
         { "git config core.fsmonitor true; git update-index --fsmonitor-valid a.c; git config --unset core.fsmonitor; echo 'int inside_and_changed;' > a.c", NULL },
         { "git update-index --add --cacheinfo 100644,$(git hash-object -w a.c),../victim/plan.c; git update-index --add --cacheinfo 120000,$(git hash-object -w a.c),sub; ln -s ../victim sub; true", NULL },
     };
-    index_repo_sh(&repo, "cp -a . ../clean");
+    index_repo_sh(&here, "cp -a . ../clean");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct index_found found;
-        index_repo_sh(&repo, "rm -rf .git * ../cache && cp -a ../clean/. .");
-        index_repo_sh(&repo, "%s", cases[i].attack);
-        struct kg_index *index = index_repo_open(&repo);
+        index_repo_sh(&here, "rm -rf .git * ../cache && cp -a ../clean/. .");
+        index_repo_sh(&here, "%s", cases[i].attack);
+        struct kg_index *index = index_repo_open(&here);
         struct kg_index_counts counts = index_repo_refresh(index);
         if ((counts.doubt != NULL) != (cases[i].said != NULL) || (counts.doubt && !strstr(counts.doubt, cases[i].said)))
             fail_msg("%s: said %s", cases[i].attack, counts.doubt ? counts.doubt : "nothing");
@@ -403,18 +387,18 @@ static void hostile_repositories_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(submodules_are_descended_with_their_own_rules, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(linked_worktrees_have_their_own_index, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(other_repositories_and_git_directories_are_not_entered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_submodule_cannot_lead_out, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_configuration_of_a_repository_does_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(broken_git_files_are_survived, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_corpus_of_odd_repositories, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(hostile_repositories_are_told, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(odd_names_are_files_too, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(deep_trees_end_where_paths_end, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(unreadable_places_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(steps_open_what_the_kernel_opens, set_up, tear_down),
+        INDEX_TEST(submodules_are_descended_with_their_own_rules),
+        INDEX_TEST(linked_worktrees_have_their_own_index),
+        INDEX_TEST(other_repositories_and_git_directories_are_not_entered),
+        INDEX_TEST(a_submodule_cannot_lead_out),
+        INDEX_TEST(the_configuration_of_a_repository_does_nothing),
+        INDEX_TEST(broken_git_files_are_survived),
+        INDEX_TEST(a_corpus_of_odd_repositories),
+        INDEX_TEST(hostile_repositories_are_told),
+        INDEX_TEST(odd_names_are_files_too),
+        INDEX_TEST(deep_trees_end_where_paths_end),
+        INDEX_TEST(unreadable_places_are_counted),
+        INDEX_TEST(steps_open_what_the_kernel_opens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

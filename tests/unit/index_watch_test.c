@@ -16,22 +16,6 @@
 
 #define WITHIN 1.0 /* seconds */
 
-static struct index_repo repo;
-
-static int set_up(void **state)
-{
-    (void)state;
-    index_repo_make(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
-    return 0;
-}
-
 static double seconds(clockid_t clock)
 {
     struct timespec now;
@@ -47,7 +31,7 @@ static bool long_run(void)
 
 static struct kg_index *watch(uint32_t most)
 {
-    struct kg_index *index = index_repo_open(&repo);
+    struct kg_index *index = index_repo_open(&here);
     struct kg_error err = { 0 };
     assert_int_equal(kg_index_watch(index, most, &err), KG_OK);
     index_repo_refresh(index);
@@ -99,36 +83,36 @@ static void what_changes_is_read_within_a_second(void **state)
 {
     (void)state;
     struct kg_index_counts counts = { 0 };
-    index_repo_sh(&repo, "mkdir -p a/b c && for i in $(seq 200); do echo \"int value_$i;\" > c/f$i.c; done && echo 'int deep;' > a/b/deep.c");
+    index_repo_sh(&here, "mkdir -p a/b c && for i in $(seq 200); do echo \"int value_$i;\" > c/f$i.c; done && echo 'int deep;' > a/b/deep.c");
     struct kg_index *index = watch(0);
     assert_true(kg_index_watch_due(index) < 0);
-    index_repo_write(&repo, "a/b/deep.c", "int deeper;\n");
+    index_repo_write(&here, "a/b/deep.c", "int deeper;\n");
     assert_true(settle(index, WITHIN, &counts) > 0);
     assert_true(finds(index, "deeper", "a/b/deep.c"));
     assert_int_equal(counts.files, 201);
     assert_int_equal(counts.fresh, 1); /* and no other was read */
     usleep(600000); /* later, a change is the first of a flurry again */
-    index_repo_write(&repo, "a/b/deep.c", "int deeper, and_more;\n");
+    index_repo_write(&here, "a/b/deep.c", "int deeper, and_more;\n");
     assert_true(kg_index_watch_due(index) > 0);
-    index_repo_sh(&repo, "mkdir -p new/er && echo 'int newest;' > new/er/file.c");
+    index_repo_sh(&here, "mkdir -p new/er && echo 'int newest;' > new/er/file.c");
     settle(index, WITHIN, &counts);
     assert_true(finds(index, "newest", "new/er/file.c"));
-    index_repo_write(&repo, "new/er/file.c", "int changed_there;\n");
+    index_repo_write(&here, "new/er/file.c", "int changed_there;\n");
     settle(index, WITHIN, &counts);
     assert_true(finds(index, "changed_there", "new/er/file.c"));
-    index_repo_sh(&repo, "mv new moved && mv a/b new");
+    index_repo_sh(&here, "mv new moved && mv a/b new");
     settle(index, WITHIN, &counts);
     assert_true(finds(index, "changed_there", "moved/er/file.c"));
     assert_true(finds(index, "deeper", "new/deep.c"));
     assert_int_equal(counts.files, 202);
-    index_repo_write(&repo, "moved/er/file.c", "int after_the_move;\n");
+    index_repo_write(&here, "moved/er/file.c", "int after_the_move;\n");
     settle(index, WITHIN, &counts);
     assert_true(finds(index, "after_the_move", "moved/er/file.c"));
-    index_repo_sh(&repo, "rm -r moved");
+    index_repo_sh(&here, "rm -r moved");
     settle(index, WITHIN, &counts);
     assert_int_equal(counts.files, 201);
     assert_false(finds(index, "after_the_move", "moved/er/file.c"));
-    index_repo_write(&repo, ".gitignore", "c/f1*\n");
+    index_repo_write(&here, ".gitignore", "c/f1*\n");
     settle(index, 2 * WITHIN, &counts);
     assert_int_equal(counts.files, 201 - 111 + 1);
     kg_index_close(index);
@@ -138,19 +122,19 @@ static void checkouts_and_commits_are_followed(void **state)
 {
     (void)state;
     struct kg_index_counts counts = { 0 };
-    index_repo_sh(&repo, "mkdir s && for i in $(seq 50); do echo \"int before_$i;\" > s/$i.c; done && git add . && git commit -qm first && git checkout -q -b other && "
+    index_repo_sh(&here, "mkdir s && for i in $(seq 50); do echo \"int before_$i;\" > s/$i.c; done && git add . && git commit -qm first && git checkout -q -b other && "
                          "for i in $(seq 50); do echo \"int beyond_$i;\" > s/$i.c; done && echo 'int only;' > s/only.c && git add . && git commit -qm second");
     struct kg_index *index = watch(0);
-    index_repo_sh(&repo, "git checkout -q main");
+    index_repo_sh(&here, "git checkout -q main");
     settle(index, 2 * WITHIN, &counts);
     assert_int_equal(counts.files, 50);
     assert_true(finds(index, "before_7", "s/7.c"));
-    index_repo_sh(&repo, "git checkout -q other");
+    index_repo_sh(&here, "git checkout -q other");
     settle(index, 2 * WITHIN, &counts);
     assert_int_equal(counts.files, 51);
     assert_true(finds(index, "beyond_7", "s/7.c"));
     /* a commit changes no file: the past has to come anew */
-    index_repo_sh(&repo, "echo 'int x;' > s/8.c && git commit -qam 'quinces are boiled'");
+    index_repo_sh(&here, "echo 'int x;' > s/8.c && git commit -qam 'quinces are boiled'");
     settle(index, 2 * WITHIN, &counts);
     bool told = false;
     struct kg_error err = { 0 };
@@ -165,17 +149,17 @@ static void where_limits_are_met_it_is_said_and_looked(void **state)
 {
     (void)state;
     struct kg_index_counts counts = { 0 };
-    index_repo_sh(&repo, "mkdir a b c d && echo 'int first;' > a/x.c && git add . && git commit -qm one && git checkout -q -b two && echo 'int second;' > a/x.c && "
+    index_repo_sh(&here, "mkdir a b c d && echo 'int first;' > a/x.c && git add . && git commit -qm one && git checkout -q -b two && echo 'int second;' > a/x.c && "
                          "git commit -qam two");
     struct kg_index *index = watch(3);
     assert_non_null(kg_index_watch_lack(index));
     double due = kg_index_watch_due(index);
     assert_true(due > 0 && due <= 1.0); /* the next look at HEAD */
     assert_true(finds(index, "second", "a/x.c"));
-    index_repo_sh(&repo, "git checkout -q main");
+    index_repo_sh(&here, "git checkout -q main");
     settle(index, 1.7, &counts);
     assert_true(finds(index, "first", "a/x.c"));
-    index_repo_write(&repo, "d/y.c", "int third;\n");
+    index_repo_write(&here, "d/y.c", "int third;\n");
     settle(index, 5.5, &counts);
     assert_true(finds(index, "third", "d/y.c"));
     kg_index_close(index);
@@ -188,7 +172,7 @@ static void where_limits_are_met_it_is_said_and_looked(void **state)
 static void as_many_directories_as_allowed_are_watched(void **state)
 {
     (void)state;
-    index_repo_sh(&repo, "mkdir a b c && touch a/1.c b/2.c c/3.c");
+    index_repo_sh(&here, "mkdir a b c && touch a/1.c b/2.c c/3.c");
     uint32_t most = 1;
     struct kg_index *index = watch(most);
     for (; kg_index_watch_lack(index) && most < 20; index = watch(++most))
@@ -214,12 +198,12 @@ static void a_flood_loses_nothing(void **state)
         print_message("# the kernel keeps %ld events\n", most);
         skip();
     }
-    index_repo_sh(&repo, "mkdir a b && touch a/1.c b/2.c");
+    index_repo_sh(&here, "mkdir a b && touch a/1.c b/2.c");
     struct kg_index *index = watch(0);
     FILE *files[2];
     char path[256];
     for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", repo.root, i ? "b/2.c" : "a/1.c");
+        snprintf(path, sizeof path, "%s/%s", here.root, i ? "b/2.c" : "a/1.c");
         assert_non_null(files[i] = fopen(path, "w"));
     }
     for (long i = 0; i < most + 100; i++) {
@@ -229,7 +213,7 @@ static void a_flood_loses_nothing(void **state)
     }
     fclose(files[0]);
     fclose(files[1]);
-    index_repo_write(&repo, "a/after.c", "int behind_the_flood;\n"); /* of which no event tells */
+    index_repo_write(&here, "a/after.c", "int behind_the_flood;\n"); /* of which no event tells */
     settle(index, 2 * WITHIN, &counts);
     assert_true(finds(index, "behind_the_flood", "a/after.c"));
     kg_index_close(index);
@@ -250,7 +234,7 @@ static unsigned long long on_disk(void)
 {
     char command[256];
     unsigned long long bytes = 0;
-    snprintf(command, sizeof command, "du -sb %s | cut -f1", repo.cache);
+    snprintf(command, sizeof command, "du -sb %s | cut -f1", here.cache);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     assert_int_equal(fscanf(pipe, "%llu", &bytes), 1);
@@ -261,10 +245,10 @@ static unsigned long long on_disk(void)
 static void compare(struct kg_index *index, unsigned round)
 {
     char when[32];
-    struct index_repo other = repo;
+    struct index_repo other = here;
     struct kg_error err = { 0 };
-    snprintf(other.cache, sizeof other.cache, "%.140s/other", repo.base);
-    index_repo_sh(&repo, "rm -rf ../other");
+    snprintf(other.cache, sizeof other.cache, "%.140s/other", here.base);
+    index_repo_sh(&here, "rm -rf ../other");
     struct kg_index *anew = index_repo_open(&other);
     index_repo_refresh(anew);
     assert_int_equal(kg_index_read_symbols(anew, NULL, NULL, &err), KG_OK);
@@ -283,7 +267,7 @@ static void memory_stays_flat_while_watching(void **state)
     (void)state;
     struct kg_index *index = watch(0);
     struct kg_index_counts counts;
-    struct index_random life = { .repo = &repo, .seed = 20 };
+    struct index_random life = { .repo = &here, .seed = 20 };
     const double lasts = long_run() ? 600 : 12, begin = seconds(CLOCK_MONOTONIC);
     size_t warm = 0;
     double slowest = 0;
@@ -312,12 +296,12 @@ static void memory_stays_flat_while_watching(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_changes_is_read_within_a_second, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(checkouts_and_commits_are_followed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(where_limits_are_met_it_is_said_and_looked, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(as_many_directories_as_allowed_are_watched, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_flood_loses_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(memory_stays_flat_while_watching, set_up, tear_down),
+        INDEX_TEST(what_changes_is_read_within_a_second),
+        INDEX_TEST(checkouts_and_commits_are_followed),
+        INDEX_TEST(where_limits_are_met_it_is_said_and_looked),
+        INDEX_TEST(as_many_directories_as_allowed_are_watched),
+        INDEX_TEST(a_flood_loses_nothing),
+        INDEX_TEST(memory_stays_flat_while_watching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,22 +14,6 @@
 #include "index_repo.h"
 #include "tui/interface/lookup.h"
 
-static struct index_repo repo;
-
-static int set_up(void **state)
-{
-    (void)state;
-    index_repo_make(&repo);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    index_repo_remove(&repo);
-    return 0;
-}
-
 static double seconds(void)
 {
     struct timespec now;
@@ -69,18 +53,18 @@ static void changes_are_told_and_completed(void **state)
     (void)state;
     struct kg_lookup *lookup = NULL;
     struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = repo.root, .engine = { .cache_dir = repo.cache } };
+    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
     struct kg_channel *events = kg_channel_create();
-    index_repo_write(&repo, "first.c", "int first;\n");
+    index_repo_write(&here, "first.c", "int first;\n");
     assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
     assert_true(hears_of(events, 1, 20));
-    index_repo_write(&repo, "second.c", "int second;\n");
+    index_repo_write(&here, "second.c", "int second;\n");
     double begin = seconds();
     assert_true(hears_of(events, 2, 20));
     print_message("# told after %.2f s\n", seconds() - begin);
     kg_lookup_paths(lookup, "sec", 1);
     assert_true(wait_for(events, KG_EVENT_CANDIDATE, "second.c", 20) >= 0);
-    index_repo_sh(&repo, "rm first.c second.c");
+    index_repo_sh(&here, "rm first.c second.c");
     assert_true(hears_of(events, 0, 20));
     kg_lookup_end(lookup);
     kg_channel_free(events, kg_event_drop);
@@ -92,9 +76,9 @@ static void doubts_are_told(void **state)
     (void)state;
     struct kg_lookup *lookup = NULL;
     struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = repo.root, .engine = { .cache_dir = repo.cache } };
+    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
     struct kg_channel *events = kg_channel_create();
-    index_repo_sh(&repo, "git config core.worktree /");
+    index_repo_sh(&here, "git config core.worktree /");
     assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
     assert_true(wait_for(events, KG_EVENT_ENTRY, "core.worktree", 20) >= 0);
     kg_lookup_end(lookup);
@@ -104,8 +88,8 @@ static void doubts_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(changes_are_told_and_completed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(doubts_are_told, set_up, tear_down),
+        INDEX_TEST(changes_are_told_and_completed),
+        INDEX_TEST(doubts_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
