@@ -96,7 +96,7 @@ static enum kg_status describe(struct describing *d, const struct unread *unread
     char *text = NULL;
     size_t length = 0;
     enum kg_symbols_source source;
-    if (kg_read_beneath(d->index->root_fd, unread->path, KG_INDEX_FILE_MAX, &text, &length, NULL) != KG_OK)
+    if (kg_read_beneath(d->index->root_fd, unread->path, KG_INDEX_FILE_MAX, &text, &length, NULL, NULL) != KG_OK)
         return KG_OK;
     struct kg_digest digest = kg_digest_of(text, length);
     bool kept = true;

@@ -126,11 +126,11 @@ unsigned kg_parts_of(struct kg_index *index, const struct kg_catalog *catalog, c
 {
     struct cutting c = { 0 };
     char *text = NULL;
-    size_t length = 0;
+    size_t length = 0, size = 0;
     unsigned count = 0;
-    if (kg_read_beneath(index->root_fd, file->path, KG_INDEX_FILE_MAX, &text, &length, NULL) != KG_OK)
+    if (kg_read_beneath(index->root_fd, file->path, KG_INDEX_FILE_MAX, &text, &length, &size, NULL) != KG_OK)
         return 0;
-    if (length == file->bytes) {
+    if (size == file->bytes) {
         read_lines(&c, text, length, query);
         bool *tried = c.failed ? NULL : calloc(c.count + 1, sizeof *tried);
         if (tried && kg_store_symbols(index->store, catalog->docs[file->doc], take_records, &c, NULL) == KG_OK)

@@ -10,6 +10,7 @@
 
 #include "repo-index/beneath.h"
 #include "repo-index/index.h"
+#include "repo-index/utf16.h"
 
 /* Reads to the end, whatever length the file had when it was examined. */
 static enum kg_status read_to_end(int fd, const char *path, size_t expected, size_t limit, char **out, size_t *length, struct kg_error *err)
@@ -50,7 +51,26 @@ static enum kg_status read_to_end(int fd, const char *path, size_t expected, siz
     return KG_OK;
 }
 
-enum kg_status kg_read_beneath(int root_fd, const char *path, size_t limit, char **out, size_t *length, struct kg_error *err)
+/* In place of UTF-16, what it says. */
+static enum kg_status decode(const char *path, size_t limit, char **text, size_t *length, struct kg_error *err)
+{
+    size_t decoded_length = 0;
+    char *decoded = kg_is_utf16(*text, *length) ? kg_utf16_to_utf8(*text, *length, &decoded_length) : *text;
+    if (decoded == *text)
+        return KG_OK;
+    free(*text);
+    *text = decoded;
+    *length = decoded_length;
+    if (!decoded)
+        return kg_fail_nomem(err, "reading a file");
+    if (decoded_length <= limit)
+        return KG_OK;
+    free(decoded);
+    *text = NULL;
+    return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes of text, more than the %zu allowed here", path, decoded_length, limit);
+}
+
+enum kg_status kg_read_beneath(int root_fd, const char *path, size_t limit, char **out, size_t *length, size_t *size, struct kg_error *err)
 {
     struct stat st;
     int fd = kg_beneath_open(root_fd, path, O_RDONLY);
@@ -68,7 +88,9 @@ enum kg_status kg_read_beneath(int root_fd, const char *path, size_t limit, char
     else
         status = read_to_end(fd, path, (size_t)st.st_size, limit, out, length, err);
     close(fd);
-    return status;
+    if (status == KG_OK && size)
+        *size = *length;
+    return status == KG_OK ? decode(path, limit, out, length, err) : status;
 }
 
 enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err)
@@ -79,7 +101,7 @@ enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t li
         return kg_fail(err, KG_ERR_UNSUPPORTED, "'%s' is not a path inside the repository; name it from %s on, without ..", path, index->root);
     if (kg_path_enters_gitdir(path))
         return kg_fail(err, KG_ERR_UNSUPPORTED, "'%s' lies in a git directory; nothing there is read", path);
-    enum kg_status status = kg_read_beneath(index->root_fd, path, limit, out, length, err);
+    enum kg_status status = kg_read_beneath(index->root_fd, path, limit, out, length, NULL, err);
     if (status == KG_OK && secret)
         *secret = kg_kind_by_name(path) == KG_KIND_SECRET || kg_kind_by_content(path, *out, *length < KG_KIND_HEAD ? *length : KG_KIND_HEAD) == KG_KIND_SECRET;
     return status;

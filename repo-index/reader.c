@@ -13,6 +13,7 @@
 
 #include "repo-index/beneath.h"
 #include "repo-index/imports.h"
+#include "repo-index/utf16.h"
 
 #define SECOND 1000000000LL
 #define WAITING_MAX 64 /* texts read ahead */
@@ -80,6 +81,24 @@ static ssize_t read_all(int fd, char *bytes)
     return (ssize_t)got;
 }
 
+/* What is kept of the text lies in the workspace. */
+static enum kg_read_outcome take_text(const char *text, size_t length, const char *path, struct workspace *space, struct kg_read_text *out)
+{
+    out->kind = kg_kind_by_content(path, text, length < KG_KIND_HEAD ? length : KG_KIND_HEAD);
+    if (out->kind != KG_KIND_TEXT)
+        return KG_READ_DONE;
+    struct kg_store_content *content = &out->content;
+    content->digest = kg_digest_of(text, length);
+    content->reading = kg_reading_of(path);
+    if (!kg_terms_of(space->terms, text, length, &content->terms) || !kg_imports_of(&space->imports, kg_language_of(path), text, length))
+        return KG_READ_NO_MEMORY;
+    if (!kg_is_code(path))
+        content->terms.name_count = content->terms.defined = 0;
+    content->imports = space->imports.bytes;
+    content->import_length = space->imports.length;
+    return KG_READ_DONE;
+}
+
 static enum kg_read_outcome read_open_file(int fd, const char *path, struct workspace *space, struct kg_read_text *out)
 {
     struct stat before, after;
@@ -97,19 +116,13 @@ static enum kg_read_outcome read_open_file(int fd, const char *path, struct work
         out->stat.size = (uint64_t)n;
         out->stat.ctime = -1;
     }
-    out->kind = kg_kind_by_content(path, space->bytes, n < KG_KIND_HEAD ? (size_t)n : KG_KIND_HEAD);
-    if (out->kind != KG_KIND_TEXT)
-        return KG_READ_DONE;
-    struct kg_store_content *content = &out->content;
-    content->digest = kg_digest_of(space->bytes, (size_t)n);
-    content->reading = kg_reading_of(path);
-    if (!kg_terms_of(space->terms, space->bytes, (size_t)n, &content->terms) || !kg_imports_of(&space->imports, kg_language_of(path), space->bytes, (size_t)n))
-        return KG_READ_NO_MEMORY;
-    if (!kg_is_code(path))
-        content->terms.name_count = content->terms.defined = 0;
-    content->imports = space->imports.bytes;
-    content->import_length = space->imports.length;
-    return KG_READ_DONE;
+    if (!kg_is_utf16(space->bytes, (size_t)n))
+        return take_text(space->bytes, (size_t)n, path, space, out);
+    size_t length = 0;
+    char *text = kg_utf16_to_utf8(space->bytes, (size_t)n, &length);
+    enum kg_read_outcome outcome = text ? take_text(text, length, path, space, out) : KG_READ_NO_MEMORY;
+    free(text);
+    return outcome;
 }
 
 static void read_text(int root_fd, const char *path, struct workspace *space, struct kg_read_text *out)

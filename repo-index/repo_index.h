@@ -172,7 +172,7 @@ enum kg_status kg_definitions_complete(const struct kg_definitions *definitions,
                                        int (*each)(void *ctx, const struct kg_index_symbol *), void *ctx, struct kg_error *err);
 
 /* Reads a file of the worktree beneath the root: relative path, no links followed, no "..", no gitdir in any spelling, regular
- * files only. secret is set for what looks like credentials by its name or first line. The caller frees *out. */
+ * files only. A text in UTF-16 with a byte order mark comes as UTF-8; it is not one that can be written back. secret is set for what looks like credentials by its name or first line. The caller frees *out. */
 enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err);
 
 #endif

@@ -58,7 +58,7 @@ static void look_at_lines(struct kg_index *index, struct candidate *all, struct 
         char *text = NULL;
         size_t length = 0;
         all[i].line = &lines[i];
-        if (bytes >= LOOK_BYTES || kg_read_beneath(index->root_fd, all[i].file->path, KG_INDEX_FILE_MAX, &text, &length, NULL) != KG_OK)
+        if (bytes >= LOOK_BYTES || kg_read_beneath(index->root_fd, all[i].file->path, KG_INDEX_FILE_MAX, &text, &length, NULL, NULL) != KG_OK)
             continue;
         kg_best_line_of(text, length, query, phrase, &lines[i]);
         all[i].score += LINE_WEIGHT * lines[i].score;

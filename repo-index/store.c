@@ -13,7 +13,7 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 

@@ -91,6 +91,23 @@ static void what_changed_meanwhile_is_not_overwritten(void **state)
     assert_holds("a.txt", "theirs\n");
 }
 
+static void utf16_is_not_written(void **state)
+{
+    (void)state;
+    static const char bytes[] = "\xff\xfe" "o\0l\0d\0";
+    char *now = NULL;
+    size_t length;
+    index_repo_write_bytes(&at.repo, "wide.txt", bytes, sizeof bytes - 1);
+    assert_int_equal(kg_worktree_read(at.tree, "wide.txt", 100, &now, &length, &err), KG_ERR_UNSUPPORTED);
+    assert_null(now);
+    assert_int_equal(put("wide.txt", "old", "new"), KG_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "wide.txt is in UTF-16"));
+    assert_int_equal(kg_worktree_write(at.tree, "wide.txt", bytes, sizeof bytes - 1, "new", 3, &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_worktree_check(at.tree, "wide.txt", "old", 3, &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_worktree_remove(at.tree, "wide.txt", bytes, sizeof bytes - 1, &err), KG_ERR_UNSUPPORTED);
+    index_repo_sh(&at.repo, "test $(wc -c <wide.txt) = 8");
+}
+
 static void new_files_get_their_folders(void **state)
 {
     (void)state;
@@ -326,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_PLACE(content_is_replaced_and_the_mode_kept),
         IN_PLACE(what_changed_meanwhile_is_not_overwritten),
+        IN_PLACE(utf16_is_not_written),
         IN_PLACE(new_files_get_their_folders),
         IN_PLACE(links_and_devices_are_not_written),
         IN_PLACE(git_directories_are_not_written_under_any_name),

@@ -140,6 +140,70 @@ static void reads_stay_inside(void **state)
     kg_index_close(index);
 }
 
+/* ASCII as UTF-16 behind a byte order mark. */
+static void write_utf16(const char *path, const char *text, bool big)
+{
+    char bytes[1000] = { 0 };
+    size_t n = strlen(text);
+    memcpy(bytes, big ? "\xfe\xff" : "\xff\xfe", 2);
+    for (size_t i = 0; i < n; i++)
+        bytes[2 + 2 * i + (big ? 1 : 0)] = text[i];
+    index_repo_write_bytes(&here, path, bytes, 2 + 2 * n);
+}
+
+static void utf16_is_read_as_what_it_says(void **state)
+{
+    (void)state;
+    struct kg_index *index = index_repo_open(&here);
+    struct index_found found;
+    struct kg_error err;
+    bool secret;
+    static const struct {
+        const char *bytes;
+        size_t length;
+        const char *text;
+    } odd[] = {
+        { "\xff\xfe", 2, "" },
+        { "\xff\xfe" "a", 3, "\xef\xbf\xbd" },
+        { "\xff\xfe" "a\0" "b", 5, "a\xef\xbf\xbd" },
+        { "\xfe\xff" "\xd8\x3d" "\0a", 6, "\xef\xbf\xbd" "a" },     /* half a pair, in front of a letter */
+        { "\xfe\xff" "\xdc\0" "\0a", 6, "\xef\xbf\xbd" "a" },       /* the other half */
+        { "\xfe\xff" "\xd8\x3d", 4, "\xef\xbf\xbd" },              /* half a pair at the end */
+        { "\xfe\xff" "\xd8\x3d" "\xde", 5, "\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\xfe\xff" "\xd8\x3d\xde\0", 6, "\xf0\x9f\x98\x80" },
+        { "\xff\xfe" "\x2c\x67", 4, "\xe6\x9c\xac" },
+    };
+    write_utf16("little.c", "int first;\r\nint kettle_of_tea(void);\n", false);
+    write_utf16("big.py", "\n\ndef kettle_of_tea():\n    pass\n", true);
+    write_utf16("id_rsa.txt", "-----BEGIN RSA PRIVATE KEY-----\nabc\n", true);
+    index_repo_write_bytes(&here, "nul.c", "\xff\xfe" "i\0n\0t\0\0\0", 10);
+    struct kg_index_counts counts = index_repo_refresh(index);
+    assert_int_equal(counts.files, 2);
+    assert_int_equal(counts.secret, 1);
+    assert_int_equal(counts.binary, 1);
+    index_repo_search(index, "kettle_of_tea", &found);
+    assert_int_equal(found.count, 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(found.lines[i], strcmp(found.paths[i], "big.py") == 0 ? 3 : 2);
+    char *text;
+    size_t length;
+    assert_int_equal(kg_index_read(index, "little.c", 100, &text, &length, &secret, &err), KG_OK);
+    assert_string_equal(text, "int first;\r\nint kettle_of_tea(void);\n");
+    assert_int_equal(length, strlen(text));
+    free(text);
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        index_repo_write_bytes(&here, "odd.txt", odd[i].bytes, odd[i].length);
+        index_repo_refresh(index);
+        assert_int_equal(kg_index_read(index, "odd.txt", 100, &text, &length, &secret, &err), KG_OK);
+        assert_string_equal(text, odd[i].text);
+        free(text);
+    }
+    /* what grows beyond the limit when it is read */
+    index_repo_write_bytes(&here, "odd.txt", "\xff\xfe" "\x2c\x67\x2c\x67\x2c\x67", 8);
+    assert_int_equal(kg_index_read(index, "odd.txt", 8, &text, &length, &secret, &err), KG_ERR_RANGE);
+    kg_index_close(index);
+}
+
 static void what_is_left_out_is_counted(void **state)
 {
     (void)state;
@@ -240,6 +304,7 @@ int main(void)
         INDEX_TEST(a_search_names_the_line),
         INDEX_TEST(reads_stay_inside),
         INDEX_TEST(a_worktree_in_motion_is_read_right_in_the_end),
+        INDEX_TEST(utf16_is_read_as_what_it_says),
         INDEX_TEST(what_is_left_out_is_counted),
         INDEX_TEST(a_kedgeignore_has_the_last_word),
     };

@@ -11,6 +11,7 @@
 
 #include "base/paths.h"
 #include "repo-index/beneath.h"
+#include "repo-index/utf16.h"
 #include "tui/changes/slot.h"
 
 #define WRITTEN_MOST ((size_t)16 << 20) /* bytes of a file that is compared before it is replaced */
@@ -132,9 +133,21 @@ static enum kg_status refuse_guarded(struct kg_worktree *tree, const char *path,
     return KG_OK;
 }
 
+static enum kg_status refuse_utf16(const char *path, const char *bytes, size_t length, struct kg_error *err)
+{
+    if (kg_is_utf16(bytes, length))
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "%s is in UTF-16, which is read but not written: change it by hand, or convert it to UTF-8 first", path);
+    return KG_OK;
+}
+
 enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size_t limit, char **out, size_t *length, struct kg_error *err)
 {
-    return kg_slot_read(tree->fd, path, limit, out, length, NULL, err);
+    enum kg_status status = kg_slot_read(tree->fd, path, limit, out, length, NULL, err);
+    if (status == KG_OK && (status = refuse_utf16(path, *out, *length, err)) != KG_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 /* The content that stands there is the expected one; mode gets its mode, 0 for a file that is not there. */
@@ -151,6 +164,11 @@ static enum kg_status check_unchanged(struct kg_worktree *tree, const char *path
         return kg_fail(err, KG_ERR_CHANGED, "%s is gone meanwhile: nothing was written there; ask again", path);
     if (status != KG_OK)
         return status;
+    status = refuse_utf16(path, now, now_length, err);
+    if (status != KG_OK) {
+        free(now);
+        return status;
+    }
     bool same = before && now_length == length && memcmp(now, before, length) == 0;
     free(now);
     return same ? KG_OK

@@ -26,7 +26,8 @@ enum kg_guard kg_guard_of_path(const char *path, const char **why);
  * written, nor what lies in a git directory of any name. */
 enum kg_guard kg_worktree_guard(struct kg_worktree *tree, const char *path, const char **why);
 
-/* A regular file, at most limit bytes, freed by the caller. KG_ERR_NOT_FOUND, KG_ERR_UNSUPPORTED as kg_index_read. */
+/* A regular file, at most limit bytes, freed by the caller. KG_ERR_NOT_FOUND, KG_ERR_UNSUPPORTED as kg_index_read, and for one in
+ * UTF-16, which is not written or removed either. */
 enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size_t limit, char **out, size_t *length, struct kg_error *err);
 
 /* Whether a write that expects this content could be made now: what kg_worktree_write would say of the file. */

@@ -1,0 +1,14 @@
+/* Texts in UTF-16, told by their byte order mark. */
+#ifndef KG_INDEX_UTF16_H
+#define KG_INDEX_UTF16_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+bool kg_is_utf16(const char *bytes, size_t length);
+
+/* Such a text in UTF-8, without the mark, NUL-terminated, freed by the caller; half a pair and half a unit are U+FFFD. NULL when
+ * out of memory. */
+char *kg_utf16_to_utf8(const char *bytes, size_t length, size_t *out_length);
+
+#endif
