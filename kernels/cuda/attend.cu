@@ -82,7 +82,7 @@ static void fill_image(struct kg_view *view, const struct kg_cuda_view *head, co
 
 enum kg_status kg_cuda_view_set(struct kg_device *device, struct kg_view *view, const struct kg_span *spans, uint32_t n, struct kg_error *err)
 {
-    struct kg_cuda_view head = { 0, 0, sizeof head, 0, 0 };
+    struct kg_cuda_view head = { 0, n, 0, sizeof head, 0, 0 };
     uint32_t pages = 0;
     for (uint32_t i = 0; i < n; i++) {
         assert(spans[i].tokens >= 1);
@@ -339,6 +339,10 @@ static void attend(struct kg_device *device, struct kg_buffer *out, const struct
     float *y = (float *)kg_cuda_out(device, out, rows * width, sizeof *y);
     if (device->failed || view->part_count == 0) /* a view that could not be set is empty */
         return;
+    if (!recalled && a.head_size <= KG_TILE_HEAD) {
+        kg_cuda_attend_tiles(device, y, in, kv, layer, view, attention, position, rows);
+        return;
+    }
     const size_t row_bytes = results * (a.head_size * sizeof(float) + sizeof(float2));
     const size_t turn = SCRATCH / row_bytes ? SCRATCH / row_bytes < rows ? SCRATCH / row_bytes : rows : 1;
     const struct kg_cuda_rope rope = kg_cuda_rope_of(device, attention->rope);

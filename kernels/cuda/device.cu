@@ -254,7 +254,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
         return status;
     }
     snprintf(device->describe, sizeof device->describe, "CUDA, %s, %.1f GiB", properties.name, (double)properties.totalGlobalMem / (1 << 30));
-    snprintf(device->numerics, sizeof device->numerics, "cuda 1 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
+    snprintf(device->numerics, sizeof device->numerics, "cuda 2 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
     *out = device;
     return KG_OK;
 }

@@ -117,7 +117,7 @@ struct kg_cuda_part {
 
 /* A view on the device: this, and behind it arrays of spans, parts and pages that begin at so many bytes from here. */
 struct kg_cuda_view {
-    uint32_t part_count, tokens;
+    uint32_t part_count, span_count, tokens;
     uint32_t spans, parts, pages;
 };
 
@@ -205,6 +205,10 @@ enum kg_status kg_cuda_view_set(struct kg_device *, struct kg_view *, const stru
 void kg_cuda_view_free(struct kg_device *, struct kg_view *);
 void kg_cuda_attend(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
                     const struct kg_attention *, int32_t position, uint32_t rows);
+/* The same for heads of at most KG_TILE_HEAD elements, of a view that is not empty; device memory is checked. */
+#define KG_TILE_HEAD 128
+void kg_cuda_attend_tiles(struct kg_device *, float *out, const float *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
+                          const struct kg_attention *, int32_t position, uint32_t rows);
 void kg_cuda_choose(struct kg_device *, struct kg_buffer *chosen, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer, const struct kg_view *,
                     const struct kg_attention *, const struct kg_look *, int32_t position, uint32_t rows);
 void kg_cuda_attend_chosen(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *, uint32_t layer,

@@ -13,16 +13,17 @@ import tempfile
 MODELS = {"1.5B": ((1536, 12, 2, 128, 8960), 28, 151936), "7B": ((3584, 28, 4, 128, 18944), 28, 152064),
           "14B": ((5120, 40, 8, 128, 13824), 48, 152064)}
 DEPTHS = (0, 8191, 32767)
+READ = 64  # rows of a text that is being read
 # GB/s and f32 TFLOP/s of the vendor's data sheets
 CARDS = {"T4 (7.5)": (320, 8.1), "3090 (8.6)": (936, 35.6), "4090 (8.9)": (1008, 82.6), "H100 SXM (9.0)": (3350, 66.9)}
 WORK = ("f32", "f64", "integer", "dp4a", "tensor")
 Q4_K, Q6_K = 144 / 256, 210 / 256  # bytes a weight in a GGUF file
 
 
-def counters(program, shape, depth, look):
-    """Counters by kernel of one token through one layer."""
+def counters(program, shape, depth, look, rows=1):
+    """Counters by kernel of one token through one layer, or of the attention of several rows."""
     with tempfile.NamedTemporaryFile("r", suffix=".counters") as file:
-        subprocess.run([program, *map(str, shape), str(depth), look], check=True, env=dict(os.environ, EMULATOR_COUNTERS=file.name))
+        subprocess.run([program, *map(str, shape), str(depth), look, str(rows)], check=True, env=dict(os.environ, EMULATOR_COUNTERS=file.name))
         kernels = {}
         for line in file.read().splitlines():
             if line.startswith("host "):  # what the host asked for
@@ -66,7 +67,7 @@ def recall_share(program):
     shape = MODELS["1.5B"][0]
     full, recall = (counters(program, shape, DEPTHS[-1], look) for look in ("full", "recall"))
     seen = sum(k["touched_read"] for name, k in recall.items() if name.startswith(("kg_score_part", "kg_attend_part")))
-    return seen / full["kg_attend_part<false>"]["touched_read"]
+    return seen / sum(k["touched_read"] for name, k in full.items() if name.startswith("kg_attend_chunk"))
 
 
 def by_kernel(kernels):
@@ -95,6 +96,8 @@ def page(program):
     print(f"\nKeys and values read at 32k tokens with recall, index included: {100 * recall_share(program):.1f} % of full attention's.")
     print("\n## One layer of 14B at 32k tokens, with recall")
     by_kernel(largest)
+    print(f"\n## Attention of {READ} rows of 1.5B behind 2k tokens, one layer, everything looked at")
+    by_kernel(counters(program, MODELS["1.5B"][0], 2048 + READ, "full", READ))
 
 
 if sys.argv[2:] == ["--recall-share"]:

@@ -1,7 +1,8 @@
 /* One decoded token through one layer, for the counters of the emulator:
  *
- *   decode HIDDEN HEADS KV_HEADS HEAD INNER DEPTH full|recall
+ *   decode HIDDEN HEADS KV_HEADS HEAD INNER DEPTH full|recall [ROWS]
  *
+ * ROWS: only the attention of the last so many tokens of DEPTH + 1, at once, as a text is read.
  * Weights are Q4_K, but for V and the down projection, which are Q6_K, as files of 4 bits have them; their values do not
  * matter here. With recall: 4 sinks, a window of 64 and 576 recalled tokens, chosen by an index of 2 bits. */
 #include <math.h>
@@ -14,6 +15,7 @@
 struct layer {
     uint32_t hidden, heads, kv_heads, head, inner, depth;
     bool recall;
+    uint32_t rows;
     const struct kg_backend *b;
     struct kg_device *d;
     struct kg_buffer *stream, *normed, *q, *k, *v, *gate, *up, *chosen;
@@ -86,12 +88,14 @@ static void attend(const struct layer *l)
     const struct kg_span span = { numbers, l->depth + 1, 0, 0 };
     must(l->b->view_create(l->d, &view, &err));
     must(l->b->view_set(l->d, view, &span, 1, &err));
-    l->b->kv_write(l->d, kv, 0, numbers, l->depth, 0, l->k, l->v, &rope, 1);
+    if (l->rows == 1)
+        l->b->kv_write(l->d, kv, 0, numbers, l->depth, 0, l->k, l->v, &rope, 1);
+    const int32_t position = (int32_t)(l->depth + 1 - l->rows);
     if (l->recall) {
-        l->b->choose(l->d, l->chosen, l->q, kv, 0, view, &attention, &look, (int32_t)l->depth, 1);
-        l->b->attend_chosen(l->d, l->normed, l->q, kv, 0, view, &attention, &look, l->chosen, (int32_t)l->depth, 1);
+        l->b->choose(l->d, l->chosen, l->q, kv, 0, view, &attention, &look, position, l->rows);
+        l->b->attend_chosen(l->d, l->normed, l->q, kv, 0, view, &attention, &look, l->chosen, position, l->rows);
     } else {
-        l->b->attend(l->d, l->normed, l->q, kv, 0, view, &attention, (int32_t)l->depth, 1);
+        l->b->attend(l->d, l->normed, l->q, kv, 0, view, &attention, position, l->rows);
     }
     must(l->b->wait(l->d, &err));
     l->b->view_free(l->d, view);
@@ -99,13 +103,10 @@ static void attend(const struct layer *l)
     free(numbers);
 }
 
-static void run(struct layer *l)
+/* The layer. */
+static void compute(const struct layer *l)
 {
-    const uint32_t width = l->heads * l->head, kv_width = l->kv_heads * l->head, widest = width > l->hidden ? width : l->hidden;
-    struct kg_buffer **all[] = { &l->stream, &l->normed, &l->q, &l->k, &l->v, &l->gate, &l->up, &l->chosen };
-    const size_t sizes[] = { l->hidden, widest, width, kv_width, kv_width, l->inner, l->inner, (size_t)l->kv_heads * 576 };
-    for (size_t i = 0; i < 8; i++)
-        *all[i] = buffer(l, sizes[i]);
+    const uint32_t width = l->heads * l->head, kv_width = l->kv_heads * l->head;
     l->b->rmsnorm(l->d, l->normed, l->stream, l->stream, 1e-6F, 1, l->hidden);
     multiply(l, l->q, l->normed, KG_Q4_K, width, l->hidden);
     multiply(l, l->k, l->normed, KG_Q4_K, kv_width, l->hidden);
@@ -120,6 +121,19 @@ static void run(struct layer *l)
     multiply(l, l->normed, l->gate, KG_Q6_K, l->hidden, l->inner);
     l->b->add(l->d, l->stream, l->normed, l->hidden);
     must(l->b->wait(l->d, &err));
+}
+
+static void run(struct layer *l)
+{
+    const uint32_t width = l->heads * l->head, kv_width = l->kv_heads * l->head, widest = width > l->hidden ? width : l->hidden;
+    struct kg_buffer **all[] = { &l->stream, &l->normed, &l->q, &l->k, &l->v, &l->gate, &l->up, &l->chosen };
+    const size_t sizes[] = { l->hidden, widest, width, kv_width, kv_width, l->inner, l->inner, (size_t)l->kv_heads * 576 };
+    for (size_t i = 0; i < 8; i++)
+        *all[i] = buffer(l, sizes[i] * l->rows);
+    if (l->rows > 1)
+        attend(l);
+    else
+        compute(l);
     for (size_t i = 0; i < 8; i++)
         l->b->buffer_free(l->d, *all[i]);
 }
@@ -128,13 +142,16 @@ int main(int argc, char **argv)
 {
     struct layer l = { .b = kg_backend_find("cuda") };
     uint32_t *const numbers[] = { &l.hidden, &l.heads, &l.kv_heads, &l.head, &l.inner, &l.depth };
-    if (argc != 8 || !l.b) {
-        fprintf(stderr, "usage: decode HIDDEN HEADS KV_HEADS HEAD INNER DEPTH full|recall, where the CUDA backend is found\n");
+    if ((argc != 8 && argc != 9) || !l.b) {
+        fprintf(stderr, "usage: decode HIDDEN HEADS KV_HEADS HEAD INNER DEPTH full|recall [ROWS], where the CUDA backend is found\n");
         return 2;
     }
     for (int i = 0; i < 6; i++)
         *numbers[i] = (uint32_t)strtoul(argv[i + 1], NULL, 10);
     l.recall = strcmp(argv[7], "recall") == 0;
+    l.rows = argc == 9 ? (uint32_t)strtoul(argv[8], NULL, 10) : 1;
+    if (l.rows < 1 || l.rows > KG_ROWS_MAX || l.rows > l.depth)
+        l.rows = 1;
     must(l.b->open(&(struct kg_device_options){ 0 }, &l.d, &err));
     run(&l);
     l.b->close(l.d);
