@@ -33,10 +33,14 @@ static int checking(void *ctx, uint64_t done)
     return engine->give_up && engine->give_up(engine->ctx);
 }
 
-static void set_notice(struct kg_engine *engine, const char *text)
+/* Behind what is to be said already. */
+static void add_notice(struct kg_engine *engine, const char *text)
 {
-    if (text && !engine->notice[0])
-        snprintf(engine->notice, sizeof engine->notice, "%s", text);
+    struct kg_error all;
+    if (!text)
+        return;
+    kg_fail(&all, KG_OK, "%s%s%s", engine->notice, engine->notice[0] ? "; " : "", text);
+    snprintf(engine->notice, sizeof engine->notice, "%s", all.text);
 }
 
 static enum kg_status open_directories(struct kg_engine *engine, const struct kg_engine_options *options, char cache[KG_PATH_MAX], struct kg_error *err)
@@ -62,11 +66,11 @@ static void open_cache(struct kg_engine *engine, const struct kg_engine_options 
     if (kg_make_dirs(directory, &err) != KG_OK || kg_kv_store_open(directory, options->cache_bytes, &engine->kv_store, &err) != KG_OK) {
         struct kg_error off;
         kg_fail(&off, err.status, "cache is off: %s", err.text);
-        set_notice(engine, off.text);
+        add_notice(engine, off.text);
         engine->kv_store = NULL;
         return;
     }
-    set_notice(engine, kg_kv_store_notice(engine->kv_store));
+    add_notice(engine, kg_kv_store_notice(engine->kv_store));
 }
 
 static enum kg_status name_numerics(struct kg_engine *engine, const char *path, struct kg_error *err)
@@ -135,7 +139,7 @@ static enum kg_status load_on(struct kg_engine *engine, const struct kg_engine_o
     if (status == KG_OK && !options->weightless)
         status = kg_engine_load(engine, options->behind, err);
     if (status == KG_OK) /* else another device may do it, all of it */
-        set_notice(engine, shared[0] ? shared : NULL);
+        add_notice(engine, shared[0] ? shared : NULL);
     return status;
 }
 
@@ -153,7 +157,7 @@ static enum kg_status load(struct kg_engine *engine, const struct kg_engine_opti
     status = load_on(engine, options, KG_CPU, err);
     if (status == KG_OK) {
         kg_fail(&notice, KG_ERR_UNSUPPORTED, "computing on the CPU: %s", why.text);
-        set_notice(engine, notice.text);
+        add_notice(engine, notice.text);
     }
     return status;
 }

@@ -71,17 +71,26 @@ static bool is_auto(const char *layers)
     return !layers || strcmp(layers, "auto") == 0;
 }
 
+/* What a person says; UINT32_MAX where that is auto. */
+static enum kg_status said_layers(const char *said, uint32_t *out, struct kg_error *err)
+{
+    *out = UINT32_MAX;
+    if (is_auto(said))
+        return KG_OK;
+    const size_t digits = strspn(said, "0123456789");
+    if (digits < 1 || digits > 4 || said[digits])
+        return kg_fail(err, KG_ERR_USAGE, "'%.40s' is no number of layers for the card; use auto, or a number", said);
+    *out = (uint32_t)strtoul(said, NULL, 10);
+    return KG_OK;
+}
+
 static enum kg_status wanted_layers(const struct kg_gguf *file, const struct kg_model *model, const struct kg_engine_options *options,
-                                    const struct kg_backend *backend, struct kg_device *device, uint32_t *out, struct kg_error *err)
+                                    const struct kg_backend *backend, struct kg_device *device, uint32_t said, uint32_t *out, struct kg_error *err)
 {
     const uint32_t layers = kg_model_shape(model)->layers;
     size_t bytes = 0, kept = 0;
     if (!is_auto(options->gpu_layers)) {
-        const size_t digits = strspn(options->gpu_layers, "0123456789");
-        if (digits < 1 || digits > 4 || options->gpu_layers[digits])
-            return kg_fail(err, KG_ERR_USAGE, "'%.40s' is no number of layers for the card; use auto, or a number", options->gpu_layers);
-        const uint32_t n = (uint32_t)strtoul(options->gpu_layers, NULL, 10);
-        *out = n < layers ? n : layers;
+        *out = said < layers ? said : layers;
         return KG_OK;
     }
     const enum kg_status status = backend->room(device, &bytes, &kept, err);
@@ -116,15 +125,18 @@ enum kg_status kg_place_layers(const struct kg_gguf *file, const struct kg_engin
                                struct kg_device **device, char *notice, struct kg_error *err)
 {
     struct kg_model *model = NULL;
-    uint32_t wanted = 0;
+    uint32_t said, wanted = 0;
     notice[0] = '\0';
-    if (!(*backend)->room)
-        return KG_OK;
-    enum kg_status status = kg_model_describe(file, *backend, *device, &model, err);
+    enum kg_status status = said_layers(options->gpu_layers, &said, err);
+    if (status == KG_OK && !(*backend)->room && !is_auto(options->gpu_layers) && said > 0)
+        snprintf(notice, KG_ERROR_TEXT, "--gpu-layers %u has no effect: no card computes (see --device)", said);
+    if (status != KG_OK || !(*backend)->room)
+        return status;
+    status = kg_model_describe(file, *backend, *device, &model, err);
     if (status != KG_OK)
         return status;
     const uint32_t layers = kg_model_shape(model)->layers;
-    status = wanted_layers(file, model, options, *backend, *device, &wanted, err);
+    status = wanted_layers(file, model, options, *backend, *device, said, &wanted, err);
     kg_model_free(model);
     if (status != KG_OK || wanted == layers)
         return status;

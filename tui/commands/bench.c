@@ -145,6 +145,8 @@ int kg_command_bench(int argc, char **argv)
     if (status == KG_OK)
         status = kg_engine_open(&engine_options, &engine, &err);
     if (status == KG_OK)
+        kg_command_notice("bench", engine);
+    if (status == KG_OK)
         status = (copy ? bench_drafts : bench_speed)(engine, &wanted, threads, &err);
     kg_engine_close(engine);
     return status == KG_OK ? KG_EXIT_OK : kg_command_failed("bench", &err);

@@ -35,6 +35,14 @@ int kg_command_failed(const char *command, const struct kg_error *err)
     return err->status == KG_ERR_USAGE ? KG_EXIT_USAGE : KG_EXIT_FAILED;
 }
 
+void kg_command_notice(const char *command, const struct kg_engine *engine)
+{
+    struct kg_engine_facts facts;
+    kg_engine_facts(engine, &facts);
+    if (facts.notice)
+        fprintf(stderr, "kedge %s: %s\n", command, facts.notice);
+}
+
 int kg_command_misused(const char *command, const char *format, ...)
 {
     struct kg_error err;

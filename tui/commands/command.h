@@ -45,6 +45,9 @@ int kg_command_failed(const char *command, const struct kg_error *err);
 /* "kedge COMMAND: text; see kedge COMMAND --help" on stderr; returns KG_EXIT_USAGE. */
 int kg_command_misused(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* "kedge COMMAND: text" on stderr, where the engine has something to say. */
+void kg_command_notice(const char *command, const struct kg_engine *engine);
+
 /* A decimal number in least .. most, or false. */
 bool kg_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out);
 

@@ -73,6 +73,8 @@ int kg_command_logits(int argc, char **argv)
     if (status == KG_OK)
         status = kg_engine_open(&engine_options, &engine, &err);
     if (status == KG_OK)
+        kg_command_notice("logits", engine);
+    if (status == KG_OK)
         status = kg_engine_logits(engine, text, length, special, best, &err);
     if (status == KG_OK)
         print_json(best);
