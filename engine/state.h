@@ -76,6 +76,8 @@ struct kg_piece {
     struct kg_included *included; /* what it includes, until it is read; own references */
     size_t included_count;
     int32_t base;
+    int32_t local;             /* of a kept one: the position that its keys are stored for */
+    bool kept_linked;          /* of a kept one: it is of a reading in sight of what the file includes */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     uint64_t said;             /* seconds since 1970; 0 when not in sessions.db, or that is not known */
@@ -112,6 +114,7 @@ struct kg_session {
     bool drafts_off;
     bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
+    bool lost_kept;          /* and of the file at hand that is a kept piece */
 };
 
 double kg_seconds(void); /* monotonic */
@@ -153,12 +156,14 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
-/* Places a linked piece anew where it stands, as one that includes nothing; until it is dropped or changes. */
+/* Places a linked or kept piece anew where it stands, as one that includes nothing; until it is dropped or changes. Behind a kept
+ * one the later parts of the file as well, since they saw it. */
 enum kg_status kg_piece_place_alone(struct kg_session *session, size_t piece, struct kg_error *err);
 /* Waits for what the cache is bringing; what it lost of that is to be read again. KG_ERR_CANCELLED when stopped. */
 enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *err);
 /* Takes the block out of the sequence and marks the piece dropped. */
 void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
+/* How a piece was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
 
@@ -188,15 +193,76 @@ enum kg_status kg_included_read(struct kg_session *session, const struct kg_piec
 struct kg_former_part {
     struct kg_block *block;
     struct kg_digest identity;
+    bool kept, kept_linked; /* as of the piece */
 };
 struct kg_former {
     struct kg_former_part *parts;
     size_t count;
 };
 enum kg_status kg_former_take(const struct kg_session *session, const struct kg_piece *first, struct kg_former *out, struct kg_error *err);
+/* Takes, instead of a reading with kept parts, that of the whole text, where the cache has it by this rule in this sight. */
+enum kg_status kg_former_renew(struct kg_former *former, struct kg_session *session, size_t first, enum kg_read_rule rule, const struct kg_digest *sees,
+                               struct kg_error *err);
+/* Whether all of it that is no kept part, and that is something, was read by this rule in this sight. */
+bool kg_former_saw(const struct kg_former *former, const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees);
 /* Gives part `part` of the file that begins with piece `first`, if the cache knows nothing of it, the pages that are the same. */
 enum kg_status kg_former_give(const struct kg_former *former, const struct kg_session *session, size_t first, size_t part, struct kg_error *err);
+/* So many tokens of a block from page `first` on to a block of one pool with it that has nothing. */
+enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err);
 void kg_former_free(struct kg_former *former);
+
+/* patched.c: a file that was edited is read again where it changed, in sight of what stands before that, and what stands behind
+ * keeps the keys and values that it had (tests/eval/PATCH.md):
+ *
+ *   before   | a a a a a a a a a a a a a |            read as one
+ *   after    | a a a X | a a a a | Y | a a |          a piece that is read, a kept one, ...
+ *
+ * A piece that is read is named as any part of a file, by its ids and all parts before it. A kept one is named by its ids, the
+ * reading that it is of, and where in that it begins: its bits follow from those alone. So neither is ever taken for a piece of a
+ * whole reading, but for the one before the first kept one, which is one.
+ *
+ * What is kept is always of a reading in which nothing was kept before: of what is read behind a kept piece nothing is kept behind
+ * another edit. A file is read as a whole
+ *   - where the cache knows that, or it needs no more tokens,
+ *   - where more than one in KG_PATCH_SHARE of its tokens stand in what was read behind kept pieces, or are to be read,
+ *   - where it would have more than KG_PATCH_PIECES pieces,
+ *   - where it was read by another rule before, or saw something else,
+ *   - when a kept piece of it is lost: all from there on is read again, alone, as later parts of the file.
+ * While nothing is asked the whole is read ahead as that of every likely file; the next edit, or a new conversation, begins with it.
+ */
+#define KG_PATCH_SHARE  4
+#define KG_PATCH_PIECES 16
+struct kg_patch_run {
+    size_t part;    /* of the former reading, KG_PATCH_UNREAD = to be read */
+    uint32_t first; /* token of that part */
+    uint32_t count; /* tokens */
+};
+#define KG_PATCH_UNREAD SIZE_MAX
+struct kg_patch {
+    struct kg_patch_run runs[KG_PATCH_PIECES];
+    size_t count;    /* 0: the file is to be read as a whole */
+    size_t same;     /* the first so many are parts of the former reading, with all that they saw */
+    uint32_t unread; /* tokens, what the part behind the same ones begins with left out */
+};
+/* How a file of these ids is put together when the cache has `known` tokens of a whole reading. */
+enum kg_status kg_patch_plan(const struct kg_former *former, const int32_t *ids, uint32_t count, uint32_t known, struct kg_patch *out, struct kg_error *err);
+/* The name of these ids, which stand in the reading `of` from token `first` on. */
+struct kg_digest kg_kept_identity(const struct kg_session *session, const struct kg_digest *of, uint32_t first, const struct kg_ids *ids);
+/* A file that is to stand in context in place of another text of it. */
+struct kg_placing {
+    const char *path, *text;
+    size_t length;
+    bool secret;
+    const struct kg_cut *cut;
+    const struct kg_linked *linked; /* what it includes; NULL if nothing */
+    struct kg_former *former;       /* of the piece `present`, which still stands there */
+    size_t present;
+    uint32_t read_now; /* tokens of what it includes */
+};
+/* Places it so, at the end, and drops what it replaces; *patched = false, and nothing has changed: it is to be read as a whole. */
+enum kg_status kg_patch_place(struct kg_session *session, const struct kg_placing *placing, bool *patched, struct kg_error *err);
+/* Whether something is kept of a file, which begins with this piece. */
+bool kg_file_is_patched(const struct kg_session *session, size_t first);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
@@ -246,6 +312,12 @@ struct kg_cut {
 };
 enum kg_status kg_cut_text(const struct kg_session *session, const char *text, size_t length, struct kg_cut *out, struct kg_error *err);
 void kg_cut_free(struct kg_cut *cut);
+
+/* Tokens of it that the cache has by this rule in this sight. */
+enum kg_status kg_cut_known(struct kg_session *session, enum kg_read_rule rule, const struct kg_cut *cut, const struct kg_digest *sees, uint32_t *out,
+                            struct kg_error *err);
+/* The whole text of a file in context, which begins with this piece; the caller frees it. NULL when out of memory. */
+char *kg_file_text(const struct kg_session *session, size_t first, size_t *length);
 
 /* KG_OK when so many more tokens fit behind everything, if need be after closing gaps; KG_ERR_FULL otherwise. */
 enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, const char *what, struct kg_error *err);

@@ -7,6 +7,8 @@
  *             full: it is read once, and recall here cost a part of
  *             what other files are worth (kedge eval cbr)
  *   anchors   S, L and line anchors                                 line anchors only: the rest is dropped
+ *   kept      pages of another reading, of the text before an edit:   by the look rule; it stands in the keys' old local positions
+ *             nothing is read
  */
 #ifndef KG_ENGINE_RULES_H
 #define KG_ENGINE_RULES_H
@@ -14,7 +16,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/backend.h"
 
-enum kg_read_rule { KG_READ_ALONE, KG_READ_CHAIN, KG_READ_LINKED, KG_READ_ANCHORS };
+enum kg_read_rule { KG_READ_ALONE, KG_READ_CHAIN, KG_READ_LINKED, KG_READ_ANCHORS, KG_READ_KEPT };
 
 enum kg_look_rule {
     KG_LOOK_ALL,

@@ -15,6 +15,12 @@ static struct kg_piece *find_file(struct kg_session *session, const char *path)
     return NULL;
 }
 
+static size_t file_at(struct kg_session *session, const char *path)
+{
+    const struct kg_piece *piece = find_file(session, path);
+    return piece ? (size_t)(piece - session->pieces) : session->count;
+}
+
 /* Everything is moved up to close the gaps that dropped blocks left. Keys are stored at block-local positions, so no
  * block changes; what is asked from now on is computed with the new distances. */
 static enum kg_status close_gaps(struct kg_session *session, struct kg_error *err)
@@ -204,16 +210,22 @@ static enum kg_status place_file(struct kg_session *session, const char *path, c
     if (length > KG_FILE_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes; at most %zu can be read at once", path, length, KG_FILE_MAX);
     const struct kg_piece *present = find_file(session, path);
+    bool patched = false;
     enum kg_status status = kg_cut_text(session, text, length, cut, err);
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
         status = kg_linked_create(session, includes, count, cut->tokens, &linked, err);
+    const struct kg_linked *sees = linked.count ? &linked : NULL;
+    const struct kg_placing placing = { .path = path, .text = text, .length = length, .secret = secret, .cut = cut, .linked = sees, .former = former,
+                                        .present = present ? (size_t)(present - session->pieces) : 0, .read_now = read_now };
     if (status == KG_OK && present)
         status = kg_former_take(session, present, former, err);
     if (status == KG_OK && present)
+        status = kg_patch_place(session, &placing, &patched, err);
+    if (status == KG_OK && present && !patched)
         status = kg_session_drop_file(session, path, err);
-    if (status == KG_OK)
-        status = add_cut(session, path, text, length, secret, cut, linked.count ? &linked : NULL, former, err);
-    if (status == KG_OK && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
+    if (status == KG_OK && !patched)
+        status = add_cut(session, path, text, length, secret, cut, sees, former, err);
+    if (status == KG_OK && !patched && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
         status = place_alone(session, path, cut, former, err);
     kg_linked_free(&linked);
     return status;
@@ -240,7 +252,7 @@ enum kg_status kg_session_add_known(struct kg_session *session, const char *path
     if (kg_session_has_file(session, path, text, length))
         return KG_OK;
     enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, &former, err);
-    if (status == KG_OK && unread_tokens(session, path) > *left) /* it may be known as it is without them */
+    if (status == KG_OK && unread_tokens(session, path) > *left && !kg_file_is_patched(session, file_at(session, path))) /* it may be known alone */
         status = place_alone(session, path, &cut, &former, err);
     kg_former_free(&former);
     kg_cut_free(&cut);
@@ -306,8 +318,7 @@ enum kg_status kg_session_drop_file(struct kg_session *session, const char *path
     return status;
 }
 
-/* The file's whole text from its parts; the caller frees it. */
-static char *whole_text(const struct kg_session *session, size_t first, size_t *length)
+char *kg_file_text(const struct kg_session *session, size_t first, size_t *length)
 {
     size_t end = first + 1;
     *length = session->pieces[first].length;
@@ -336,6 +347,8 @@ static enum kg_status carry_block(const struct kg_session *from, size_t at, stru
     piece->content = old->content;
     piece->identity = old->identity;
     piece->sees = old->sees;
+    piece->local = old->local;
+    piece->kept_linked = old->kept_linked;
     piece->base = kg_sequence_end(to->sequence);
     piece->block = kg_block_keep(old->block);
     to->sees_secret = to->sees_secret || old->secret;
@@ -375,7 +388,7 @@ static enum kg_status carry_files(const struct kg_session *from, struct kg_sessi
             continue;
         }
         size_t length;
-        char *text = whole_text(from, i, &length);
+        char *text = kg_file_text(from, i, &length);
         status = text ? kg_session_add_file(to, piece->label, text, length, piece->secret, err) : kg_fail_nomem(err, "clearing a conversation");
         free(text);
     }

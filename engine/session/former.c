@@ -1,5 +1,5 @@
-/* An edited file is read again from the first page that the edit touches: what stands before follows from the same ids in the same
- * sight, so that its keys and values are the same, bit for bit. */
+/* The reading of a file before an edit. What stands before the edit follows from the same ids in the same sight, so that its keys and
+ * values are those of the new text, bit for bit. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,8 @@ enum kg_status kg_former_take(const struct kg_session *session, const struct kg_
     if (!out->parts)
         return kg_fail_nomem(err, "replacing a file");
     for (size_t i = 0; i < most && (i == 0 || first[i].continues) && first[i].block; i++)
-        out->parts[out->count++] = (struct kg_former_part){ kg_block_keep(first[i].block), first[i].identity };
+        out->parts[out->count++] = (struct kg_former_part){ .block = kg_block_keep(first[i].block), .identity = first[i].identity,
+                                                            .kept = first[i].rule == KG_READ_KEPT, .kept_linked = first[i].kept_linked };
     return KG_OK;
 }
 
@@ -35,30 +36,108 @@ static uint32_t ids_in_common(const struct kg_block *a, const struct kg_block *b
     return same;
 }
 
-static enum kg_status copy_page(const struct kg_block *from, struct kg_block *to, uint32_t page, uint8_t *room, struct kg_error *err)
+static enum kg_status copy_page(const struct kg_block *from, uint32_t from_page, struct kg_block *to, uint32_t page, uint8_t *room, struct kg_error *err)
 {
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(to));
     uint32_t indexed = 0;
-    enum kg_status status = kg_block_export(from, page, room, err);
+    enum kg_status status = kg_block_export(from, from_page, room, err);
     if (status == KG_OK)
         kg_block_import(to, page, room);
     if (status != KG_OK || !shape->index_bits)
         return status;
-    status = kg_block_index_export(from, page, room, &indexed, err);
+    status = kg_block_index_export(from, from_page, room, &indexed, err);
     if (status == KG_OK)
         kg_block_index_import(to, page, room, indexed);
     return status;
 }
 
-static enum kg_status copy_pages(const struct kg_block *from, struct kg_block *to, uint32_t pages, struct kg_error *err)
+enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err)
 {
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(to));
     uint8_t *room = calloc(KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape) + 1, 1); /* for one of them at a time */
-    enum kg_status status = room ? kg_block_reserve(to, pages * KG_PAGE, err) : kg_fail_nomem(err, "replacing a file");
-    for (uint32_t page = 0; page < pages && status == KG_OK; page++)
-        status = copy_page(from, to, page, room, err);
+    enum kg_status status = room ? kg_block_reserve(to, tokens, err) : kg_fail_nomem(err, "replacing a file");
+    for (uint32_t page = 0; page * KG_PAGE < tokens && status == KG_OK; page++)
+        status = copy_page(from, first + page, to, page, room, err);
     free(room);
-    kg_block_set_ready(to, status == KG_OK ? pages * KG_PAGE : 0);
+    kg_block_set_ready(to, status == KG_OK ? tokens : 0);
+    return status;
+}
+
+static struct kg_ids ids_of(const struct kg_block *block)
+{
+    return (struct kg_ids){ .ids = (int32_t *)kg_block_ids(block), .count = kg_block_tokens(block) }; /* only read */
+}
+
+bool kg_former_saw(const struct kg_former *former, const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees)
+{
+    struct kg_digest earlier[EARLIER_MAX];
+    bool any = false;
+    for (size_t i = 0; i < former->count; i++) {
+        const struct kg_former_part *part = &former->parts[i];
+        if (i == EARLIER_MAX)
+            return false;
+        earlier[i] = part->identity;
+        if (part->kept && part->kept_linked != (rule == KG_READ_LINKED))
+            return false;
+        if (part->kept)
+            continue;
+        const struct kg_ids ids = ids_of(part->block);
+        const struct kg_digest name = kg_part_identity(session, rule, sees, &ids, earlier, i);
+        if (memcmp(&name, &part->identity, sizeof name) != 0)
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+/* The parts of a text that the cache knows; *whole = false when something is missing after all. */
+static enum kg_status load_parts(struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_cut *cut,
+                                 struct kg_former *out, bool *whole, struct kg_error *err)
+{
+    struct kg_digest earlier[EARLIER_MAX];
+    enum kg_status status = KG_OK;
+    *out = (struct kg_former){ .parts = calloc(cut->count + 1, sizeof *out->parts) };
+    if (!out->parts)
+        return kg_fail_nomem(err, "replacing a file");
+    *whole = cut->count <= EARLIER_MAX;
+    for (size_t i = 0; i < cut->count && status == KG_OK && *whole; i++) {
+        struct kg_former_part *part = &out->parts[i];
+        uint32_t ready = 0;
+        earlier[i] = part->identity = kg_part_identity(session, rule, sees, &cut->parts[i], earlier, i);
+        const struct kg_digest name = kg_block_name(session->engine, &part->identity);
+        status = kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, (int32_t)kg_block_tokens(session->pieces[0].block), cut->parts[i].ids,
+                                 cut->parts[i].count, &part->block, err);
+        if (status != KG_OK)
+            break;
+        out->count++;
+        status = kg_kv_store_load(session->engine->kv_store, part->block, &ready, err);
+        *whole = ready == cut->parts[i].count;
+    }
+    return status;
+}
+
+enum kg_status kg_former_renew(struct kg_former *former, struct kg_session *session, size_t first, enum kg_read_rule rule, const struct kg_digest *sees,
+                               struct kg_error *err)
+{
+    struct kg_former whole = { 0 };
+    struct kg_cut cut = { 0 };
+    size_t length = 0;
+    uint32_t known = 0;
+    bool there = false;
+    char *text = kg_file_text(session, first, &length);
+    enum kg_status status = text ? kg_cut_text(session, text, length, &cut, err) : kg_fail_nomem(err, "replacing a file");
+    if (status == KG_OK)
+        status = kg_cut_known(session, rule, &cut, sees, &known, err);
+    if (status == KG_OK && known && known == cut.tokens)
+        status = load_parts(session, rule, sees, &cut, &whole, &there, err);
+    if (status == KG_OK && there) {
+        kg_former_free(former);
+        *former = whole;
+    } else {
+        kg_former_free(&whole);
+    }
+    kg_cut_free(&cut);
+    free(text);
     return status;
 }
 
@@ -66,7 +145,7 @@ static enum kg_status copy_pages(const struct kg_block *from, struct kg_block *t
 static bool saw_the_same(const struct kg_former *former, const struct kg_session *session, const struct kg_piece *piece, size_t part)
 {
     const struct kg_block *block = former->parts[part].block;
-    const struct kg_ids ids = { .ids = (int32_t *)kg_block_ids(block), .count = kg_block_tokens(block) }; /* only read */
+    const struct kg_ids ids = ids_of(block);
     struct kg_digest earlier[EARLIER_MAX];
     for (size_t i = 0; i < part; i++)
         earlier[i] = (piece - part)[i].identity;
@@ -82,5 +161,5 @@ enum kg_status kg_former_give(const struct kg_former *former, const struct kg_se
         return KG_OK;
     const struct kg_block *old = former->parts[part].block;
     const uint32_t same = ids_in_common(old, piece->block), ready = kg_block_ready(old), pages = (same < ready ? same : ready) / KG_PAGE;
-    return pages ? copy_pages(old, piece->block, pages, err) : KG_OK;
+    return pages ? kg_pages_copy(old, 0, piece->block, pages * KG_PAGE, err) : KG_OK;
 }

@@ -25,13 +25,14 @@ static enum kg_status known_of(struct kg_session *session, enum kg_read_rule rul
     return status;
 }
 
-/* Of all parts, read by this rule. */
-static enum kg_status parts_known(struct kg_session *session, enum kg_read_rule rule, const struct kg_cut *cut, const struct kg_digest *sees,
-                                  uint32_t *out, struct kg_error *err)
+enum kg_status kg_cut_known(struct kg_session *session, enum kg_read_rule rule, const struct kg_cut *cut, const struct kg_digest *sees, uint32_t *out,
+                            struct kg_error *err)
 {
+    *out = 0;
+    if (!session->engine->kv_store)
+        return KG_OK;
     struct kg_digest *identities = malloc((cut->count + 1) * sizeof *identities);
     enum kg_status status = KG_OK;
-    *out = 0;
     if (!identities)
         return kg_fail_nomem(err, "looking up a file");
     for (size_t i = 0; i < cut->count && status == KG_OK; i++) {
@@ -63,10 +64,10 @@ static enum kg_status linked_known(struct kg_session *session, const struct kg_c
                                    struct kg_error *err)
 {
     uint32_t unread = 0;
-    enum kg_status status = parts_known(session, KG_READ_LINKED, cut, &linked->sees, known, err);
+    enum kg_status status = kg_cut_known(session, KG_READ_LINKED, cut, &linked->sees, known, err);
     if (status == KG_OK && *known < cut->tokens)
         status = includes_unknown(session, linked, &unread, err);
-    return status == KG_OK && unread > read_now ? parts_known(session, KG_READ_ALONE, cut, NULL, known, err) : status;
+    return status == KG_OK && unread > read_now ? kg_cut_known(session, KG_READ_ALONE, cut, NULL, known, err) : status;
 }
 
 enum kg_status kg_session_known(struct kg_session *session, const char *text, size_t length, const struct kg_include *includes, size_t count,
@@ -90,7 +91,7 @@ enum kg_status kg_session_known(struct kg_session *session, const char *text, si
     if (status == KG_OK && linked.count)
         status = linked_known(session, &cut, &linked, read_now, &out->known, err);
     else if (status == KG_OK)
-        status = parts_known(session, rule == KG_READ_LINKED ? KG_READ_ALONE : rule, &cut, NULL, &out->known, err);
+        status = kg_cut_known(session, rule == KG_READ_LINKED ? KG_READ_ALONE : rule, &cut, NULL, &out->known, err);
     kg_linked_free(&linked);
     kg_cut_free(&cut);
     return status;

@@ -95,6 +95,18 @@ static struct kg_digest_stream *begin_identity(const struct kg_session *session,
     return stream;
 }
 
+struct kg_digest kg_kept_identity(const struct kg_session *session, const struct kg_digest *of, uint32_t first, const struct kg_ids *ids)
+{
+    struct kg_digest digest = { { 0 } };
+    struct kg_digest_stream *stream = begin_identity(session, KG_READ_KEPT, false, ids->ids, ids->count);
+    if (!stream)
+        return digest;
+    add_number(stream, first);
+    kg_digest_add(stream, of->bytes, sizeof of->bytes);
+    kg_digest_end(stream, &digest);
+    return digest;
+}
+
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
 {
     const struct kg_piece *p = &session->pieces[piece];
@@ -146,10 +158,10 @@ static int32_t preamble_tokens(const struct kg_session *session)
     return session->count && session->pieces[0].block ? (int32_t)kg_block_tokens(session->pieces[0].block) : 0;
 }
 
-static bool is_unnamed(const struct kg_digest *identity)
+static bool is_named(const struct kg_digest *identity)
 {
     static const struct kg_digest none = { { 0 } };
-    return !identity || memcmp(identity, &none, sizeof none) == 0;
+    return memcmp(identity, &none, sizeof none) != 0;
 }
 
 static enum kg_status keep_anchors(const struct kg_engine *engine, struct kg_block *block, struct kg_error *err)
@@ -175,9 +187,9 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     struct kg_piece *piece = &session->pieces[index];
     if (base < 0)
         base = kg_sequence_end(session->sequence);
-    piece->identity = is_unnamed(known_identity) ? kg_piece_identity(session, index, base, ids, count) : *known_identity;
+    piece->identity = known_identity && is_named(known_identity) ? *known_identity : kg_piece_identity(session, index, base, ids, count);
     struct kg_digest name = kg_block_name(engine, &piece->identity);
-    int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
+    const int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : piece->rule == KG_READ_KEPT ? piece->local : preamble_tokens(session);
     enum kg_status status = kg_block_create(engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
     if (status == KG_OK && piece->rule == KG_READ_ANCHORS)
         status = keep_anchors(engine, piece->block, err);
@@ -204,11 +216,11 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     return KG_OK;
 }
 
-enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, struct kg_error *err)
+static enum kg_status place_alone(struct kg_session *session, size_t index, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[index];
     const size_t count = kg_block_tokens(piece->block);
-    int32_t *ids = malloc(count * sizeof *ids);
+    int32_t *ids = malloc((count + 1) * sizeof *ids);
     if (!ids)
         return kg_fail_nomem(err, "reading a file again");
     memcpy(ids, kg_block_ids(piece->block), count * sizeof *ids);
@@ -220,10 +232,23 @@ enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, st
     return status;
 }
 
-/* A linked piece that the cache lost after all cannot be read again: what it includes is not here. */
+enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, struct kg_error *err)
+{
+    const bool kept = session->pieces[index].rule == KG_READ_KEPT;
+    enum kg_status status = place_alone(session, index, err);
+    for (size_t i = index + 1; kept && i < session->count && session->pieces[i].continues && session->pieces[i].block && status == KG_OK; i++) {
+        status = place_alone(session, i, err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, &session->pieces[i], err);
+    }
+    return status;
+}
+
+/* A linked or kept piece that the cache lost after all cannot be read again: what it saw is not here. */
 static bool is_lost(const struct kg_piece *piece)
 {
-    return piece->block && piece->rule == KG_READ_LINKED && !piece->included && kg_block_known(piece->block) < kg_block_tokens(piece->block);
+    return piece->block && (piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !piece->included &&
+           kg_block_known(piece->block) < kg_block_tokens(piece->block);
 }
 
 static enum kg_status replace_lost(struct kg_session *session, bool *any, struct kg_error *err)
@@ -287,10 +312,14 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
     piece->dropped = true;
 }
 
-/* How it was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule)
 {
     return (int)(kg_rules_code(&session->rules, rule) << 2 | (uint32_t)rule);
+}
+
+static int kept_stored_rule(const struct kg_piece *piece)
+{
+    return -(2 * piece->local + piece->kept_linked);
 }
 
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
@@ -305,7 +334,7 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
         .text_length = piece->length,
         .base = piece->base,
         .identity = piece->identity,
-        .read_rule = kg_piece_stored_rule(session, piece->rule),
+        .read_rule = piece->rule == KG_READ_KEPT ? kept_stored_rule(piece) : kg_piece_stored_rule(session, piece->rule),
         .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
         .ids = piece->ids,
         .id_count = piece->ids ? piece->id_count : 0,

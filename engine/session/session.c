@@ -47,13 +47,28 @@ enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_bloc
     return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
 }
 
-/* A linked file that the cache lost cannot be read again: what it includes is not here. */
-static enum kg_status replace_linked(struct kg_session *session, bool same, struct kg_error *err)
+/* How a kept piece is stored: less than 0, by its local position and whether it is of a linked reading. By another policy than that
+ * of the reading it is read again. */
+static void restore_kept(struct kg_session *session, struct kg_piece *piece, int read_rule)
+{
+    const enum kg_read_rule files = kg_session_rule(session, KG_BLOCK_FILE);
+    const int64_t stored = -(int64_t)read_rule;
+    if (stored <= 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) ||
+        (stored % 2 && files != KG_READ_LINKED) || stored / 2 > kg_model_shape(session->engine->model)->trained_length)
+        return;
+    piece->rule = KG_READ_KEPT;
+    piece->local = (int32_t)(stored / 2);
+    piece->kept_linked = stored % 2;
+}
+
+/* A linked file or a kept piece that the cache lost cannot be read again: what it saw is not here. */
+static enum kg_status replace_lost(struct kg_session *session, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
     enum kg_status status = KG_OK;
-    if (piece->rule == KG_READ_LINKED && !(same && kg_block_known(piece->block) == kg_block_tokens(piece->block))) {
+    if ((piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !(same && kg_block_known(piece->block) == kg_block_tokens(piece->block))) {
         same = false;
+        session->lost_kept = session->lost_kept || piece->rule == KG_READ_KEPT;
         status = kg_piece_place_alone(session, session->count - 1, err);
     }
     session->read_anew = session->read_anew || !same;
@@ -102,11 +117,13 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     piece->rule = kg_session_rule(session, piece->kind);
     if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
         piece->rule = KG_READ_ALONE; /* it includes nothing */
+    restore_kept(session, piece, part->read_rule);
+    session->lost_kept = session->lost_kept && piece->continues;
     if (piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */
     /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
-    bool same = !part->partial && kg_piece_stored_rule(session, piece->rule) == part->read_rule &&
-                !(piece->rule == KG_READ_CHAIN && session->read_anew);
+    bool same = !part->partial && (piece->rule == KG_READ_KEPT || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
+                !(piece->rule == KG_READ_CHAIN && session->read_anew) && !session->lost_kept;
     if (piece->gave_way)
         return keep_ids(piece, part, same, err);
     if (piece->dropped || part->id_count == 0)
@@ -114,7 +131,7 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     const int32_t base = place_of(session, part);
     same = same && !(piece->rule == KG_READ_CHAIN && base < 0);
     enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same ? &part->identity : NULL, err);
-    return status == KG_OK ? replace_linked(session, same, err) : status;
+    return status == KG_OK ? replace_lost(session, same, err) : status;
 }
 
 static int restore_each(void *ctx, const struct kg_stored_part *part)

@@ -1,17 +1,23 @@
-/* A file that is edited is read again from where the edit begins, and what is kept of it is what a reading of the whole gives. */
+/* A file that is edited is read again where the edit is: what is kept before is what a reading of the whole gives, what is kept behind
+ * is what it was. */
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "engine/state.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/model_run.h"
+#include "tests/unit/seeded.h"
 
 enum { LINES = 40, LINE_MAX_BYTES = 64 };
 
@@ -86,30 +92,53 @@ static uint32_t add(struct world *w, int i, const char *text, const char *includ
     return (uint32_t)(w->session[i]->computed_since - before);
 }
 
-static struct kg_block *block_of(const struct world *w, int i)
+/* The piece that so many pieces of the file stand before; the file was placed last. */
+static struct kg_piece *piece_of(const struct world *w, int i, size_t before)
 {
     const struct kg_session *session = w->session[i];
-    assert_int_equal(session->pieces[session->count - 1].kind, KG_BLOCK_FILE);
-    return session->pieces[session->count - 1].block;
+    size_t at = session->count - 1;
+    while (session->pieces[at].continues || session->pieces[at].kind != KG_BLOCK_FILE)
+        at--;
+    assert_true(at + before < session->count && session->pieces[at + before].kind == KG_BLOCK_FILE);
+    return &session->pieces[at + before];
 }
 
-static void are_the_same(const struct world *w)
+static struct kg_block *block_of(const struct world *w, int i)
 {
-    struct kg_block *a = block_of(w, 0), *b = block_of(w, 1);
+    return piece_of(w, i, 0)->block;
+}
+
+static size_t pieces_of(const struct world *w, int i)
+{
+    const struct kg_piece *first = piece_of(w, i, 0);
+    size_t count = 1;
+    while (first + count < w->session[i]->pieces + w->session[i]->count && first[count].continues && first[count].block)
+        count++;
+    return count;
+}
+
+static bool is_patched(const struct world *w, int i)
+{
+    return kg_file_is_patched(w->session[i], (size_t)(piece_of(w, i, 0) - w->session[i]->pieces));
+}
+
+/* So many tokens, from the start of a page in both. */
+static void have_the_same(struct kg_block *a, uint32_t a_page, struct kg_block *b, uint32_t b_page, uint32_t tokens)
+{
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(a));
     const size_t bytes = KG_KV_PAGE_BYTES(shape), index = KG_INDEX_PAGE_BYTES(shape), slot = (size_t)shape->head_size * 2;
     uint8_t *pages[2] = { calloc(1, bytes), calloc(1, bytes) }, *indexes[2] = { calloc(1, index), calloc(1, index) };
-    assert_int_equal(kg_block_tokens(a), kg_block_tokens(b));
-    assert_int_equal(kg_block_ready(a), kg_block_tokens(a));
-    for (uint32_t page = 0; page * KG_PAGE < kg_block_tokens(a); page++) {
-        const uint32_t left = kg_block_tokens(a) - page * KG_PAGE, used = left < KG_PAGE ? left : KG_PAGE;
+    assert_memory_equal(kg_block_ids(a) + a_page * KG_PAGE, kg_block_ids(b) + b_page * KG_PAGE, tokens * sizeof(int32_t));
+    assert_true(kg_block_ready(a) >= a_page * KG_PAGE + tokens && kg_block_ready(b) >= b_page * KG_PAGE + tokens);
+    for (uint32_t page = 0; page * KG_PAGE < tokens; page++) {
+        const uint32_t left = tokens - page * KG_PAGE, used = left < KG_PAGE ? left : KG_PAGE;
         uint32_t indexed[2];
-        assert_int_equal(kg_block_export(a, page, pages[0], NULL), KG_OK);
-        assert_int_equal(kg_block_export(b, page, pages[1], NULL), KG_OK);
+        assert_int_equal(kg_block_export(a, a_page + page, pages[0], NULL), KG_OK);
+        assert_int_equal(kg_block_export(b, b_page + page, pages[1], NULL), KG_OK);
         for (size_t s = 0; s < bytes / (KG_PAGE * slot); s++)
             assert_memory_equal(pages[0] + s * KG_PAGE * slot, pages[1] + s * KG_PAGE * slot, used * slot);
-        assert_int_equal(kg_block_index_export(a, page, indexes[0], &indexed[0], NULL), KG_OK);
-        assert_int_equal(kg_block_index_export(b, page, indexes[1], &indexed[1], NULL), KG_OK);
+        assert_int_equal(kg_block_index_export(a, a_page + page, indexes[0], &indexed[0], NULL), KG_OK);
+        assert_int_equal(kg_block_index_export(b, b_page + page, indexes[1], &indexed[1], NULL), KG_OK);
         assert_int_equal(indexed[0], indexed[1]);
         assert_memory_equal(indexes[0], indexes[1], index);
     }
@@ -119,23 +148,68 @@ static void are_the_same(const struct world *w)
     }
 }
 
-static void what_stands_before_an_edit_is_kept(void **state)
+static void are_the_same(struct kg_block *a, struct kg_block *b)
+{
+    assert_int_equal(kg_block_tokens(a), kg_block_tokens(b));
+    assert_int_equal(kg_block_local(a), kg_block_local(b));
+    have_the_same(a, 0, b, 0, kg_block_tokens(a));
+}
+
+/* The file's pieces say what the text says, one behind the other. */
+static void is_the_text(const struct world *w, int i, const char *text)
+{
+    struct kg_ids ids = { 0 };
+    const struct kg_piece *piece = piece_of(w, i, 0);
+    const struct kg_digest digest = kg_digest_of(text, strlen(text));
+    size_t at = 0, byte = 0;
+    int32_t base = piece->base;
+    assert_int_equal(kg_tokenize(w->engine[i]->tokenizer, text, strlen(text), false, &ids, NULL), KG_OK);
+    for (size_t k = 0; k < pieces_of(w, i); k++, piece++) {
+        const uint32_t tokens = kg_block_tokens(piece->block);
+        assert_int_equal(piece->base, base);
+        assert_int_equal(kg_block_ready(piece->block), tokens);
+        assert_true(at + tokens <= ids.count && byte + piece->length <= strlen(text));
+        assert_memory_equal(kg_block_ids(piece->block), ids.ids + at, tokens * sizeof *ids.ids);
+        assert_memory_equal(piece->text, text + byte, piece->length);
+        at += tokens;
+        byte += piece->length;
+        base += (int32_t)tokens;
+    }
+    assert_true(at == ids.count && byte == strlen(text));
+    assert_memory_equal(&piece_of(w, i, 0)->content, &digest, sizeof digest);
+    kg_ids_free(&ids);
+}
+
+static void what_stands_before_and_behind_an_edit_is_kept(void **state)
 {
     struct world *w = *state;
-    const uint32_t whole = add(w, 0, text_with(w, -1), NULL), late = add(w, 0, text_with(w, 30), NULL);
-    assert_true(late > 0 && late < whole / 3);
-    assert_true(add(w, 1, text_with(w, 30), NULL) > 2 * late);
-    are_the_same(w);
+    const uint32_t whole = add(w, 0, text_with(w, -1), NULL);
+    struct kg_block *old = kg_block_keep(block_of(w, 0));
+    const uint32_t again = add(w, 0, text_with(w, 20), NULL);
+    assert_true(again > 0 && again < whole / 8);
+    is_the_text(w, 0, w->text);
+    assert_true(pieces_of(w, 0) == 2 && is_patched(w, 0));
+    struct kg_block *kept = piece_of(w, 0, 1)->block;
+    const uint32_t first = (uint32_t)(kg_block_local(kept) - kg_block_local(old));
+    assert_int_equal(first % KG_PAGE, 0);
+    have_the_same(kept, 0, old, first / KG_PAGE, kg_block_tokens(kept)); /* the last page was cut off */
+    kg_block_release(old);
+
+    const uint32_t before = kg_block_tokens(block_of(w, 0));
+    assert_true(add(w, 1, text_with(w, 20), NULL) > 8 * again && !is_patched(w, 1));
+    have_the_same(block_of(w, 0), 0, block_of(w, 1), 0, before / KG_PAGE * KG_PAGE);
 }
 
 static void of_a_file_that_includes_others_too(void **state)
 {
     struct world *w = *state;
-    const uint32_t whole = add(w, 0, text_with(w, -1), header), late = add(w, 0, text_with(w, 30), header);
-    assert_true(late > 0 && late < whole / 3);
-    add(w, 1, text_with(w, 30), header);
-    are_the_same(w);
-    assert_int_equal(add(w, 0, text_with(w, 31), other_header), kg_block_tokens(block_of(w, 0))); /* it sees something else */
+    const uint32_t whole = add(w, 0, text_with(w, -1), header), again = add(w, 0, text_with(w, 20), header);
+    assert_true(again > 0 && again < whole / 8 && is_patched(w, 0) && piece_of(w, 0, 1)->kept_linked);
+    is_the_text(w, 0, w->text);
+    add(w, 1, text_with(w, 20), header);
+    have_the_same(block_of(w, 0), 0, block_of(w, 1), 0, kg_block_tokens(block_of(w, 0)) / KG_PAGE * KG_PAGE);
+    const uint32_t other = add(w, 0, text_with(w, 25), other_header); /* it sees something else */
+    assert_true(!is_patched(w, 0) && other == kg_block_tokens(block_of(w, 0)));
 }
 
 static void after_the_conversation_was_closed_as_well(void **state)
@@ -144,27 +218,315 @@ static void after_the_conversation_was_closed_as_well(void **state)
     const uint32_t whole = add(w, 0, text_with(w, -1), header);
     close_one(w, 0);
     open_one(w, 0, "edits");
-    assert_true(add(w, 0, text_with(w, 30), header) < whole / 3);
-    add(w, 1, text_with(w, 30), header);
-    are_the_same(w);
+    assert_true(add(w, 0, text_with(w, 20), header) < whole / 8);
+    add(w, 1, text_with(w, -1), header);
+    add(w, 1, text_with(w, 20), header);
+    assert_int_equal(pieces_of(w, 0), 2);
+    for (size_t k = 0; k < 2; k++)
+        are_the_same(piece_of(w, 0, k)->block, piece_of(w, 1, k)->block);
+    close_one(w, 0);
+    open_one(w, 0, "edits");
+    assert_true(add(w, 0, text_with(w, 25), header) < whole / 8);
+    is_the_text(w, 0, w->text);
 }
 
-static void an_edit_at_the_beginning_leaves_nothing(void **state)
+/* Of a text that follows an edit at its beginning all is kept; back again nothing is read. */
+static void what_was_read_before_is_known(void **state)
 {
     struct world *w = *state;
     add(w, 0, text_with(w, -1), NULL);
-    assert_int_equal(add(w, 0, text_with(w, 0), NULL), kg_block_tokens(block_of(w, 0)));
-    assert_int_equal(add(w, 0, text_with(w, -1), NULL), 0); /* the first text is known */
+    assert_true(add(w, 0, text_with(w, 0), NULL) < 2 * KG_PAGE);
+    assert_true(is_patched(w, 0));
+    assert_int_equal(add(w, 0, text_with(w, -1), NULL), 0);
+    assert_false(is_patched(w, 0));
+    add(w, 1, text_with(w, -1), NULL);
+    are_the_same(block_of(w, 0), block_of(w, 1));
+    assert_true(add(w, 0, text_with(w, 0), NULL) == 0 && is_patched(w, 0)); /* the same edit was made before */
+}
+
+/* Once the whole was read, as while nothing is asked, it is what the next edit begins with. */
+static void a_reading_of_the_whole_takes_over(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err;
+    struct kg_session *ahead = NULL;
+    add(w, 0, text_with(w, -1), NULL);
+    add(w, 0, text_with(w, 20), NULL);
+    assert_true(is_patched(w, 0));
+    assert_int_equal(kg_session_open(w->engine[0], &(struct kg_session_options){ .unsaved = true }, &ahead, &err), KG_OK);
+    assert_int_equal(kg_session_read_ahead(ahead, "line.c", w->text, strlen(w->text), NULL, 0, NULL, &err), KG_OK);
+    kg_session_close(ahead);
+    add(w, 0, text_with(w, 30), NULL); /* 20 is as it was, 30 is another one */
+    add(w, 1, text_with(w, 20), NULL);
+    const char *text = text_with(w, 30);
+    add(w, 1, text, NULL);
+    assert_true(pieces_of(w, 0) == pieces_of(w, 1) && is_patched(w, 1));
+    for (size_t k = 0; k < pieces_of(w, 0); k++)
+        are_the_same(piece_of(w, 0, k)->block, piece_of(w, 1, k)->block);
+}
+
+/* Lines change one after the other; line i is of version versions[i]. */
+static const char *text_of(struct world *w, const int *versions)
+{
+    size_t at = 0;
+    for (int i = 0; i < LINES; i++) {
+        at += (size_t)snprintf(w->text + at, sizeof w->text - at, "int line_%d(int number)\n{\n    return number + %d;\n}\n", i, i);
+        for (int k = 0; k < versions[i]; k++)
+            at += (size_t)snprintf(w->text + at, sizeof w->text - at, "/* %d */\n", k);
+    }
+    assert_true(at < sizeof w->text);
+    return w->text;
+}
+
+static void edits_on_edits_say_what_the_text_says(void **state)
+{
+    struct world *w = *state;
+    uint64_t seed = 5;
+    int versions[LINES] = { 0 }, patched = 0;
+    const uint32_t whole = add(w, 0, text_of(w, versions), header);
+    uint32_t read = 0;
+    for (int step = 0; step < 16; step++) {
+        int *version = &versions[seeded_below(&seed, LINES)];
+        *version = *version ? 0 : 1 + (int)seeded_below(&seed, 3);
+        read += add(w, 0, text_of(w, versions), header);
+        is_the_text(w, 0, w->text);
+        patched += is_patched(w, 0);
+        assert_true(pieces_of(w, 0) <= KG_PATCH_PIECES);
+    }
+    assert_true(patched > 10 && read < 16 * whole / 3);
+}
+
+static char *answer_to(struct world *w, int i, const char *question, uint64_t *computed)
+{
+    struct kg_error err = { .text = "" };
+    struct kg_counts counts;
+    enum kg_end end;
+    const struct kg_question asked = { .text = question, .length = strlen(question), .max_tokens = 12, .sampling = kg_sampling_greedy() };
+    if (kg_session_ask(w->session[i], &asked, &end, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    kg_session_counts(w->session[i], &counts);
+    *computed = counts.computed_tokens;
+    return strdup(w->session[i]->pieces[w->session[i]->count - 1].text);
+}
+
+/* The keys and values of a question and its answer tell of every bit of the logits before. */
+static void talk_is_the_same(const struct world *w)
+{
+    for (size_t k = 1; k <= 2; k++) { /* of an answer's last token nobody needs them */
+        struct kg_piece *a = &w->session[0]->pieces[w->session[0]->count - k], *b = &w->session[1]->pieces[w->session[1]->count - k];
+        assert_true(a->kind == b->kind && a->base == b->base);
+        assert_int_equal(kg_block_ready(a->block), kg_block_ready(b->block));
+        have_the_same(a->block, 0, b->block, 0, kg_block_ready(a->block));
+    }
+}
+
+static void reopened_it_is_the_same_bit_for_bit(void **state)
+{
+    struct world *w = *state;
+    uint64_t computed[2];
+    for (int i = 0; i < 2; i++) {
+        add(w, i, text_with(w, -1), header);
+        add(w, i, text_with(w, 20), header);
+        assert_true(is_patched(w, i));
+    }
+    close_one(w, 0);
+    open_one(w, 0, "edits");
+    assert_true(is_patched(w, 0));
+    is_the_text(w, 0, w->text);
+    for (int i = 0; i < 2; i++)
+        free(answer_to(w, i, "What does line_20 return?", &computed[i]));
+    assert_true(computed[0] < 40); /* of the question */
+    talk_is_the_same(w);
+    close_one(w, 0);
+    open_one(w, 0, "edits"); /* with the turn behind it */
+    for (int i = 0; i < 2; i++)
+        free(answer_to(w, i, "And line_21?", &computed[i]));
+    assert_int_equal(computed[0], computed[1]);
+    talk_is_the_same(w);
+}
+
+struct wanted {
+    char key[65];
+    int64_t id;
+};
+
+static int find_block(void *ctx, const struct kg_cached_block *block)
+{
+    struct wanted *wanted = ctx;
+    if (strcmp(block->key, wanted->key) == 0)
+        wanted->id = block->id;
+    return 0;
+}
+
+static void remove_from_cache(struct world *w, const struct kg_digest *key)
+{
+    struct wanted wanted = { .id = 0 };
+    for (size_t i = 0; i < sizeof key->bytes; i++)
+        snprintf(wanted.key + 2 * i, 3, "%02x", key->bytes[i]);
+    assert_int_equal(kg_cache_list(w->directory[0], find_block, &wanted, NULL), KG_OK);
+    assert_true(wanted.id > 0);
+    assert_int_equal(kg_cache_remove(w->directory[0], wanted.id, NULL), KG_OK);
+}
+
+/* What is behind it saw the piece that is lost: it is read again as well, under another name, and nothing before is. */
+static void a_kept_piece_that_is_lost_is_read_again(void **state)
+{
+    struct world *w = *state;
+    int versions[LINES] = { 0 };
+    add(w, 0, text_of(w, versions), NULL);
+    versions[10] = 1;
+    add(w, 0, text_of(w, versions), NULL);
+    versions[30] = 1;
+    add(w, 0, text_of(w, versions), NULL);
+    assert_true(pieces_of(w, 0) == 4 && is_patched(w, 0)); /* read, kept, read, kept */
+    const struct kg_digest key = *kg_block_key(piece_of(w, 0, 1)->block);
+    struct kg_digest names[4];
+    uint32_t tokens[4];
+    uint64_t computed;
+    for (size_t k = 0; k < 4; k++) {
+        names[k] = piece_of(w, 0, k)->identity;
+        tokens[k] = kg_block_tokens(piece_of(w, 0, k)->block);
+    }
+    close_one(w, 0);
+    remove_from_cache(w, &key);
+    open_one(w, 0, "edits");
+    assert_false(is_patched(w, 0));
+    for (size_t k = 0; k < 4; k++)
+        assert_int_equal(memcmp(&names[k], &piece_of(w, 0, k)->identity, sizeof names[k]) == 0, k == 0);
+    free(answer_to(w, 0, "What does line_30 return?", &computed));
+    assert_true(computed >= tokens[1] + tokens[2] + tokens[3] && computed < tokens[1] + tokens[2] + tokens[3] + 40);
+    is_the_text(w, 0, w->text);
+    close_one(w, 0);
+    open_one(w, 0, "edits");
+    free(answer_to(w, 0, "And line_31?", &computed));
+    assert_true(computed < 40);
+}
+
+/* A conversation that goes on by another policy reads it by that. */
+static void by_another_policy_nothing_is_kept(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err;
+    add(w, 0, text_with(w, -1), header);
+    add(w, 0, text_with(w, 20), header);
+    assert_true(is_patched(w, 0));
+    for (int policy = KG_POLICY_FULL; policy <= KG_POLICY_ANCHOR; policy++) {
+        kg_session_close(w->session[0]);
+        w->session[0] = NULL;
+        assert_int_equal(kg_session_open(w->engine[0], &(struct kg_session_options){ .name = "edits", .policy = (enum kg_policy)policy }, &w->session[0], &err),
+                         KG_OK);
+        assert_false(is_patched(w, 0));
+    }
+}
+
+/* What a kept piece is named by; and that it is named as nothing else is. */
+static void a_kept_piece_is_named_by_what_decides_its_bits(void **state)
+{
+    struct world *w = *state;
+    const struct kg_session *s = w->session[1];
+    int32_t numbers[] = { 5, 6, 7 };
+    const struct kg_ids ids = { .ids = numbers, .count = 3 }, fewer = { .ids = numbers, .count = 2 }, others = { .ids = numbers + 1, .count = 2 };
+    const struct kg_digest a = kg_digest_of("a", 1), b = kg_digest_of("b", 1);
+    struct kg_digest names[8];
+    names[0] = kg_kept_identity(s, &a, 0, &ids);
+    names[1] = kg_kept_identity(s, &b, 0, &ids);
+    names[2] = kg_kept_identity(s, &a, 32, &ids);
+    names[3] = kg_kept_identity(s, &a, 0, &fewer);
+    names[4] = kg_kept_identity(s, &a, 0, &others);
+    names[5] = kg_part_identity(s, KG_READ_ALONE, NULL, &ids, NULL, 0);
+    names[6] = kg_part_identity(s, KG_READ_ALONE, NULL, &ids, &a, 1);
+    names[7] = kg_part_identity(s, KG_READ_LINKED, &a, &ids, NULL, 0);
+    for (unsigned i = 0; i < 8; i++)
+        for (unsigned k = 0; k < i; k++)
+            assert_memory_not_equal(&names[i], &names[k], sizeof names[i]);
+}
+
+/* What is read behind a kept piece is another reading than the same text behind the same tokens that were read as one. */
+static void what_is_behind_it_is_named_by_it(void **state)
+{
+    struct world *w = *state;
+    int versions[LINES] = { 0 };
+    add(w, 0, text_of(w, versions), NULL);
+    versions[10] = 1;
+    add(w, 0, text_of(w, versions), NULL);
+    versions[30] = 1;
+    add(w, 0, text_of(w, versions), NULL);
+    struct kg_piece *read = piece_of(w, 0, 2), *kept = piece_of(w, 0, 1);
+    const size_t at = (size_t)(read - w->session[0]->pieces);
+    const struct kg_digest name = read->identity;
+    struct kg_digest now = kg_piece_identity(w->session[0], at, read->base, kg_block_ids(read->block), kg_block_tokens(read->block));
+    assert_memory_equal(&now, &name, sizeof now);
+    kept->identity.bytes[3] ^= 1;
+    now = kg_piece_identity(w->session[0], at, read->base, kg_block_ids(read->block), kg_block_tokens(read->block));
+    assert_memory_not_equal(&now, &name, sizeof now);
+    kept->identity.bytes[3] ^= 1;
+}
+
+/* Until it is killed, which it is while it places the other text. */
+static void replace_in_child(struct world *w, const char *text, int ready)
+{
+    open_one(w, 0, "edits");
+    if (write(ready, "x", 1) == 1)
+        add(w, 0, text, NULL);
+    pause();
+    _exit(1);
+}
+
+/* Whatever a process that dies was doing, the file is there, as it was or as it is. */
+static void a_process_that_dies_leaves_one_text(void **state)
+{
+    struct world *w = *state;
+    const char *rounds = getenv("CHECK_LONG");
+    uint64_t seed = 11;
+    unsigned old = 0, changed = 0;
+    int at = -1;
+    add(w, 0, text_with(w, at), NULL);
+    for (int round = rounds && *rounds == '1' ? 100 : 8; round > 0; round--) {
+        char sign;
+        int ready[2];
+        const int next = (at + 7) % LINES;
+        close_one(w, 0);
+        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+        const pid_t child = fork();
+        if (child == 0)
+            replace_in_child(w, text_with(w, next), ready[1]);
+        close(ready[1]);
+        assert_int_equal(read(ready[0], &sign, 1), 1);
+        close(ready[0]);
+        usleep(seeded_below(&seed, 400000));
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        open_one(w, 0, "edits");
+        const char *text = text_with(w, next);
+        const bool there = kg_session_has_file(w->session[0], "line.c", text, strlen(text));
+        if (!there)
+            text = text_with(w, at);
+        assert_true(kg_session_has_file(w->session[0], "line.c", text, strlen(text)));
+        assert_int_equal(kg_session_read_all(w->session[0], NULL), KG_OK);
+        is_the_text(w, 0, text);
+        at = there ? next : at;
+        old += !there;
+        changed += there;
+    }
+    printf("# killed %u times before the new text was there, %u times behind\n", old, changed);
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(what_stands_before_an_edit_is_kept),
+        TEST(what_stands_before_and_behind_an_edit_is_kept),
         TEST(of_a_file_that_includes_others_too),
         TEST(after_the_conversation_was_closed_as_well),
-        TEST(an_edit_at_the_beginning_leaves_nothing),
+        TEST(what_was_read_before_is_known),
+        TEST(a_reading_of_the_whole_takes_over),
+        TEST(edits_on_edits_say_what_the_text_says),
+        TEST(reopened_it_is_the_same_bit_for_bit),
+        TEST(a_kept_piece_that_is_lost_is_read_again),
+        TEST(by_another_policy_nothing_is_kept),
+        TEST(a_kept_piece_is_named_by_what_decides_its_bits),
+        TEST(what_is_behind_it_is_named_by_it),
+        TEST(a_process_that_dies_leaves_one_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

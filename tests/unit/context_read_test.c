@@ -1,4 +1,5 @@
 /* Sequences read by real models: results follow from what a block saw and from nothing else. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include "base/paths.h"
 #include "engine/cache/kv_store.h"
+#include "engine/state.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/model_run.h"
 #include "tests/unit/seeded.h"
@@ -285,6 +287,68 @@ static void a_block_is_read_once_for_all_places(struct world *w)
     kg_sequence_free(moved);
 }
 
+/* How far apart the logits of a turn are behind texts that differ in where their keys are stored for, at most. */
+static double difference(struct world *w, struct kg_sequence *a, struct kg_sequence *b)
+{
+    struct kg_sequence *both[2] = { a, b };
+    float *logits[2] = { w->logits, w->expected };
+    double most = 0;
+    for (int i = 0; i < 2; i++) {
+        struct kg_block *turn = block_of(w, 4, PREAMBLE, TURN);
+        assert_int_equal(kg_sequence_place(both[i], turn, 90, NULL), KG_OK);
+        kg_block_release(turn);
+        read_block(w, both[i], kg_sequence_count(both[i]) - 1, 0, logits[i]);
+        kg_sequence_free(both[i]);
+    }
+    for (uint32_t i = 0; i < w->vocabulary; i++)
+        most = fmax(most, fabs((double)w->logits[i] - (double)w->expected[i]));
+    return most;
+}
+
+/* preamble and a file whose keys are stored for `local`; it stands at `base` afterwards. */
+static struct kg_sequence *file_for(struct world *w, int32_t local, int32_t base)
+{
+    struct kg_sequence *own = new_sequence(), *out = new_sequence();
+    struct kg_block *preamble = block_of(w, 1, 0, PREAMBLE), *file = block_of(w, 2, local, FILE_A);
+    assert_int_equal(kg_sequence_append(own, preamble, NULL), KG_OK);
+    assert_int_equal(kg_sequence_append(own, file, NULL), KG_OK);
+    read_block(w, own, 0, 0, NULL);
+    read_block(w, own, 1, 0, NULL);
+    assert_int_equal(kg_sequence_append(out, preamble, NULL), KG_OK);
+    assert_int_equal(kg_sequence_place(out, file, base, NULL), KG_OK);
+    kg_block_release(preamble);
+    kg_block_release(file);
+    kg_sequence_free(own);
+    return out;
+}
+
+/* The file behind the preamble in two pieces: its first page, and the rest for the positions that it was read at. */
+static struct kg_sequence *in_pieces(struct world *w)
+{
+    struct kg_sequence *whole = file_for(w, PREAMBLE, PREAMBLE), *out = new_sequence();
+    const struct kg_block *file = kg_sequence_block(whole, 1);
+    assert_int_equal(kg_sequence_append(out, kg_sequence_block(whole, 0), NULL), KG_OK);
+    for (uint32_t from = 0, count = KG_PAGE; from < FILE_A; from += count, count = FILE_A - from) {
+        struct kg_block *piece = NULL;
+        assert_int_equal(kg_block_create(w->pool, KG_BLOCK_FILE, kg_block_key(file), PREAMBLE + (int32_t)from, kg_block_ids(file) + from, count, &piece, NULL),
+                         KG_OK);
+        assert_int_equal(kg_pages_copy(file, from / KG_PAGE, piece, count, NULL), KG_OK);
+        assert_int_equal(kg_sequence_append(out, piece, NULL), KG_OK);
+        kg_block_release(piece);
+    }
+    kg_sequence_free(whole);
+    return out;
+}
+
+/* Queries are turned to where a piece stands, wherever its keys were stored for. */
+static void pieces_of_a_reading_are_the_reading(struct world *w)
+{
+    const double pieces = difference(w, in_pieces(w), file_for(w, PREAMBLE, PREAMBLE));
+    const double moved = difference(w, file_for(w, PREAMBLE + 21, PREAMBLE + 11), file_for(w, PREAMBLE, PREAMBLE + 11)); /* keys are rounded */
+    const double wrong = difference(w, file_for(w, PREAMBLE, PREAMBLE + 12), file_for(w, PREAMBLE, PREAMBLE + 11));
+    assert_true(pieces < 1e-4 && moved < 1e-2 && wrong > 100 * moved);
+}
+
 static void all_of_it(const char *path, const struct kg_backend *backend)
 {
     struct world w;
@@ -294,6 +358,7 @@ static void all_of_it(const char *path, const struct kg_backend *backend)
     a_stopped_reading_goes_on_to_the_same_end(&w);
     what_was_stored_answers_alike(&w);
     a_block_is_read_once_for_all_places(&w);
+    pieces_of_a_reading_are_the_reading(&w);
     close_world(&w);
 }
 
