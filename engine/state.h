@@ -228,7 +228,8 @@ void kg_former_free(struct kg_former *former);
  *   - where it would have more than KG_PATCH_PIECES pieces,
  *   - where it was read by another rule before, or saw something else,
  *   - when a kept piece of it is lost: all from there on is read again, alone, as later parts of the file.
- * While nothing is asked the whole is read ahead as that of every likely file; the next edit, or a new conversation, begins with it.
+ * While nothing is asked the whole is read ahead as that of every likely file. It does not replace what stands in context, which
+ * answers have seen; the next edit begins with it, and so does every other conversation.
  */
 #define KG_PATCH_SHARE  4
 #define KG_PATCH_PIECES 16
