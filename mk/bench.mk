@@ -46,7 +46,7 @@ $(RECALL_BENCH): $(call objects,tests/bench/recall_bench.c tests/unit/seeded.c) 
 # What a large context costs a new process; MODEL=q05 TOKENS=30000 REPO=. (the first run reads the context, the others do not).
 .PHONY: bench-open
 bench-open: all
-	@TOKENS="$(TOKENS)" MODEL="$(MODEL)" ROUNDS="$(ROUNDS)" THREADS="$(THREADS)" \
+	@TOKENS="$(TOKENS)" MODEL="$(MODEL)" ROUNDS="$(ROUNDS)" THREADS="$(THREADS)" PEER="$(PEER)" \
 	    mk/bench-open $(O)/kedge "$(or $(REPO),.)" "$(O)/open-$(or $(MODEL),q05)-$(or $(TOKENS),30000)"
 
 # Bytes that an hour of chat writes, against what is new in it; MODEL=smol TURNS=30.
