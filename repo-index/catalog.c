@@ -2,12 +2,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "repo-index/arena.h"
 #include "repo-index/prior.h"
 #include "repo-index/words.h"
+
+#define LOADED_PART 20
 
 struct loading {
     struct kg_catalog *catalog;
@@ -125,6 +128,21 @@ void kg_catalog_free(struct kg_catalog *catalog)
     free(catalog);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+enum kg_status kg_catalog_lately(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err)
+{
+    if (!index->catalog || seconds() - index->catalog_at >= LOADED_PART * index->catalog_s)
+        return kg_catalog_of(index, out, err);
+    *out = index->catalog;
+    return KG_OK;
+}
+
 enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err)
 {
     uint64_t version = 0;
@@ -135,6 +153,7 @@ enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **o
         *out = index->catalog;
         return KG_OK;
     }
+    double begun = seconds();
     struct loading l = { .catalog = calloc(1, sizeof *l.catalog) };
     if (!l.catalog || !(l.catalog->paths = calloc(1, sizeof *l.catalog->paths))) {
         kg_catalog_free(l.catalog);
@@ -151,6 +170,8 @@ enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **o
     }
     kg_catalog_free(index->catalog);
     *out = index->catalog = l.catalog;
+    index->catalog_at = seconds();
+    index->catalog_s = index->catalog_at - begun;
     return KG_OK;
 }
 

@@ -32,6 +32,8 @@ struct kg_catalog {
 
 /* The catalog of the store as it is now; belongs to the index. To be called inside kg_store_begin_read. */
 enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err);
+/* The same, but where loading it takes long it may be older, so that it is loaded a twentieth of the time at most: for answers to keys. */
+enum kg_status kg_catalog_lately(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err);
 void kg_catalog_free(struct kg_catalog *catalog);
 
 /* The file of this path, or NULL. */

@@ -37,7 +37,7 @@ static enum kg_status complete(struct kg_index *index, const char *pattern, uint
                                struct kg_error *err)
 {
     const struct kg_catalog *catalog;
-    enum kg_status status = kg_catalog_of(index, &catalog, err);
+    enum kg_status status = kg_catalog_lately(index, &catalog, err);
     if (status != KG_OK)
         return status;
     size_t room = limit > LOOK_AGAIN / 4 ? (size_t)limit * 4 : LOOK_AGAIN;

@@ -19,6 +19,7 @@ struct kg_index {
     int turn_fd; /* locked (flock) by the one handle that refreshes */
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
+    double catalog_at, catalog_s; /* when it was loaded, CLOCK_MONOTONIC in seconds, and how long that took */
     struct kg_ctags *ctags;     /* NULL until symbols are read */
     struct kg_history *history; /* NULL until the first question */
     struct kg_graph *graph;     /* the same */

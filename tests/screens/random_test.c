@@ -160,9 +160,9 @@ static void terminal_and_model_agree_at_every_step(void **state)
     static const char *const keys[] = {
         "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f", "\x01", "\x05",
         "\x0a", "\x0b", "\x0c", "\x0f", "\x12", "\x13", "\x1b" "y", "\x14", "\x1bOQ", "\x1bOR", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f",
-        "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ", "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "n", "N", "[", "]", "{", "}", "t", "o", "y", "q", "i", "dw",
+        "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", "@run_", "@GLY", " ", "word ", "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "n", "N", "[", "]", "{", "}", "t", "o", "y", "q", "i", "dw",
         "\x1b[<0;5;3M", "\x1b[<64;9;4M", "\x1b[<65;9;4M", "markdown", "unicode", "hostile", "think", "endless", "gate", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~",
-        "\x1b[99;99", "\x1bO", "/files\r", "/clear\r", "/times\r", "/help\r", "!seq 30\r",
+        "\x1b[99;99", "\x1bO", "too long\r", "/edit too long\x0a" "in @run.c\r", "/resume older talk\r", "/files\r", "/clear\r", "/times\r", "/help\r", "!seq 30\r",
     };
     static const char *const modes[] = { "MOUSE=1", "VI=1" };
     const char *wanted = getenv("CHECK_LONG"), *seed = getenv("SEED");

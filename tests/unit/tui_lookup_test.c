@@ -62,10 +62,37 @@ static void changes_are_told_and_completed(void **state)
     double begin = seconds();
     assert_true(hears_of(events, 2, 20));
     print_message("# told after %.2f s\n", seconds() - begin);
-    kg_lookup_paths(lookup, "sec", 1);
+    kg_lookup_paths(lookup, "sec", false, 1);
     assert_true(wait_for(events, KG_EVENT_CANDIDATE, "second.c", 20) >= 0);
     index_repo_sh(&here, "rm first.c second.c");
     assert_true(hears_of(events, 0, 20));
+    kg_lookup_end(lookup);
+    kg_channel_free(events, kg_event_drop);
+}
+
+/* Names are read when they are wanted for the first time, and follow; later at once, and as they are by then. */
+static void names_are_completed(void **state)
+{
+    (void)state;
+    struct kg_lookup *lookup = NULL;
+    struct kg_error err = { 0 };
+    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
+    struct kg_channel *events = kg_channel_create();
+    index_repo_write(&here, "first.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n");
+    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    assert_true(hears_of(events, 1, 20));
+    kg_lookup_paths(lookup, "addn", true, 1);
+    assert_true(wait_for(events, KG_EVENT_CANDIDATE, "first.c:1-4", 20) >= 0);
+    index_repo_write(&here, "second.c", "int add_names(void)\n{\n    return 2;\n}\n");
+    assert_true(hears_of(events, 2, 20));
+    bool found = false;
+    for (uint32_t ticket = 2; !found && ticket < 100; ticket++) {
+        kg_lookup_paths(lookup, "add_names", true, ticket);
+        found = wait_for(events, KG_EVENT_CANDIDATE, "second.c:1-4", 0.2) >= 0;
+    }
+    assert_true(found);
+    kg_lookup_paths(lookup, "add_names", false, 100); /* files alone */
+    assert_int_equal(wait_for(events, KG_EVENT_CANDIDATE, "second.c:1-4", 0.5), -1);
     kg_lookup_end(lookup);
     kg_channel_free(events, kg_event_drop);
 }
@@ -89,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         INDEX_TEST(changes_are_told_and_completed),
+        INDEX_TEST(names_are_completed),
         INDEX_TEST(doubts_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@ struct key_help {
     const char *key, *what;
 };
 
+/* Left and right, left and right. */
 static const struct key_help keys[] = {
     { "Enter", "send" },
     { "Alt-Enter, Ctrl-J", "new line" },
@@ -42,12 +43,15 @@ static const char vi_help[] = "Esc leads to commands of vi, and i a I A o O back
 static void write_keys(FILE *stream, bool two)
 {
     size_t count = sizeof keys / sizeof keys[0];
-    for (size_t i = 0; i < count; i += two ? 2 : 1) {
-        if (two && keys[i + 1].what[0])
+    for (size_t i = 0; two && i < count; i += 2)
+        if (*keys[i + 1].key)
             fprintf(stream, "%-15s %-24s %-19s %s\n", keys[i].key, keys[i].what, keys[i + 1].key, keys[i + 1].what);
-        else if (keys[i].what[0])
-            fprintf(stream, "%-*s %s\n", two ? 15 : 19, keys[i].key, keys[i].what);
-    }
+        else
+            fprintf(stream, "%-15s %s\n", keys[i].key, keys[i].what);
+    for (size_t side = 0; !two && side < 2; side++)
+        for (size_t i = side; i < count; i += 2)
+            if (*keys[i].what)
+                fprintf(stream, "%-19s %s\n", keys[i].key, keys[i].what);
 }
 
 void kg_interface_help(struct kg_interface *ui)

@@ -32,7 +32,7 @@ void kg_interface_complete(struct kg_interface *ui)
         kg_lookup_paths(ui->lookup, pattern, wanted == KG_WANTED_PLACES, ticket);
         break;
     case KG_WANTED_SESSIONS:
-        kg_lookup_sessions(ui->lookup, pattern, ticket);
+        kg_lookup_sessions(ui->lookup, pattern, ui->session, ticket);
         break;
     case KG_WANTED_CONTEXT_FILES:
         offer_context_files(ui, pattern, ticket);

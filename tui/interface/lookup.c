@@ -112,7 +112,7 @@ static int offer_session(void *ctx, const struct kg_session_summary *summary)
 {
     struct answering *answering = ctx;
     char age[KG_FIGURE], help[400];
-    if (strncmp(summary->name, answering->request->pattern, strlen(answering->request->pattern)) != 0)
+    if (strncmp(summary->name, answering->request->pattern, strlen(answering->request->pattern)) != 0 || strcmp(summary->name, answering->request->name) == 0)
         return 0;
     snprintf(help, sizeof help, "%s, %s", kg_figure_age(age, (uint64_t)time(NULL), summary->used), summary->model);
     offer(answering->lookup, answering->request->ticket, summary->name, strlen(summary->name), help);
@@ -444,9 +444,16 @@ void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, bool places,
     send(lookup, new);
 }
 
-void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket)
+void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, const char *open, uint32_t ticket)
 {
-    send(lookup, create_request(REQUEST_SESSIONS, pattern, ticket));
+    struct request *new = create_request(REQUEST_SESSIONS, pattern, ticket);
+    if (!new)
+        return;
+    new->name = strdup(open);
+    if (new->name)
+        send(lookup, new);
+    else
+        free_request(&new->message);
 }
 
 void kg_lookup_list_sessions(struct kg_lookup *lookup, const char *words, bool all, uint32_t ticket)

@@ -18,8 +18,8 @@ void kg_lookup_end(struct kg_lookup *lookup); /* NULL is fine */
  * a name: its path and lines ("a.c:3-9"), shown by its name. The first time that names are wanted they are read from the repository,
  * and follow as they come. Only the newest request is answered. */
 void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, bool places, uint32_t ticket);
-/* The same for names of sessions that begin so. */
-void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, uint32_t ticket);
+/* The same for names of sessions that begin so, but for the one that is open ("": none is). */
+void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, const char *open, uint32_t ticket);
 /* A KG_EVENT_SESSIONS of the repository's sessions, or of all; of those that hold the words when there are any. Only the newest
  * request is answered. */
 void kg_lookup_list_sessions(struct kg_lookup *lookup, const char *words, bool all, uint32_t ticket);
