@@ -163,6 +163,11 @@ static void reading_shows_its_progress_and_stops(void **state)
     driver_wait_for(d, "run.c:1-9 begins with: int main(void) { return 0; }");
     driver_wait_for(d, "(run.c:1-9 is the part of run.c that begins with: int main(void)");
     driver_wait_for(d, "ready");
+    ask(d, "see @secret.c:1"); /* a question is stored */
+    driver_wait_for(d, "You asked: see @secret.c:1");
+    driver_wait_for(d, "ready");
+    assert_false(driver_shows(d, "secret.c:1 begins"));
+    assert_false(driver_shows(d, "(secret.c:1 is the part"));
     ask(d, "see @run.c:7");
     driver_wait_for(d, "run.c has 1 lines, not 7");
     driver_wait_for(d, "ready");

@@ -59,13 +59,14 @@ static void note_lines(struct kg_worker *worker, const char *question, size_t qu
     from = from < length ? from : 0;
     size_t n = strcspn(text + from, "\r\n");
     n = n < length - from ? n : length - from;
-    n = n < FIRST_LINE ? n : FIRST_LINE;
-    while (n > 0 && n == FIRST_LINE && ((unsigned char)text[from + n] & 0xc0) == 0x80)
+    bool cut = n > FIRST_LINE;
+    n = cut ? FIRST_LINE : n;
+    while (cut && n > 0 && ((unsigned char)text[from + n] & 0xc0) == 0x80) /* whole characters */
         n--;
     memcpy(line, text + from, n);
     line[n] = '\0';
     int written = snprintf(note, sizeof note, "\n(%s is the part of %s that begins with: %s)", word, path, line);
-    if (written < 0 || (size_t)written >= sizeof note || memmem(question, question_length, note, (size_t)written))
+    if (written < 0 || (size_t)written >= sizeof note || memmem(question, question_length, note, (size_t)written) || (worker->notes && strstr(worker->notes, note)))
         return;
     char *grown = realloc(worker->notes, worker->notes_length + (size_t)written + 1);
     if (!grown)
@@ -90,19 +91,19 @@ struct named {
     size_t bytes;                              /* of the whole file, when lines are meant */
     char *text;                                /* what was named */
     size_t length;
+    bool secret;                               /* nothing of it may stand in a question, which is stored */
 };
 
 static enum kg_status read_word(struct kg_worker *worker, struct named *out, struct kg_error *err)
 {
-    bool secret;
     uint32_t first, last;
     char *whole;
-    enum kg_status status = kg_worker_read_named(worker, out->word, &out->text, &out->length, &secret, err);
+    enum kg_status status = kg_worker_read_named(worker, out->word, &out->text, &out->length, &out->secret, err);
     if (status != KG_OK)
         return status;
     strcpy(out->path, out->word);
     out->bytes = 0;
-    if (kg_take_lines(out->path, &first, &last) && kg_worker_read_text(worker, out->path, &whole, &out->bytes, &secret, err) == KG_OK)
+    if (kg_take_lines(out->path, &first, &last) && kg_worker_read_text(worker, out->path, &whole, &out->bytes, &out->secret, err) == KG_OK)
         free(whole);
     else
         strcpy(out->path, out->word);
@@ -135,7 +136,7 @@ static enum kg_status add_mention(struct kg_worker *worker, const char *question
     }
     bool whole = strcmp(named.path, named.word) == 0 || !is_too_long(worker, named.bytes);
     status = kg_worker_add_file(worker, whole ? named.path : named.word, "named with @", err);
-    if (status == KG_OK && whole && strcmp(named.path, named.word) != 0)
+    if (status == KG_OK && whole && !named.secret && strcmp(named.path, named.word) != 0)
         note_lines(worker, question, question_length, named.word, named.path, named.text, named.length);
     free(named.text);
     return status;
