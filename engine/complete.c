@@ -42,7 +42,7 @@ static enum kg_status take_all(struct completing *c, struct kg_decoding *decodin
     const uint32_t most = c->completion->max_tokens ? c->completion->max_tokens : UINT32_MAX;
     bool enough = false;
     for (uint32_t n = 0;; n++) {
-        int32_t id = kg_sample(c->sampler, kg_decoding_logits(decoding), kg_block_ids(block) + c->given, n);
+        int32_t id = kg_decoding_sample(decoding, kg_block_ids(block) + c->given, n);
         if (id < 0)
             return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
         *end = ends_text(engine, id) ? KG_END_MODEL : n >= most ? KG_END_LENGTH : KG_END_FULL;
@@ -65,7 +65,7 @@ static enum kg_status take_all(struct completing *c, struct kg_decoding *decodin
 static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg_error *err)
 {
     struct kg_decoding decoding;
-    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, c->logits, err);
+    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, c->sampler, c->logits, err);
     if (status == KG_OK)
         status = take_all(c, &decoding, end, err);
     kg_decoding_end(&decoding);

@@ -24,21 +24,29 @@ static enum kg_status begin_drafts(struct kg_decoding *d, struct kg_error *err)
     return status;
 }
 
-enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *session, size_t piece, const float *logits, struct kg_error *err)
+enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
+                                 struct kg_error *err)
 {
-    *d = (struct kg_decoding){ .session = session, .piece = piece, .rows = 1 };
+    const struct kg_model *model = session->engine->model;
+    *d = (struct kg_decoding){ .session = session, .piece = piece, .sampler = sampler, .rows = 1 };
     d->taken = kg_block_tokens(block_of(d));
-    const size_t rows = session->drafts_off ? 1 : KG_DRAFT_MAX + 1, bytes = kg_model_shape(session->engine->model)->vocabulary * sizeof *d->logits;
-    d->logits = malloc(rows * bytes);
-    if (!d->logits)
+    d->best.count = kg_model_is_apart(model) ? kg_sampler_needs(sampler) : 0;
+    const size_t rows = session->drafts_off ? 1 : KG_DRAFT_MAX + 1, bytes = kg_model_shape(model)->vocabulary * sizeof *d->logits;
+    d->logits = malloc(d->best.count ? bytes : rows * bytes);
+    d->best.ids = malloc(rows * d->best.count * sizeof *d->best.ids + 1);
+    d->best.logits = malloc(rows * d->best.count * sizeof *d->best.logits + 1);
+    if (!d->logits || !d->best.ids || !d->best.logits)
         return kg_fail_nomem(err, "generating a text");
     memcpy(d->logits, logits, bytes);
     return session->drafts_off ? KG_OK : begin_drafts(d, err);
 }
 
-const float *kg_decoding_logits(const struct kg_decoding *d)
+int32_t kg_decoding_sample(struct kg_decoding *d, const int32_t *recent, size_t recent_count)
 {
-    return d->logits + (size_t)d->row * kg_model_shape(d->session->engine->model)->vocabulary;
+    const size_t best = (size_t)d->row * d->best.count;
+    if (d->begun && d->best.count)
+        return kg_sample_best(d->sampler, d->best.ids + best, d->best.logits + best, d->best.count, recent, recent_count);
+    return kg_sample(d->sampler, d->logits + (size_t)d->row * kg_model_shape(d->session->engine->model)->vocabulary, recent, recent_count);
 }
 
 enum kg_status kg_decoding_take(struct kg_decoding *d, int32_t id, struct kg_error *err)
@@ -79,8 +87,10 @@ static enum kg_status read_rows(struct kg_decoding *d, uint32_t rows, struct kg_
     struct kg_look look;
     struct kg_reading reading = kg_session_reading(session, piece->rule, &look);
     reading.last = rows;
+    reading.best = d->best.count ? &d->best : NULL;
     const double start = kg_seconds();
-    enum kg_status status = kg_sequence_read(session->sequence, kg_piece_index(session, piece), d->taken + rows - 1, &reading, d->logits, err);
+    enum kg_status status = kg_sequence_read(session->sequence, kg_piece_index(session, piece), d->taken + rows - 1, &reading, reading.best ? NULL : d->logits, err);
+    d->begun = true;
     if (status == KG_OK && d->draft)
         kg_draft_took(d->draft, rows, kg_seconds() - start);
     return status == KG_OK ? kg_gguf_intact(session->engine->file, err) : status;
@@ -114,4 +124,6 @@ void kg_decoding_end(struct kg_decoding *d)
     kg_block_cut(block_of(d), d->taken);
     kg_draft_free(d->draft);
     free(d->logits);
+    free(d->best.ids);
+    free(d->best.logits);
 }

@@ -14,6 +14,7 @@
 #include "engine/gguf/gguf.h"
 #include "engine/model/model.h"
 #include "engine/sampler/draft.h"
+#include "engine/sampler/sampler.h"
 #include "engine/tokenizer/chat.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -287,13 +288,19 @@ struct kg_decoding {
     size_t piece;
     uint32_t taken;
     struct kg_draft *draft; /* NULL where drafts are off */
-    float *logits;          /* (rows, vocabulary) of the last read */
+    struct kg_sampler *sampler;
+    float *logits;          /* (rows, vocabulary) of the last read, or of the begin */
+    struct kg_best best;    /* (rows) of the last read in their place; count 0 where all logits are read */
+    bool begun;             /* there was a read */
     uint32_t row, rows;     /* row: behind the last token that was taken; rows: 0 = none are there yet */
 };
-/* The piece is read; logits (vocabulary, copied) are those behind its last token. kg_decoding_end in any case. */
-enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, const float *logits, struct kg_error *err);
-/* Behind the last token that was taken. */
-const float *kg_decoding_logits(const struct kg_decoding *decoding);
+/* The piece is read; logits (vocabulary, copied) are those behind its last token. The sampler must outlive the decoding. kg_decoding_end in
+ * any case. */
+enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
+                                 struct kg_error *err);
+/* The id to go on with, as kg_sample says; -1: there is no finite logit. Of a device with a memory of its own only the best logits are read
+ * where they give the same id. */
+int32_t kg_decoding_sample(struct kg_decoding *decoding, const int32_t *recent, size_t recent_count);
 /* The piece goes on with this id. */
 enum kg_status kg_decoding_take(struct kg_decoding *decoding, int32_t id, struct kg_error *err);
 /* Positions behind the last token that the model has. */

@@ -266,7 +266,7 @@ struct kg_backend {
                           const struct kg_view *, const struct kg_attention *, const struct kg_look *, const struct kg_buffer *chosen,
                           int32_t position, uint32_t rows);
 
-    /* Copies row `from` of x (rows, cols) to row `to` of out, which may be x. */
+    /* Copies row `from` of x (rows, cols) to row `to` of out, which may be x; bit for bit, whatever the words stand for. */
     void (*copy_row)(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);
 
     /* The k best (1 <= k <= n) of n logits of one row at element offset `offset`, best first, equal ones by smaller

@@ -127,6 +127,7 @@ struct kg_reading {
     const atomic_bool *stop;
     uint32_t batch; /* rows at a time, 1 .. KG_ROWS_MAX; 0 = KG_ROWS_MAX */
     uint32_t last;  /* logits are those of so many tokens; 0 = of one. With more than one everything must fit into one batch */
+    const struct kg_best *best; /* what is asked for of them in place of all logits, which are NULL then; may be NULL */
     const struct kg_look *look; /* NULL = at everything; needs a pool with an index */
     /* For each token id whether what it stands for is looked at in place of what the index finds (line anchors,
      * DESIGN.md section 4); NULL = by the index. */

@@ -174,12 +174,13 @@ static uint32_t last_of(const struct kg_reading *reading)
     return reading->last ? reading->last : 1;
 }
 
-static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, float *logits, struct kg_error *err)
+/* `asked`: for the logits of its last tokens. */
+static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, bool asked, float *logits, struct kg_error *err)
 {
     const struct kg_reading *reading = run->reading;
     const struct place *place = run->place;
     struct kg_block *block = place->block;
-    uint32_t ready = kg_block_ready(block), scored = logits ? end - last_of(reading) : end;
+    uint32_t ready = kg_block_ready(block), scored = asked ? end - last_of(reading) : end;
     enum kg_status status = kg_block_reserve(block, end, err);
     if (status != KG_OK)
         return status;
@@ -207,6 +208,7 @@ static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, 
         .look = reading->look,
         .listed = run->listed,
         .listed_count = run->listed_count,
+        .best = asked ? reading->best : NULL,
     };
     kg_pool_enter(reading->pool);
     status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, reading->scored ? run->scores : logits, err);
@@ -243,12 +245,12 @@ static uint32_t batch_rows(const struct kg_reading *reading)
     return reading->batch && reading->batch < KG_ROWS_MAX ? reading->batch : KG_ROWS_MAX;
 }
 
-static enum kg_status read_batches(struct run *run, uint32_t first, uint32_t upto, float *logits, struct kg_error *err)
+static enum kg_status read_batches(struct run *run, uint32_t first, uint32_t upto, bool asked, float *logits, struct kg_error *err)
 {
     const struct kg_reading *reading = run->reading;
     for (run->listed_upto = 0; first < upto;) {
         uint32_t end = batch_end(first, upto, batch_rows(reading));
-        enum kg_status status = read_batch(run, first, end, end == upto ? logits : NULL, err);
+        enum kg_status status = read_batch(run, first, end, asked && end == upto, logits, err);
         if (status == KG_OK && reading->after_batch)
             status = reading->after_batch(reading->ctx, run->place->block, err);
         if (status != KG_OK)
@@ -287,10 +289,11 @@ enum kg_status kg_sequence_read(const struct kg_sequence *sequence, size_t index
 {
     assert(index < sequence->count);
     const struct place *place = &sequence->places[index];
+    const bool asked = logits || reading->best;
     assert(upto <= kg_block_tokens(place->block) && kg_block_pool(place->block) == reading->pool);
-    assert(!(logits && reading->scored));
-    assert(!logits || last_of(reading) <= (upto ? upto : 1));
-    uint32_t first = kg_block_ready(place->block), least = logits && upto ? upto - last_of(reading) : upto;
+    assert(!(asked && reading->scored) && !(logits && reading->best));
+    assert(!asked || last_of(reading) <= (upto ? upto : 1));
+    uint32_t first = kg_block_ready(place->block), least = asked && upto ? upto - last_of(reading) : upto;
     if (first > least)
         first = least;
     assert(last_of(reading) == 1 || upto - first <= batch_rows(reading));
@@ -300,7 +303,7 @@ enum kg_status kg_sequence_read(const struct kg_sequence *sequence, size_t index
     struct run run = { .reading = reading, .place = place };
     status = prepare(&run, sequence, index, err);
     if (status == KG_OK)
-        status = read_batches(&run, first, upto, logits, err);
+        status = read_batches(&run, first, upto, asked, logits, err);
     free(run.spans);
     free(run.scores);
     free(run.listed);

@@ -8,6 +8,9 @@
  *                    x += Wdown (silu(Wgate h) * Wup h)
  *   logits = Wout norm(x)
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "engine/model/parts.h"
 
 /* One pass on its way through the layers. In the last layer `from` drops the rows whose logits nobody asked for: behind
@@ -147,6 +150,18 @@ static uint32_t multiply_out(const struct run *run, uint32_t first)
     return rows;
 }
 
+/* Of each row that multiply_out left: ids, then logits. */
+static void find_best(const struct run *run, uint32_t rows)
+{
+    const struct kg_model *m = run->model;
+    const uint32_t count = run->pass->best->count, vocabulary = m->parameters.shape.vocabulary;
+    for (uint32_t r = 0; r < rows; r++) {
+        m->backend->top(m->device, m->best_ids, m->best_logits, m->logits, (size_t)r * vocabulary, vocabulary, count);
+        m->backend->copy_row(m->device, m->best, 2 * r, m->best_ids, 0, count);
+        m->backend->copy_row(m->device, m->best, 2 * r + 1, m->best_logits, 0, count);
+    }
+}
+
 /* What a device may record as one step: everything but the further rows of logits, which only evaluation asks for. */
 static enum kg_status run_step(struct run *run, uint32_t *ready, struct kg_error *err)
 {
@@ -157,8 +172,27 @@ static enum kg_status run_step(struct run *run, uint32_t *ready, struct kg_error
     if (status == KG_OK && run->rows > 0) {
         norm(run, KG_S_NORMED, KG_S_STREAM, &m->weights[KG_OUT_NORM]);
         *ready = multiply_out(run, 0);
+        if (run->pass->best)
+            find_best(run, *ready);
     }
     m->backend->step_end(m->device);
+    return status;
+}
+
+static enum kg_status read_best(const struct run *run, struct kg_error *err)
+{
+    const struct kg_model *m = run->model;
+    const struct kg_best *best = run->pass->best;
+    const size_t bytes = best->count * sizeof(float);
+    uint8_t *all = malloc(run->rows * 2 * bytes);
+    if (!all)
+        return kg_fail_nomem(err, "reading the best tokens");
+    enum kg_status status = m->backend->read(m->device, m->best, 0, all, run->rows * 2 * bytes, err);
+    for (uint32_t r = 0; r < run->rows && status == KG_OK; r++) {
+        memcpy(best->ids + (size_t)r * best->count, all + 2 * r * bytes, bytes);
+        memcpy(best->logits + (size_t)r * best->count, all + (2 * r + 1) * bytes, bytes);
+    }
+    free(all);
     return status;
 }
 
@@ -208,11 +242,32 @@ static enum kg_status prepare_look(struct run *run, struct kg_error *err)
     return KG_OK;
 }
 
+/* Room for the best, before the step. */
+static enum kg_status prepare_best(struct kg_model *m, const struct kg_best *best, struct kg_error *err)
+{
+    if (!best || best->count == m->best_count)
+        return KG_OK;
+    struct kg_buffer **const buffers[] = { &m->best, &m->best_ids, &m->best_logits };
+    const size_t row = best->count * sizeof(float), bytes[] = { 2 * KG_BEST_ROWS * row, row, row };
+    enum kg_status status = KG_OK;
+    m->best_count = 0;
+    for (int i = 0; i < 3 && status == KG_OK; i++) {
+        m->backend->buffer_free(m->device, *buffers[i]);
+        *buffers[i] = NULL;
+        status = m->backend->buffer_create(m->device, bytes[i], buffers[i], err);
+    }
+    if (status == KG_OK)
+        m->best_count = best->count;
+    return status;
+}
+
 static enum kg_status check_pass(const struct kg_model *model, const struct kg_pass *pass, struct kg_error *err)
 {
     const struct kg_model_shape *shape = &model->parameters.shape;
     if (pass->rows < 1 || pass->rows > KG_ROWS_MAX || pass->logits_from > pass->rows || pass->span_count < 1)
         return kg_fail(err, KG_ERR_RANGE, "%u tokens cannot be read at once (1 to %d can)", pass->rows, KG_ROWS_MAX);
+    if (pass->best && (pass->best->count < 1 || pass->best->count > shape->vocabulary || pass->rows - pass->logits_from > KG_BEST_ROWS))
+        return kg_fail(err, KG_ERR_RANGE, "the %u best tokens of %u rows cannot be had", pass->best->count, pass->rows - pass->logits_from);
     if (pass->position < 0 || (int64_t)pass->position + pass->rows > shape->trained_length)
         return kg_fail(err, KG_ERR_RANGE, "positions %d to %lld lie outside the %u that %s was trained for", pass->position,
                        (long long)pass->position + pass->rows - 1, shape->trained_length, shape->name);
@@ -230,6 +285,8 @@ enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const 
     if (status == KG_OK)
         status = prepare_look(&run, err);
     if (status == KG_OK)
+        status = prepare_best(model, pass->best, err);
+    if (status == KG_OK)
         status = b->view_set(model->device, model->view, pass->spans, pass->span_count, err);
     if (status != KG_OK)
         return status;
@@ -237,6 +294,6 @@ enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const 
     b->write(model->device, model->ids, 0, pass->ids, pass->rows * sizeof *pass->ids);
     status = run_step(&run, &ready, err);
     if (status == KG_OK && run.rows > 0)
-        status = read_logits(&run, ready, logits, err);
+        status = pass->best ? read_best(&run, err) : read_logits(&run, ready, logits, err);
     return status == KG_OK ? kg_gguf_intact(model->file, err) : status;
 }

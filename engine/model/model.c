@@ -103,6 +103,9 @@ void kg_model_free(struct kg_model *model)
     b->buffer_free(model->device, model->ids);
     b->buffer_free(model->device, model->logits);
     b->buffer_free(model->device, model->chosen);
+    b->buffer_free(model->device, model->best);
+    b->buffer_free(model->device, model->best_ids);
+    b->buffer_free(model->device, model->best_logits);
     b->view_free(model->device, model->view);
     free(model);
 }
@@ -110,6 +113,11 @@ void kg_model_free(struct kg_model *model)
 const struct kg_model_shape *kg_model_shape(const struct kg_model *model)
 {
     return &model->parameters.shape;
+}
+
+bool kg_model_is_apart(const struct kg_model *model)
+{
+    return model->backend->room || model->backend->layer;
 }
 
 size_t kg_model_weight_bytes(const struct kg_model *model)

@@ -36,6 +36,16 @@ void kg_model_free(struct kg_model *model);
 const struct kg_model_shape *kg_model_shape(const struct kg_model *model);
 size_t kg_model_scratch_bytes(const struct kg_model *model); /* of intermediate results on its device; known without weights, too */
 size_t kg_model_weight_bytes(const struct kg_model *model); /* bytes of weights read for one token of decoding */
+/* Whether its device has a memory of its own, from where a few of the logits come sooner than all. */
+bool kg_model_is_apart(const struct kg_model *model);
+
+/* The best logits of some rows, in place of all: ids and logits (rows, count), best first, equal ones by smaller id. */
+struct kg_best {
+    uint32_t count; /* 1 .. the vocabulary */
+    int32_t *ids;
+    float *logits;
+};
+#define KG_BEST_ROWS 16 /* at most */
 
 /* Consecutive tokens of one block, read into its pages and seen at `position` of a sequence.
  *
@@ -58,10 +68,11 @@ struct kg_pass {
      * in the view, ascending, at most KG_RECALL_MAX (look->k does not count). */
     const int32_t *listed;
     uint32_t listed_count;
+    const struct kg_best *best; /* what is asked for of those rows, at most KG_BEST_ROWS; NULL = all logits */
     const atomic_bool *stop; /* may be NULL; looked at between layers: KG_ERR_CANCELLED, the pages written are to be discarded */
 };
 
-/* logits (rows - logits_from, vocabulary) in host memory, NULL when none are asked for. */
+/* logits (rows - logits_from, vocabulary) in host memory, NULL when none are asked for, or the best. */
 enum kg_status kg_model_forward(struct kg_model *model, struct kg_kv *kv, const struct kg_pass *pass, float *logits, struct kg_error *err);
 
 #endif

@@ -41,6 +41,8 @@ struct kg_model {
     struct kg_view *view;
     struct kg_buffer *chosen; /* int32 (rows, KV heads, k) of the pass that needed most; NULL before the first one */
     size_t chosen_bytes;
+    struct kg_buffer *best, *best_ids, *best_logits; /* ids and logits of each row (rows, 2, count), and of one; NULL before the first ones */
+    uint32_t best_count;
     size_t weight_bytes;
 };
 

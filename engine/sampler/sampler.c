@@ -103,7 +103,7 @@ void kg_sampler_free(struct kg_sampler *sampler)
 }
 
 /* A logit is made smaller, whichever its sign; once, however often the token has come. */
-static void penalise(struct kg_sampler *sampler, const float *logits, const int32_t *recent, size_t count)
+static void penalise(struct kg_sampler *sampler, const int32_t *recent, size_t count)
 {
     float penalty = sampler->sampling.penalty;
     struct kg_candidates *all = &sampler->selection.all;
@@ -114,11 +114,11 @@ static void penalise(struct kg_sampler *sampler, const float *logits, const int3
         count = sampler->sampling.penalty_last;
     }
     for (size_t i = 0; i < count; i++) {
-        int32_t id = recent[i];
-        if (id < 0 || (size_t)id >= all->count || !isfinite(logits[id]))
+        const size_t at = kg_selection_find(&sampler->selection, recent[i]);
+        if (at == all->count || all->scores[at] == -INFINITY)
             continue;
-        float less = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
-        all->scores[id] = less < -FLT_MAX ? -FLT_MAX : less;
+        const float logit = kg_selection_given(&sampler->selection, at), less = logit > 0 ? logit / penalty : logit * penalty;
+        all->scores[at] = less < -FLT_MAX ? -FLT_MAX : less;
     }
 }
 
@@ -142,12 +142,11 @@ static int32_t draw(struct kg_sampler *sampler, const struct kg_candidates *from
     return id;
 }
 
-int32_t kg_sample(struct kg_sampler *sampler, const float *logits, const int32_t *recent, size_t recent_count)
+static int32_t sample_loaded(struct kg_sampler *sampler, const int32_t *recent, size_t recent_count)
 {
     const struct kg_sampling *s = &sampler->sampling;
     struct kg_selection *selection = &sampler->selection;
-    kg_selection_load(selection, logits);
-    penalise(sampler, logits, recent, recent_count);
+    penalise(sampler, recent, recent_count);
     int32_t best = kg_selection_best(selection);
     if (s->temperature == 0 || best < 0)
         return best;
@@ -158,4 +157,29 @@ int32_t kg_sample(struct kg_sampler *sampler, const float *logits, const int32_t
     if (s->top_p < 1)
         from = kg_selection_cut(selection, from, from->weights, (double)s->top_p * total);
     return draw(sampler, from);
+}
+
+int32_t kg_sample(struct kg_sampler *sampler, const float *logits, const int32_t *recent, size_t recent_count)
+{
+    kg_selection_load(&sampler->selection, logits);
+    return sample_loaded(sampler, recent, recent_count);
+}
+
+/* A penalty only lowers, and as many as it may lower at most: behind them still stand those that are not lowered. One more than top_k, so
+ * that the limit is met in the same way. */
+#define FEW 1024
+uint32_t kg_sampler_needs(const struct kg_sampler *sampler)
+{
+    const struct kg_sampling *s = &sampler->sampling;
+    const uint32_t taken = s->temperature == 0 ? 1 : s->top_k, lowered = s->penalty == 1 ? 0 : s->penalty_last;
+    if (taken == 0 || taken >= FEW || lowered >= FEW || taken + lowered >= FEW)
+        return 0;
+    const uint32_t n = taken + lowered + 1;
+    return n < sampler->selection.vocabulary ? n : sampler->selection.vocabulary;
+}
+
+int32_t kg_sample_best(struct kg_sampler *sampler, const int32_t *ids, const float *logits, uint32_t count, const int32_t *recent, size_t recent_count)
+{
+    kg_selection_load_some(&sampler->selection, ids, logits, count);
+    return sample_loaded(sampler, recent, recent_count);
 }

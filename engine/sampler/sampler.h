@@ -34,4 +34,9 @@ void kg_sampler_free(struct kg_sampler *sampler);
  * recent: ids so far, oldest first. */
 int32_t kg_sample(struct kg_sampler *sampler, const float *logits, const int32_t *recent, size_t recent_count);
 
+/* How many of the best logits give the id that all of them give; 0: no small number does. */
+uint32_t kg_sampler_needs(const struct kg_sampler *sampler);
+/* kg_sample of so many (or more): their ids, all different, and logits. Of infinite ones, which are among the best, none is drawn. */
+int32_t kg_sample_best(struct kg_sampler *sampler, const int32_t *ids, const float *logits, uint32_t count, const int32_t *recent, size_t recent_count);
+
 #endif

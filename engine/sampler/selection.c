@@ -43,9 +43,7 @@ enum kg_status kg_selection_create(struct kg_selection *s, uint32_t count)
         kg_selection_free(s);
         return KG_ERR_NOMEM;
     }
-    s->all.count = count;
-    for (uint32_t i = 0; i < count; i++)
-        s->all.ids[i] = (int32_t)i;
+    s->vocabulary = count;
     return KG_OK;
 }
 
@@ -58,8 +56,73 @@ void kg_selection_free(struct kg_selection *s)
     s->ordered = NULL;
 }
 
+/* Back from some to all. */
+static void name_all(struct kg_selection *s)
+{
+    if (s->all.count == s->vocabulary && s->all.ids[s->vocabulary - 1] == (int32_t)s->vocabulary - 1)
+        return;
+    s->all.count = s->vocabulary;
+    for (uint32_t i = 0; i < s->vocabulary; i++)
+        s->all.ids[i] = (int32_t)i;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+void kg_selection_load_some(struct kg_selection *s, const int32_t *ids, const float *logits, uint32_t count)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < count && n < s->vocabulary; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        if (ids[i] >= 0 && (uint32_t)ids[i] < s->vocabulary)
+            s->ordered[n++] = (uint64_t)ids[i] << 32 | bits;
+    }
+    qsort(s->ordered, n, sizeof *s->ordered, by_number);
+    s->all.count = n;
+    s->given = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const float logit = kg_selection_given(s, i);
+        s->all.ids[i] = (int32_t)(s->ordered[i] >> 32);
+        s->all.scores[i] = isfinite(logit) ? logit : -INFINITY;
+    }
+    for (size_t i = n; i < padded(n); i++)
+        s->all.scores[i] = -INFINITY;
+}
+
+float kg_selection_given(const struct kg_selection *s, size_t at)
+{
+    if (s->given)
+        return s->given[at];
+    const uint32_t bits = (uint32_t)s->ordered[at];
+    float logit;
+    memcpy(&logit, &bits, sizeof logit);
+    return logit;
+}
+
+size_t kg_selection_find(const struct kg_selection *s, int32_t id)
+{
+    const struct kg_candidates *all = &s->all;
+    if (all->count == s->vocabulary)
+        return id >= 0 && (uint32_t)id < s->vocabulary ? (size_t)id : all->count;
+    size_t first = 0, end = all->count;
+    while (first < end) {
+        const size_t middle = (first + end) / 2;
+        if (all->ids[middle] < id)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first < all->count && all->ids[first] == id ? first : all->count;
+}
+
 void kg_selection_load(struct kg_selection *s, const float *logits)
 {
+    name_all(s);
+    s->given = logits;
     const ints exponent = { 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000 };
     const floats never = { -INFINITY, -INFINITY, -INFINITY, -INFINITY };
     size_t whole = s->all.count / LANES * LANES;
@@ -92,7 +155,7 @@ int32_t kg_selection_best(struct kg_selection *s)
     size_t first = 0;
     while (scores[first] != s->best)
         first++;
-    return (int32_t)first;
+    return s->all.ids[first];
 }
 
 /* e^x for -87 <= x <= 0, relative error below 2e-7; 0 for all else. Ours, so that a seed gives the same on any machine:

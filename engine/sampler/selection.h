@@ -22,6 +22,8 @@ struct kg_candidates {
 
 struct kg_selection {
     struct kg_candidates all; /* by id */
+    uint32_t vocabulary;
+    const float *given; /* what was loaded, by id; NULL of some, which lie in `ordered` */
     struct kg_candidates kept[2];
     float best;
     uint64_t *ordered;
@@ -31,8 +33,14 @@ struct kg_selection {
 enum kg_status kg_selection_create(struct kg_selection *selection, uint32_t count);
 void kg_selection_free(struct kg_selection *selection);
 
-/* Sets all.scores; what is not finite becomes -INFINITY. */
+/* Sets all.scores; what is not finite becomes -INFINITY. The logits stay until they are sampled. */
 void kg_selection_load(struct kg_selection *selection, const float *logits);
+/* The same of `count` ids alone, at most the vocabulary; in any order, no id twice. Ids that there are none of are passed over. */
+void kg_selection_load_some(struct kg_selection *selection, const int32_t *ids, const float *logits, uint32_t count);
+/* Where an id stands in `all`; its count where it does not. */
+size_t kg_selection_find(const struct kg_selection *selection, int32_t id);
+/* What was loaded of one of `all`; before the first cut. */
+float kg_selection_given(const struct kg_selection *selection, size_t at);
 
 /* The candidate with the best score, of equal ones the smaller id, -1 if none has one; needed before the others. */
 int32_t kg_selection_best(struct kg_selection *selection);

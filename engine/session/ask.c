@@ -128,7 +128,7 @@ static enum kg_status take_all(struct generating *g, struct kg_decoding *decodin
             *end = KG_END_LENGTH;
             return KG_OK;
         }
-        int32_t id = kg_sample(g->sampler, kg_decoding_logits(decoding), kg_block_ids(block) + g->opening, decoding->taken - g->opening);
+        int32_t id = kg_decoding_sample(decoding, kg_block_ids(block) + g->opening, decoding->taken - g->opening);
         if (id < 0)
             return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
         if (kg_token_ends_generation(engine->tokenizer, id)) {
@@ -154,7 +154,7 @@ static enum kg_status take_all(struct generating *g, struct kg_decoding *decodin
 static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg_error *err)
 {
     struct kg_decoding decoding;
-    enum kg_status status = kg_decoding_begin(&decoding, g->session, g->piece, g->logits, err);
+    enum kg_status status = kg_decoding_begin(&decoding, g->session, g->piece, g->sampler, g->logits, err);
     if (status == KG_OK)
         status = take_all(g, &decoding, end, err);
     kg_decoding_end(&decoding);

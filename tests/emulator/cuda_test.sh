@@ -78,6 +78,18 @@ for look in full recall; do
     report "$tokens tokens by two graphs at most, $look" $? "$work/out"
 done
 
+# Behind the first one, of a token that is generated two ids and their logits are fetched, where the best one is taken.
+fetched_for() { # tokens
+    rm -f "$work/counters"
+    EMULATOR_COUNTERS="$work/counters" KEDGE_CACHE="$work/cache" KEDGE_STATE="$work/state" "$O/kedge" -m tests/golden/tiny/qwen2.gguf --device cuda \
+        --no-cache --set generate.drafts=no --policy full --greedy -n "$1" -p Say >"$work/out" 2>&1 && asked fetched
+}
+few=$(fetched_for 8) && many=$(fetched_for 40)
+result=$?
+echo "$few bytes for 8 tokens, $many for 40" >>"$work/out"
+[ $result = 0 ] && [ $((many - few)) = $((32 * 2 * 8)) ]
+report 'a token comes from the card without all its logits' $? "$work/out"
+
 # A card that has room for weights and indexes only: keys and values lie in host memory, and recall reads few of them there.
 host_bytes() {
     awk '{ for (i = 2; i < NF; i += 2) if ($i == "host") n += $(i + 1) } END { printf "%.0f", n }' "$work/counters"

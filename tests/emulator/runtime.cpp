@@ -70,7 +70,7 @@ size_t allocated;
 
 /* What the host asked for. */
 struct Calls {
-    unsigned long long launches, graphs, amended, graph_launches, synchronised;
+    unsigned long long launches, graphs, amended, graph_launches, synchronised, fetched;
 } calls;
 
 /* Files that are linked in register in any order, perhaps before what is here is constructed. */
@@ -207,7 +207,8 @@ void require_device(const void *memory, size_t bytes, const char *what)
 void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     const bool asks = kind == cudaMemcpyDefault; /* the addresses say on which side they lie */
-    const bool known = emulator::find_region(reinterpret_cast<uintptr_t>(to)), comes = emulator::find_region(reinterpret_cast<uintptr_t>(from));
+    const emulator::Region *known = emulator::find_region(reinterpret_cast<uintptr_t>(to));
+    const emulator::Region *comes = emulator::find_region(reinterpret_cast<uintptr_t>(from));
     if (bytes && asks && !known && !comes)
         emulator::fault(0, "copy of %zu bytes from %p to %p, neither of which the runtime knows", bytes, from, to);
     if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice || (asks && known))
@@ -217,6 +218,8 @@ void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
     const char *a = static_cast<const char *>(from), *b = static_cast<char *>(to);
     if (kind == cudaMemcpyDeviceToDevice && a < b + bytes && b < a + bytes && a != b)
         emulator::fault(0, "copy of %zu bytes onto itself", bytes);
+    if (comes && !comes->pinned && (!known || known->pinned))
+        calls.fetched += bytes;
     memmove(to, from, bytes);
 }
 
@@ -274,8 +277,8 @@ struct CountersAtExit {
                     (unsigned long long)c.written, (unsigned long long)c.touched_read, (unsigned long long)c.touched_written, (unsigned long long)c.host,
                     (unsigned long long)c.work[emulator::F32], (unsigned long long)c.work[emulator::F64], (unsigned long long)c.work[emulator::INTEGER],
                     (unsigned long long)c.work[emulator::DP4A], (unsigned long long)c.work[emulator::TENSOR]);
-        fprintf(file, "host launches %llu graphs %llu amended %llu graph_launches %llu synchronised %llu\n", calls.launches, calls.graphs, calls.amended,
-                calls.graph_launches, calls.synchronised);
+        fprintf(file, "host launches %llu graphs %llu amended %llu graph_launches %llu synchronised %llu fetched %llu\n", calls.launches, calls.graphs,
+                calls.amended, calls.graph_launches, calls.synchronised, calls.fetched);
         fclose(file);
     }
 } counters_at_exit;

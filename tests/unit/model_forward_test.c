@@ -174,6 +174,47 @@ static void it_can_be_stopped(void **state)
     model_run_close(&run);
 }
 
+/* Row by row, whatever stands in the other rows, and as many as are asked for now. */
+static void the_best_logits_are_those_of_all(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, FROM = COUNT - ROWS };
+    struct model_run run;
+    struct kg_span self;
+    struct kg_error err;
+    float all[ROWS][TINY_VOCABULARY], values[ROWS * TINY_VOCABULARY];
+    int32_t found[ROWS * TINY_VOCABULARY];
+    open_tiny(&run);
+    struct kg_pass pass = pass_of(&run, &self, COUNT);
+    pass.logits_from = FROM;
+    assert_int_equal(kg_model_forward(run.model, run.kv, &pass, &all[0][0], &err), KG_OK);
+    const uint32_t counts[] = { 2, 5, 5, TINY_VOCABULARY, 1 };
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        const struct kg_best best = { counts[c], found, values };
+        pass.best = &best;
+        assert_int_equal(kg_model_forward(run.model, run.kv, &pass, NULL, &err), KG_OK);
+        for (uint32_t r = 0; r < ROWS; r++)
+            for (uint32_t i = 0; i < counts[c]; i++) {
+                const int32_t id = found[r * counts[c] + i];
+                uint32_t before = 0;
+                assert_in_range(id, 0, TINY_VOCABULARY - 1);
+                assert_true(values[r * counts[c] + i] == all[r][id]);
+                for (int32_t other = 0; other < TINY_VOCABULARY; other++)
+                    before += all[r][other] > all[r][id] || (all[r][other] == all[r][id] && other < id);
+                assert_int_equal(before, i);
+            }
+    }
+    const struct kg_best none = { 0, found, values }, many = { TINY_VOCABULARY + 1, found, values }, two = { 2, found, values };
+    pass.best = &none;
+    assert_int_equal(kg_model_forward(run.model, run.kv, &pass, NULL, &err), KG_ERR_RANGE);
+    pass.best = &many;
+    assert_int_equal(kg_model_forward(run.model, run.kv, &pass, NULL, &err), KG_ERR_RANGE);
+    pass.best = &two;
+    pass.logits_from = COUNT - KG_BEST_ROWS - 1;
+    assert_int_equal(kg_model_forward(run.model, run.kv, &pass, NULL, &err), KG_ERR_RANGE);
+    model_run_close(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +223,7 @@ int main(void)
         cmocka_unit_test(two_blocks_are_a_chain),
         cmocka_unit_test(what_is_out_of_range_is_refused),
         cmocka_unit_test(it_can_be_stopped),
+        cmocka_unit_test(the_best_logits_are_those_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

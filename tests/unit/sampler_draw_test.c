@@ -279,12 +279,90 @@ static void a_large_vocabulary_takes_under_a_millisecond(void **state)
     free(logits);
 }
 
+/* The n best as a device finds them: best first, NaN below everything, equal ones by smaller id. */
+static const float *ranked_by;
+
+static int by_rank(const void *a, const void *b)
+{
+    const int32_t left = *(const int32_t *)a, right = *(const int32_t *)b;
+    const float x = ranked_by[left], y = ranked_by[right];
+    if (isnan(x) || isnan(y))
+        return isnan(x) == isnan(y) ? left - right : isnan(x) ? 1 : -1;
+    return x == y ? left - right : x > y ? -1 : 1;
+}
+
+/* Many ties, many ids that came before, few and many of the best: the same ids from all logits and from the best alone. */
+static void the_best_logits_decide_as_all_do(void **state)
+{
+    (void)state;
+    enum { N = 500, STEPS = 200, RECENT = 80 };
+    const struct kg_sampling ways[] = {
+        { .top_p = 1, .penalty = 1 },
+        { .top_p = 1, .penalty = 1.3F, .penalty_last = 64 },
+        { .temperature = 0.7F, .top_k = 20, .top_p = 0.8F, .penalty = 1.05F, .penalty_last = 64, .seed = 3 },
+        { .temperature = 5, .top_k = 20, .top_p = 1, .penalty = 1, .penalty_last = 64, .seed = 4 },
+        { .temperature = 2, .top_k = 7, .top_p = 0.95F, .min_p = 0.02F, .penalty = 2, .penalty_last = 9, .seed = 5 },
+        { .temperature = 1, .top_k = 490, .top_p = 0.9F, .penalty = 1.1F, .penalty_last = 64, .seed = 6 },
+    };
+    uint64_t random = 5;
+    for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+        struct kg_sampler *all = sampler_of(ways[w], N), *best = sampler_of(ways[w], N);
+        const uint32_t needs = kg_sampler_needs(best);
+        assert_in_range(needs, 1, N);
+        for (int step = 0; step < STEPS; step++) {
+            float logits[N], values[N];
+            int32_t ids[N], recent[RECENT];
+            for (int i = 0; i < N; i++) {
+                random = random * 6364136223846793005U + 1442695040888963407U;
+                const float unit = (float)(random >> 40) / (float)(1 << 24);
+                logits[i] = step % 3 == 0 ? (float)(int)(unit * 9) - 4 : step % 3 == 1 ? unit * 12 - 2 : unit < 0.9F ? -INFINITY : unit < 0.92F ? NAN : unit;
+                ids[i] = i;
+            }
+            ranked_by = logits;
+            qsort(ids, N, sizeof *ids, by_rank);
+            for (int i = 0; i < N; i++)
+                values[i] = logits[ids[i]];
+            for (int i = 0; i < RECENT; i++) /* most of the best came before, some twice */
+                recent[i] = ids[i % 50 + step % 5];
+            assert_int_equal(kg_sample_best(best, ids, values, needs, recent, RECENT), kg_sample(all, logits, recent, RECENT));
+            if (step % 50 == 7) /* all again: nothing is left of the few */
+                assert_int_equal(kg_sample(best, logits, recent, RECENT), kg_sample(all, logits, recent, RECENT));
+        }
+        kg_sampler_free(all);
+        kg_sampler_free(best);
+    }
+}
+
+static void some_ways_need_all_logits(void **state)
+{
+    (void)state;
+    struct kg_sampling s = { .temperature = 1, .top_p = 0.9F, .penalty = 1 };
+    struct kg_sampler *sampler = sampler_of(s, 5000);
+    assert_int_equal(kg_sampler_needs(sampler), 0);
+    kg_sampler_free(sampler);
+    s.top_k = 20, s.penalty = 1.1F, s.penalty_last = 4096;
+    sampler = sampler_of(s, 5000);
+    assert_int_equal(kg_sampler_needs(sampler), 0);
+    kg_sampler_free(sampler);
+    sampler = sampler_of(kg_sampling_default(), 5000);
+    assert_int_equal(kg_sampler_needs(sampler), 20 + 64 + 1);
+    kg_sampler_free(sampler);
+    sampler = sampler_of(kg_sampling_default(), 30);
+    assert_int_equal(kg_sampler_needs(sampler), 30);
+    const int32_t ids[] = { 7, 3, 40, -1 };
+    const float none[] = { INFINITY, -INFINITY, 1, 1 };
+    assert_int_equal(kg_sample_best(sampler, ids, none, 4, NULL, 0), -1);
+    kg_sampler_free(sampler);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_best_of_equal_ones_the_first),
         cmocka_unit_test(penalty_is_taken_once_and_towards_less),
         cmocka_unit_test(nothing_finite_gives_minus_one),
+        cmocka_unit_test(the_best_logits_decide_as_all_do),
+        cmocka_unit_test(some_ways_need_all_logits),
         cmocka_unit_test(frequencies_are_the_exact_probabilities),
         cmocka_unit_test(a_seed_gives_the_same_on_any_machine),
         cmocka_unit_test(without_a_seed_runs_differ),
