@@ -77,8 +77,9 @@ struct kg_piece {
     struct kg_included *included; /* what it includes, until it is read; own references */
     size_t included_count;
     int32_t base;
-    int32_t local;             /* of a kept one: the position that its keys are stored for */
-    bool kept_linked;          /* of a kept one: it is of a reading in sight of what the file includes */
+    struct kg_digest kept_of;  /* of a kept one: the reading that it is of, */
+    uint32_t kept_first;       /* where in that it begins, at a page, */
+    bool kept_linked;          /* and whether that was in sight of what the file includes */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     uint64_t said;             /* seconds since 1970; 0 when not in sessions.db, or that is not known */
@@ -157,6 +158,8 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
+/* The block of a kept piece, of which kept_of, kept_first and kept_linked are set, and its name. Nothing is in it. */
+enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err);
 /* Places a linked or kept piece anew where it stands, as one that includes nothing; until it is dropped or changes. Behind a kept
  * one the later parts of the file as well, since they saw it. */
 enum kg_status kg_piece_place_alone(struct kg_session *session, size_t piece, struct kg_error *err);
@@ -194,7 +197,9 @@ enum kg_status kg_included_read(struct kg_session *session, const struct kg_piec
 struct kg_former_part {
     struct kg_block *block;
     struct kg_digest identity;
-    bool kept, kept_linked; /* as of the piece */
+    bool kept, kept_linked; /* as of the piece; else its own name is kept_of, from token 0 on */
+    struct kg_digest kept_of;
+    uint32_t kept_first;
 };
 struct kg_former {
     struct kg_former_part *parts;
@@ -220,7 +225,8 @@ void kg_former_free(struct kg_former *former);
  *
  * A piece that is read is named as any part of a file, by its ids and all parts before it. A kept one is named by its ids, the
  * reading that it is of, and where in that it begins: its bits follow from those alone. So neither is ever taken for a piece of a
- * whole reading, but for the one before the first kept one, which is one.
+ * whole reading, but for the one before the first kept one, which is one. kv.db has a kept piece as pages of the reading that it is
+ * of, and sessions.db the name of that and where its keys are stored for.
  *
  * What is kept is always of a reading in which nothing was kept before: of what is read behind a kept piece nothing is kept behind
  * another edit. A file is read as a whole

@@ -123,6 +123,11 @@ struct kg_kv_found {
     struct kg_digest ids_digest; /* of the first `ready` ids, if known */
     char title[128];
 };
+/* How many of those stand from this page on. */
+static inline uint32_t kg_kv_ready_from(const struct kg_kv_found *found, uint32_t page)
+{
+    return found->ready / KG_PAGE < page ? 0 : found->ready - page * KG_PAGE;
+}
 enum kg_status kg_kv_find(struct kg_kv_store *store, const struct kg_digest *key, struct kg_kv_found *out, struct kg_error *err);
 
 /* `file` held for as long as a caller of the store works. */

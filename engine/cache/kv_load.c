@@ -18,7 +18,7 @@ static enum kg_status load_pages(struct loading *l, sqlite3_stmt *rows, struct k
 {
     struct kg_kv_pages pages = { .db = l->store->db, .rows = rows, .layout = &l->layout, .key = kg_block_key(l->block),
                                  .ids = kg_block_kept_ids(l->block), .count = kg_block_kept(l->block), .id = l->found.id,
-                                 .stored = l->found.ready, .page = l->store->page };
+                                 .stored = l->found.ready, .from = kg_block_part_page(l->block), .page = l->store->page };
     uint32_t common = KG_PAGE, indexed = 0;
     enum kg_status status = KG_OK;
     for (uint32_t page = 0; status == KG_OK && common == KG_PAGE && page * KG_PAGE < l->wanted; page++) {
@@ -44,7 +44,8 @@ static enum kg_status load(struct loading *l, struct kg_error *err)
     enum kg_status status = kg_kv_find(l->store, kg_block_key(l->block), &l->found, err);
     if (status != KG_OK || l->found.id == 0)
         return status;
-    l->wanted = l->found.ready < kg_block_kept(l->block) ? l->found.ready : kg_block_kept(l->block);
+    const uint32_t there = kg_kv_ready_from(&l->found, kg_block_part_page(l->block));
+    l->wanted = there < kg_block_kept(l->block) ? there : kg_block_kept(l->block);
     uint32_t before = kg_block_held(l->block);
     if (before < l->wanted) {
         status = kg_kv_page_buffer(l->store, &l->layout, err);
@@ -82,7 +83,7 @@ static enum kg_status load_or_excuse(struct loading *l, struct kg_error *err)
     kg_db_rollback(store->db);
     if (kg_block_held(l->block) > kg_block_ready(l->block)) /* a part of a thinned block is nothing */
         kg_block_set_held(l->block, 0);
-    if (before == 0)
+    if (before == 0 && !kg_block_is_part(l->block))
         note_loaded(l);
     if (status == KG_OK && l->damaged) {
         kg_kv_note(store, KG_KV_DAMAGED, "the cached reading of '%s' was damaged; it was removed and is read again", l->found.title);

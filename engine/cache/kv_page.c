@@ -9,14 +9,14 @@ static bool take_row(const struct kg_kv_pages *p, uint32_t page, uint32_t part, 
 {
     *row = (struct kg_kv_row){
         .key = p->key->bytes,
-        .page = page,
+        .page = p->from + page,
         .part = part,
         .tokens = tokens,
         .ids = sqlite3_column_blob(p->rows, 3),
         .payload = sqlite3_column_blob(p->rows, 4),
         .bytes = kg_kv_part_bytes(p->layout, part, tokens),
     };
-    return sqlite3_column_int64(p->rows, 0) == KG_KV_ROW_ID(p->id, page, part) && sqlite3_column_int64(p->rows, 1) == tokens &&
+    return sqlite3_column_int64(p->rows, 0) == KG_KV_ROW_ID(p->id, p->from + page, part) && sqlite3_column_int64(p->rows, 1) == tokens &&
            row->ids && sqlite3_column_bytes(p->rows, 3) == (int)(tokens * sizeof(int32_t)) && row->payload &&
            (size_t)sqlite3_column_bytes(p->rows, 4) == row->bytes && sqlite3_column_int64(p->rows, 2) == (sqlite3_int64)kg_kv_row_sum(row);
 }
@@ -77,11 +77,11 @@ static enum kg_status gather(struct kg_kv_pages *p, uint32_t page, uint32_t toke
 
 enum kg_status kg_kv_page_get(struct kg_kv_pages *p, uint32_t page, uint32_t *common, uint32_t *indexed, struct kg_error *err)
 {
-    uint32_t left = p->stored - page * KG_PAGE, tokens = left < KG_PAGE ? left : KG_PAGE;
+    uint32_t left = p->stored - (p->from + page) * KG_PAGE, tokens = left < KG_PAGE ? left : KG_PAGE;
     if (tokens < KG_PAGE)
         memset(p->page, 0, p->layout->page_bytes);
-    sqlite3_bind_int64(p->rows, 1, KG_KV_ROW_ID(p->id, page, 0));
-    sqlite3_bind_int64(p->rows, 2, KG_KV_ROW_ID(p->id, page + 1, 0) - 1);
+    sqlite3_bind_int64(p->rows, 1, KG_KV_ROW_ID(p->id, p->from + page, 0));
+    sqlite3_bind_int64(p->rows, 2, KG_KV_ROW_ID(p->id, p->from + page + 1, 0) - 1);
     enum kg_status status = gather(p, page, tokens, common, err);
     sqlite3_reset(p->rows);
     if (status == KG_OK && *common)

@@ -107,7 +107,7 @@ enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block
 {
     struct kg_kv_layout layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block)));
     uint32_t ready = kg_block_held(block);
-    if (ready == 0 || !kg_kv_accepts(store) || layout.parts >= 1U << KG_KV_PART_BITS || ready / KG_PAGE >= 1U << KG_KV_PAGE_BITS)
+    if (ready == 0 || kg_block_is_part(block) || !kg_kv_accepts(store) || layout.parts >= 1U << KG_KV_PART_BITS || ready / KG_PAGE >= 1U << KG_KV_PAGE_BITS)
         return KG_OK;
     enum kg_status status = kg_kv_use(store, kg_block_key(block), 0, false, err);
     for (uint32_t from = kg_kv_handed(store, block); status == KG_OK && from < ready;) {

@@ -20,6 +20,7 @@ struct kg_kv_delivery {
     struct kg_pool *pool;
     int64_t id;
     uint32_t stored, wanted, come; /* tokens */
+    uint32_t from; /* page */
     int32_t *ids;
     uint32_t *pages;
     enum stage stage;
@@ -64,7 +65,7 @@ static void deliver(struct reader *reader, struct kg_kv_delivery *d)
 {
     struct kg_error err;
     struct kg_kv_pages pages = { .db = reader->db, .rows = reader->rows, .layout = &d->layout, .key = &d->key, .ids = d->ids, .count = d->wanted,
-                                 .id = d->id, .stored = d->stored, .page = reader->page };
+                                 .id = d->id, .stored = d->stored, .from = d->from, .page = reader->page };
     uint32_t common = KG_PAGE, indexed = 0;
     for (uint32_t page = 0; common == KG_PAGE && page * KG_PAGE < d->wanted && !atomic_load(&d->unwanted); page++) {
         if (kg_kv_page_get(&pages, page, &common, &indexed, &err) != KG_OK || common == 0)
@@ -143,7 +144,7 @@ static uint32_t settle(void *ctx, struct kg_block *block, bool wanted)
     struct kg_error err;
     uint32_t ready = d->come;
     kg_block_set_ready(block, ready);
-    if (wanted) {
+    if (wanted && !kg_block_is_part(block)) {
         struct kg_digest ids = kg_digest_of(d->ids, ready * sizeof *d->ids);
         kg_kv_set_handed(store, &d->key, ready, &ids);
     }
@@ -160,7 +161,7 @@ static struct kg_kv_delivery *new_delivery(struct kg_block *block, const struct 
     if (!d)
         return NULL;
     *d = (struct kg_kv_delivery){ .block = block, .key = *kg_block_key(block), .layout = kg_kv_layout_of(kg_pool_shape(kg_block_pool(block))),
-                                  .pool = kg_block_pool(block), .id = found->id, .stored = found->ready, .wanted = wanted };
+                                  .pool = kg_block_pool(block), .id = found->id, .stored = found->ready, .wanted = wanted, .from = kg_block_part_page(block) };
     d->ids = malloc(wanted * sizeof *d->ids);
     d->pages = malloc(pages * sizeof *d->pages);
     if (!d->ids || !d->pages) {
@@ -183,13 +184,14 @@ static void push(struct kg_kv_store *store, struct kg_kv_delivery *d)
     pthread_mutex_unlock(&store->state);
 }
 
-/* How many of the tokens the file seems to have, of which it is told in `found`. */
-static enum kg_status look_up(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *tokens, uint32_t count, struct kg_kv_found *found,
-                              uint32_t *known, struct kg_error *err)
+/* How many of the tokens the file seems to have, of which it is told in `found`. Of a part the ids of the others are not here. */
+static enum kg_status look_up(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *tokens, uint32_t count, bool part, uint32_t page,
+                              struct kg_kv_found *found, uint32_t *known, struct kg_error *err)
 {
     enum kg_status status = kg_kv_find(store, key, found, err);
-    *known = status != KG_OK || found->id == 0 ? 0 : found->ready < count ? found->ready : count;
-    if (*known && found->ids_known && found->ready <= count) {
+    const uint32_t there = status == KG_OK && found->id ? kg_kv_ready_from(found, page) : 0;
+    *known = there < count ? there : count;
+    if (*known && !part && found->ids_known && found->ready <= count) {
         struct kg_digest ids = kg_digest_of(tokens, found->ready * sizeof *tokens);
         if (memcmp(&ids, &found->ids_digest, sizeof ids) != 0)
             *known = 0;
@@ -205,7 +207,7 @@ enum kg_status kg_kv_store_known(struct kg_kv_store *store, const struct kg_dige
     *known = 0;
     kg_kv_drain(store, key);
     kg_kv_enter(store);
-    enum kg_status status = store->db ? look_up(store, key, ids, count, &found, known, &why) : KG_OK;
+    enum kg_status status = store->db ? look_up(store, key, ids, count, false, 0, &found, known, &why) : KG_OK;
     status = kg_kv_excuse(store, status, &why, err);
     kg_kv_leave(store);
     return status;
@@ -231,7 +233,9 @@ enum kg_status kg_kv_store_offer(struct kg_kv_store *store, struct kg_block *blo
     kg_kv_drain(store, kg_block_key(block));
     kg_kv_enter(store);
     *known = 0;
-    enum kg_status status = store->db ? look_up(store, kg_block_key(block), kg_block_ids(block), kg_block_tokens(block), &found, known, &why) : KG_OK;
+    enum kg_status status = store->db ? look_up(store, kg_block_key(block), kg_block_ids(block), kg_block_tokens(block), kg_block_is_part(block),
+                                                kg_block_part_page(block), &found, known, &why)
+                                      : KG_OK;
     if (status == KG_OK && *known)
         status = kg_kv_use(store, kg_block_key(block), found.id, true, &why);
     status = kg_kv_excuse(store, status, &why, err);

@@ -24,7 +24,7 @@ struct kg_stored_part {
     int32_t *ids;          /* the block's token ids; an answer's as generated */
     size_t id_count;
     int32_t base;          /* position in the sequence */
-    struct kg_digest identity; /* of the ids and of all that they saw (engine/state.h) */
+    struct kg_digest identity; /* of the ids and of all that they saw; of pages that are kept: of the reading before (engine/state.h) */
     int read_rule;         /* what its tokens saw (engine/state.h) */
     int dropped;           /* 0: in context; else no longer, but still part of the conversation (engine/state.h) */
     bool partial;          /* an answer that was stopped or is being written */

@@ -17,6 +17,8 @@ struct kg_block {
     uint32_t id_count, id_room;
     uint32_t page_count, page_room;
     uint32_t ready;
+    bool part;         /* of the block that its key is of, from part_page on */
+    uint32_t part_page;
     uint32_t promised; /* 0: nothing is on its way */
     struct kg_block_source source;
     /* of a block that is thinned: which tokens stay, their ids, and whether the others are gone */
@@ -135,6 +137,23 @@ uint32_t kg_block_ready(const struct kg_block *block)
 int32_t kg_block_local(const struct kg_block *block)
 {
     return block->local;
+}
+
+void kg_block_set_part(struct kg_block *block, uint32_t page)
+{
+    assert(!block->kept && block->ready == 0 && !block->promised);
+    block->part = true;
+    block->part_page = page;
+}
+
+bool kg_block_is_part(const struct kg_block *block)
+{
+    return block->part;
+}
+
+uint32_t kg_block_part_page(const struct kg_block *block)
+{
+    return block->part_page;
 }
 
 void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_block_source *source)

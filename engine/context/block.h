@@ -81,6 +81,12 @@ void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_b
 bool kg_block_is_promised(const struct kg_block *block);
 uint32_t kg_block_known(const struct kg_block *block);
 
+/* A block of which the keys and values are those of another one from its page `page` on: in caches that one is looked for, whose
+ * key it has, and the block itself is never stored. Said before anything is read. */
+void kg_block_set_part(struct kg_block *block, uint32_t page);
+bool kg_block_is_part(const struct kg_block *block);
+uint32_t kg_block_part_page(const struct kg_block *block); /* 0 of one that is no part */
+
 /* Of a block that others look at through its line anchors alone, the rest is dropped once it is read: set_kept says before
  * anything is read which tokens stay (numbers, ascending, copied), thin drops the others when all tokens are ready, and gives
  * their pages back. What stays is in no index, so that it is always looked at. */

@@ -347,7 +347,8 @@ static enum kg_status carry_block(const struct kg_session *from, size_t at, stru
     piece->content = old->content;
     piece->identity = old->identity;
     piece->sees = old->sees;
-    piece->local = old->local;
+    piece->kept_of = old->kept_of;
+    piece->kept_first = old->kept_first;
     piece->kept_linked = old->kept_linked;
     piece->base = kg_sequence_end(to->sequence);
     piece->block = kg_block_keep(old->block);

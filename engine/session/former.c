@@ -7,6 +7,13 @@
 
 #define EARLIER_MAX 64 /* parts of a file before the one in question */
 
+static struct kg_former_part part_of(const struct kg_piece *piece)
+{
+    const bool kept = piece->rule == KG_READ_KEPT;
+    return (struct kg_former_part){ .block = kg_block_keep(piece->block), .identity = piece->identity, .kept = kept, .kept_linked = piece->kept_linked,
+                                    .kept_of = kept ? piece->kept_of : piece->identity, .kept_first = kept ? piece->kept_first : 0 };
+}
+
 enum kg_status kg_former_take(const struct kg_session *session, const struct kg_piece *first, struct kg_former *out, struct kg_error *err)
 {
     const size_t most = (size_t)(session->pieces + session->count - first);
@@ -14,8 +21,7 @@ enum kg_status kg_former_take(const struct kg_session *session, const struct kg_
     if (!out->parts)
         return kg_fail_nomem(err, "replacing a file");
     for (size_t i = 0; i < most && (i == 0 || first[i].continues) && first[i].block; i++)
-        out->parts[out->count++] = (struct kg_former_part){ .block = kg_block_keep(first[i].block), .identity = first[i].identity,
-                                                            .kept = first[i].rule == KG_READ_KEPT, .kept_linked = first[i].kept_linked };
+        out->parts[out->count++] = part_of(&first[i]);
     return KG_OK;
 }
 
@@ -103,7 +109,7 @@ static enum kg_status load_parts(struct kg_session *session, enum kg_read_rule r
     for (size_t i = 0; i < cut->count && status == KG_OK && *whole; i++) {
         struct kg_former_part *part = &out->parts[i];
         uint32_t ready = 0;
-        earlier[i] = part->identity = kg_part_identity(session, rule, sees, &cut->parts[i], earlier, i);
+        earlier[i] = part->identity = part->kept_of = kg_part_identity(session, rule, sees, &cut->parts[i], earlier, i);
         const struct kg_digest name = kg_block_name(session->engine, &part->identity);
         status = kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, (int32_t)kg_block_tokens(session->pieces[0].block), cut->parts[i].ids,
                                  cut->parts[i].count, &part->block, err);

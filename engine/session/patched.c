@@ -186,20 +186,21 @@ static size_t bytes_of(const struct kg_session *session, const int32_t *ids, siz
     return bytes;
 }
 
+/* What is kept comes from memory; kept_first counts from where the reading begins that a kept part is of. */
 static enum kg_status place_kept(struct kg_session *session, struct placed *placed, const struct kg_patch_run *run, struct kg_error *err)
 {
     const struct kg_former_part *part = &placed->placing->former->parts[run->part];
-    const struct kg_ids ids = { .ids = placed->ids.ids + placed->at, .count = run->count };
     struct kg_piece *piece = &session->pieces[session->count - 1];
     piece->rule = KG_READ_KEPT;
+    piece->kept_of = part->kept_of;
+    piece->kept_first = part->kept_first + run->first;
     piece->kept_linked = part->kept ? part->kept_linked : placed->linked != NULL;
-    piece->local = kg_block_local(part->block) + (int32_t)run->first;
-    const struct kg_digest identity = kg_kept_identity(session, &part->identity, run->first, &ids);
-    enum kg_status status = kg_piece_place(session, session->count - 1, ids.ids, ids.count, -1, &identity, err);
-    if (status != KG_OK || kg_block_ready(piece->block) == run->count)
-        return status;
-    kg_block_set_ready(piece->block, 0);
-    return kg_pages_copy(part->block, run->first / KG_PAGE, piece->block, run->count, err);
+    enum kg_status status = kg_kept_create(session, piece, placed->ids.ids + placed->at, run->count, err);
+    if (status == KG_OK)
+        status = kg_pages_copy(part->block, run->first / KG_PAGE, piece->block, run->count, err);
+    if (status == KG_OK)
+        status = kg_sequence_append(session->sequence, piece->block, err);
+    return status;
 }
 
 static enum kg_status place_reused(struct kg_session *session, struct placed *placed, const struct kg_patch_run *run, struct kg_error *err)
@@ -208,13 +209,13 @@ static enum kg_status place_reused(struct kg_session *session, struct placed *pl
     struct kg_piece *piece = &session->pieces[session->count - 1];
     piece->identity = part->identity;
     piece->block = kg_block_keep(part->block);
-    piece->base = kg_sequence_end(session->sequence);
     if (part->kept) {
         piece->rule = KG_READ_KEPT;
+        piece->kept_of = part->kept_of;
+        piece->kept_first = part->kept_first;
         piece->kept_linked = part->kept_linked;
-        piece->local = kg_block_local(part->block);
     }
-    return kg_sequence_place(session->sequence, piece->block, piece->base, err);
+    return kg_sequence_append(session->sequence, piece->block, err);
 }
 
 static enum kg_status place_unread(struct kg_session *session, struct placed *placed, size_t run, struct kg_error *err)
@@ -240,6 +241,7 @@ static enum kg_status place_run(struct kg_session *session, struct placed *place
     piece->rule = placed->linked ? KG_READ_LINKED : KG_READ_ALONE;
     piece->secret = placing->secret;
     piece->continues = run > 0;
+    piece->base = kg_sequence_end(session->sequence);
     if (placed->linked)
         piece->sees = placed->linked->sees;
     enum kg_status status = is_reused(placing->former, placed->patch, run) ? place_reused(session, placed, r, err)
@@ -302,9 +304,6 @@ static enum kg_status place(struct kg_session *session, struct placed *placed, s
         return status;
     session->pieces[placed->first].content = kg_digest_of(placing->text, placing->length);
     session->sees_secret = session->sees_secret || placing->secret;
-    for (size_t i = placed->first; i < session->count; i++)
-        if (session->pieces[i].rule == KG_READ_KEPT)
-            kg_session_save_block(session, &session->pieces[i]);
     return KG_OK;
 }
 

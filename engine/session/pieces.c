@@ -180,6 +180,26 @@ static void count_restored(struct kg_session *session, const struct kg_block *bl
     session->restored_since += kg_block_held(block) * ((KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape)) / KG_PAGE);
 }
 
+enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err)
+{
+    const struct kg_ids kept = { .ids = (int32_t *)ids, .count = count }; /* only read */
+    const struct kg_digest of = kg_block_name(session->engine, &piece->kept_of);
+    piece->identity = kg_kept_identity(session, &piece->kept_of, piece->kept_first, &kept);
+    enum kg_status status = kg_block_create(session->engine->pool, piece->kind, &of, preamble_tokens(session) + (int32_t)piece->kept_first, ids, count,
+                                            &piece->block, err);
+    if (status == KG_OK)
+        kg_block_set_part(piece->block, piece->kept_first / KG_PAGE);
+    return status;
+}
+
+static enum kg_status create_block(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err)
+{
+    const struct kg_digest name = kg_block_name(session->engine, &piece->identity);
+    const int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
+    return piece->rule == KG_READ_KEPT ? kg_kept_create(session, piece, ids, count, err)
+                                       : kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+}
+
 enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err)
 {
@@ -188,9 +208,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     if (base < 0)
         base = kg_sequence_end(session->sequence);
     piece->identity = known_identity && is_named(known_identity) ? *known_identity : kg_piece_identity(session, index, base, ids, count);
-    struct kg_digest name = kg_block_name(engine, &piece->identity);
-    const int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : piece->rule == KG_READ_KEPT ? piece->local : preamble_tokens(session);
-    enum kg_status status = kg_block_create(engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+    enum kg_status status = create_block(session, piece, ids, count, err);
     if (status == KG_OK && piece->rule == KG_READ_ANCHORS)
         status = keep_anchors(engine, piece->block, err);
     if (status == KG_OK)
@@ -317,15 +335,11 @@ int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rul
     return (int)(kg_rules_code(&session->rules, rule) << 2 | (uint32_t)rule);
 }
 
-static int kept_stored_rule(const struct kg_piece *piece)
-{
-    return -(2 * piece->local + piece->kept_linked);
-}
-
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
     if (!session->stored_id || piece->secret)
         return KG_OK;
+    const bool kept = piece->rule == KG_READ_KEPT;
     struct kg_stored_part part = {
         .id = piece->stored_id,
         .kind = (int)piece->kind,
@@ -333,8 +347,8 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
         .text = piece->text,
         .text_length = piece->length,
         .base = piece->base,
-        .identity = piece->identity,
-        .read_rule = piece->rule == KG_READ_KEPT ? kept_stored_rule(piece) : kg_piece_stored_rule(session, piece->rule),
+        .identity = kept ? piece->kept_of : piece->identity,
+        .read_rule = kept ? -(2 * (int)(piece->kept_first / KG_PAGE) + 1 + piece->kept_linked) : kg_piece_stored_rule(session, piece->rule),
         .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
         .ids = piece->ids,
         .id_count = piece->ids ? piece->id_count : 0,

@@ -47,17 +47,18 @@ enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_bloc
     return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
 }
 
-/* How a kept piece is stored: less than 0, by its local position and whether it is of a linked reading. By another policy than that
- * of the reading it is read again. */
-static void restore_kept(struct kg_session *session, struct kg_piece *piece, int read_rule)
+/* A kept piece is stored with a number less than 0, which tells from which page on it is of the reading that its identity is of, and
+ * whether that is a linked one. By another policy than that of the reading it is read again. */
+static void restore_kept(struct kg_session *session, struct kg_piece *piece, const struct kg_stored_part *part)
 {
     const enum kg_read_rule files = kg_session_rule(session, KG_BLOCK_FILE);
-    const int64_t stored = -(int64_t)read_rule;
-    if (stored <= 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) ||
-        (stored % 2 && files != KG_READ_LINKED) || stored / 2 > kg_model_shape(session->engine->model)->trained_length)
+    const int64_t stored = -(int64_t)part->read_rule - 1, page = stored / 2;
+    if (stored < 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) || (stored % 2 && files != KG_READ_LINKED) ||
+        page > kg_model_shape(session->engine->model)->trained_length / KG_PAGE)
         return;
     piece->rule = KG_READ_KEPT;
-    piece->local = (int32_t)(stored / 2);
+    piece->kept_of = part->identity;
+    piece->kept_first = (uint32_t)page * KG_PAGE;
     piece->kept_linked = stored % 2;
 }
 
@@ -117,7 +118,7 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     piece->rule = kg_session_rule(session, piece->kind);
     if (piece->rule == KG_READ_LINKED && part->read_rule == kg_piece_stored_rule(session, KG_READ_ALONE))
         piece->rule = KG_READ_ALONE; /* it includes nothing */
-    restore_kept(session, piece, part->read_rule);
+    restore_kept(session, piece, part);
     session->lost_kept = session->lost_kept && piece->continues;
     if (piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */

@@ -493,7 +493,7 @@ static void a_process_that_dies_leaves_one_text(void **state)
         close(ready[1]);
         assert_int_equal(read(ready[0], &sign, 1), 1);
         close(ready[0]);
-        usleep(seeded_below(&seed, 400000));
+        usleep(seeded_below(&seed, 800000));
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, NULL, 0), child);
         open_one(w, 0, "edits");

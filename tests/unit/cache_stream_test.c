@@ -254,6 +254,63 @@ static void a_block_is_used_only_when_it_is_there(void **state)
     kg_block_release(w->blocks[2]);
 }
 
+/* Tokens of block 3 from a page on, of which one may be another one. */
+static struct kg_block *part_of(struct world *w, uint32_t page, uint32_t count, uint32_t other)
+{
+    struct kg_block *whole = kv_block(w->pool, 3, TOKENS), *part = NULL;
+    int32_t ids[TOKENS];
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = page * KG_PAGE + i < TOKENS ? kg_block_ids(whole)[page * KG_PAGE + i] : 1;
+    if (other < count)
+        ids[other]++;
+    assert_int_equal(kg_block_create(w->pool, KG_BLOCK_FILE, kg_block_key(whole), 0, ids, count, &part, NULL), KG_OK);
+    kg_block_set_part(part, page);
+    kg_block_release(whole);
+    return part;
+}
+
+static void has_pages_of(const struct kg_block *part, const struct kg_block *whole, uint32_t first)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(part));
+    const size_t bytes = KG_KV_PAGE_BYTES(shape), index = KG_INDEX_PAGE_BYTES(shape);
+    uint8_t *room = calloc(2, bytes + index);
+    uint32_t indexed[2];
+    for (uint32_t page = 0; (page + 1) * KG_PAGE <= kg_block_ready(part); page++)
+        for (int i = 0; i < 2; i++) {
+            uint8_t *at = room + (size_t)i * (bytes + index);
+            const struct kg_block *block = i ? whole : part;
+            assert_int_equal(kg_block_export(block, (i ? first : 0) + page, at, NULL), KG_OK);
+            assert_int_equal(kg_block_index_export(block, (i ? first : 0) + page, at + bytes, &indexed[i], NULL), KG_OK);
+            if (i)
+                assert_true(indexed[0] == indexed[1] && memcmp(room, at, bytes + index) == 0);
+        }
+    free(room);
+}
+
+static void a_part_is_pages_of_another_block(void **state)
+{
+    struct world *w = *state;
+    static const struct { uint32_t page, count, other, ready; } cases[] = {
+        { 0, 64, TOKENS, 64 }, { 3, 128, TOKENS, 128 }, { 20, TOKENS - 3 - 640, TOKENS, TOKENS - 3 - 640 }, { 20, TOKENS - 640, TOKENS, TOKENS - 3 - 640 },
+        { 31, 5, TOKENS, 5 }, { 3, 128, 40, 40 }, { 3, 128, 0, 0 }, { 32, 10, TOKENS, 0 }, { 4000, 64, TOKENS, 0 },
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        uint32_t ready = 0;
+        struct kg_block *part = part_of(w, cases[i / 2].page, cases[i / 2].count, cases[i / 2].other);
+        assert_int_equal(kv_block_load(w->store, part, i % 2, &ready, NULL), KG_OK);
+        assert_int_equal(ready, cases[i / 2].ready);
+        assert_int_equal(kg_kv_store_save(w->store, part, &kv_label, NULL), KG_OK);
+        assert_int_equal(offer(w, 3), TOKENS - 3);
+        has_pages_of(part, w->blocks[3], cases[i / 2].page);
+        assert_int_equal(take(w, 3), TOKENS - 3);
+        kg_block_release(part);
+        reopen(w);
+    }
+    uint64_t checked = 0, bad = 0;
+    assert_int_equal(kg_kv_store_verify(w->store, &checked, &bad, NULL), KG_OK);
+    assert_true(checked == BLOCKS && bad == 0); /* nothing was added */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -266,6 +323,7 @@ int main(void)
         TEST(what_grows_meanwhile_is_taken),
         TEST(saving_and_removing_go_on_beside),
         TEST(a_block_is_used_only_when_it_is_there),
+        TEST(a_part_is_pages_of_another_block),
     };
     return cmocka_run_group_tests(tests, NULL, free_stored);
 }
