@@ -130,20 +130,39 @@ static void disconnect(struct kg_store *store)
     store->db = NULL;
 }
 
+static enum kg_status cannot_open(const char *path, struct kg_error *err)
+{
+    return kg_fail(err, KG_ERR_IO, "cannot open the index %s: %s; mend its permissions, or choose another place with KEDGE_CACHE", path,
+                   strerror(errno));
+}
+
+/* It gets its name when it is closed already: closing it later would take away the locks of those in this process who have it open. */
+static enum kg_status make_file(const char *path, struct kg_error *err)
+{
+    char temporary[KG_PATH_MAX + 8];
+    snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    int fd = mkostemp(temporary, O_CLOEXEC); /* 0600 */
+    if (fd < 0)
+        return cannot_open(path, err);
+    close(fd);
+    enum kg_status status = link(temporary, path) != 0 && errno != EEXIST ? cannot_open(path, err) : KG_OK;
+    unlink(temporary);
+    return status;
+}
+
 /* The file is made by us before SQLite sees it, so that it and what SQLite puts beside it are never open to others. */
 static enum kg_status claim_file(const char *path, struct kg_error *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     struct stat st;
-    enum kg_status status = KG_OK;
-    if (fd < 0)
-        return kg_fail(err, KG_ERR_IO, "cannot open the index %s: %s; mend its permissions, or choose another place with KEDGE_CACHE", path,
-                       strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || ((st.st_mode & 077U) && fchmod(fd, 0600) != 0))
-        status = kg_fail(err, KG_ERR_IO, "%s is not a file of ours; remove it, or choose another place with KEDGE_CACHE", path);
-    futimens(fd, NULL); /* used now */
-    close(fd);
-    return status;
+    enum kg_status status = lstat(path, &st) != 0 && errno == ENOENT ? make_file(path, err) : KG_OK;
+    if (status != KG_OK)
+        return status;
+    if (lstat(path, &st) != 0)
+        return cannot_open(path, err);
+    if (!S_ISREG(st.st_mode) || ((st.st_mode & 077U) && chmod(path, 0600) != 0))
+        return kg_fail(err, KG_ERR_IO, "%s is not a file of ours; remove it, or choose another place with KEDGE_CACHE", path);
+    utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW); /* used now */
+    return KG_OK;
 }
 
 static enum kg_status connect_file(struct kg_store *store, struct kg_error *err)

@@ -73,6 +73,33 @@ static void the_file_is_ours_alone(void **state)
     assert_int_equal(kg_index_open(here.root, here.cache, &index, &err), KG_ERR_IO);
 }
 
+/* Where SQLite's readers lock a file: who leaves last, and finds no lock there, removes the log beside it. */
+#define READERS       0x40000002
+#define READERS_BYTES 510
+
+/* POSIX forgets every lock of a process on a file when it closes any descriptor of that file. */
+static void who_opens_it_again_takes_no_lock_away(void **state)
+{
+    (void)state;
+    char path[512];
+    int told;
+    struct kg_index *index = index_repo_open(&here);
+    write_files(0, 3, "lock");
+    index_repo_refresh(index);
+    struct kg_index *again = index_repo_open(&here);
+    index_path(path);
+    pid_t other = fork();
+    if (other == 0) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = READERS, .l_len = READERS_BYTES };
+        int fd = open(path, O_RDWR);
+        _exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK);
+    }
+    assert_int_equal(waitpid(other, &told, 0), other);
+    assert_int_equal(told, 0);
+    kg_index_close(again);
+    kg_index_close(index);
+}
+
 static void expect_whole(unsigned files)
 {
     struct index_found found;
@@ -457,6 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         INDEX_TEST(the_file_is_ours_alone),
+        INDEX_TEST(who_opens_it_again_takes_no_lock_away),
         INDEX_TEST(a_damaged_file_is_built_again),
         INDEX_TEST(what_was_read_before_a_stop_is_kept),
         INDEX_TEST(processes_share_the_file),
