@@ -171,6 +171,9 @@ static void reading_shows_its_progress_and_stops(void **state)
     ask(d, "see @run.c:7");
     driver_wait_for(d, "run.c has 1 lines, not 7");
     driver_wait_for(d, "ready");
+    ask(d, "see (@run.c:8).");
+    driver_wait_for(d, "run.c has 1 lines, not 8");
+    driver_wait_for(d, "ready");
     ask(d, "/add run.c:1");
     driver_wait_for(d, "read run.c:1, 29 tokens");
     ask(d, "see @nowhere");

@@ -331,6 +331,8 @@ static void lines_are_written_anew(void **state)
     driver_wait_for(d, "area.c has 19 lines, not 99");
     ask(d, "/edit other:3-4 refuse negative sides");
     driver_wait_for(d, "cannot open other");
+    ask(d, "/edit @\"area.c:3-98\" refuse negative sides");
+    driver_wait_for(d, "area.c has 19 lines, not 98");
     ask(d, "/edit area.c:3-6 refuse negative sides");
     driver_wait_for(d, "change 1 of 1: take it?");
     driver_golden(d, "review-lines");

@@ -209,6 +209,14 @@ static void paths_are_completed(void **state)
     assert_string_equal(help, "function  a b.c:3");
     kg_completion_choose(s->completion, s->editor, 1);
     assert_string_equal(kg_editor_text(s->editor, NULL), "/edit it as @\"a b.c:3-9\" ");
+    write_text(s, "@a");
+    assert_int_equal(update(s, pattern, &ticket), KG_WANTED_PLACES);
+    kg_completion_offer(s->completion, ticket, "a\nb.c", NULL, "");
+    kg_completion_offer(s->completion, ticket, "a\nb.c:3-9", "add", "function  a\nb.c:3");
+    assert_int_equal(kg_completion_count(s->completion), 0);
+    kg_completion_offer(s->completion, ticket, "a\rb.c", NULL, "");
+    kg_completion_choose(s->completion, s->editor, 1);
+    assert_string_equal(kg_editor_text(s->editor, NULL), "@\"a\rb.c\" ");
     write_text(s, "mail@example.org");
     assert_int_equal(update(s, pattern, &ticket), KG_WANTED_NOTHING);
 }
@@ -226,6 +234,23 @@ static void mentions_are_found(void **state)
         assert_memory_equal(text + mention.path, paths[i], mention.path_length);
     }
     assert_false(kg_mention_next(text, sizeof text - 1, at, &mention));
+}
+
+static void what_a_mention_cannot_name_has_none(void **state)
+{
+    (void)state;
+    static const char *const named[] = { "a", "a\"b", "a b", "a\tb", "a\rb", "a:3-9", "\x1b[m", "\xff" }, *const nameless[] = { "a\nb", "a \"b", "\"a" };
+    struct kg_mention mention;
+    char word[32];
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        size_t n = kg_mention_of(named[i], word, sizeof word);
+        assert_true(kg_mention_next(word, n, 0, &mention));
+        assert_int_equal(mention.path_length, strlen(named[i]));
+        assert_memory_equal(word + mention.path, named[i], mention.path_length);
+        assert_int_equal(mention.end, n);
+    }
+    for (size_t i = 0; i < sizeof nameless / sizeof nameless[0]; i++)
+        assert_int_equal(kg_mention_of(nameless[i], word, sizeof word), 0);
 }
 
 static void history_is_searched(void **state)
@@ -335,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(commands_are_completed, set_scene, clear_scene),
         cmocka_unit_test_setup_teardown(paths_are_completed, set_scene, clear_scene),
         cmocka_unit_test(mentions_are_found),
+        cmocka_unit_test(what_a_mention_cannot_name_has_none),
         cmocka_unit_test(history_is_searched),
         cmocka_unit_test(history_is_kept_and_walked),
         cmocka_unit_test(figures_are_read_easily),

@@ -7,6 +7,7 @@
 #include "tui/input/mention.h"
 
 #define CANDIDATES_MOST 50
+#define WORD_MOST       8192 /* bytes */
 
 struct candidate {
     char *text, *shown, *help; /* shown: NULL = the text */
@@ -57,9 +58,16 @@ void kg_completion_free(struct kg_completion *completion)
     free(completion);
 }
 
+/* A path that would be read as another one once it is in the text is no candidate. */
+static bool can_be_written(const struct kg_completion *completion, const char *text)
+{
+    char word[WORD_MOST];
+    return completion->wanted == KG_WANTED_PLACES ? kg_mention_of(text, word, sizeof word) > 0 : !strchr(text, '\n');
+}
+
 bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *shown, const char *help)
 {
-    if (ticket != completion->ticket || completion->count == CANDIDATES_MOST)
+    if (ticket != completion->ticket || completion->count == CANDIDATES_MOST || !can_be_written(completion, text))
         return false;
     struct candidate *new = &completion->candidates[completion->count];
     new->text = strdup(text);
@@ -161,7 +169,7 @@ enum kg_wanted kg_completion_update(struct kg_completion *completion, const stru
 
 bool kg_completion_choose(struct kg_completion *completion, struct kg_editor *editor, int direction)
 {
-    char word[8192];
+    char word[WORD_MOST];
     size_t length, n;
     if (completion->count == 0) {
         completion->eager = !completion->dismissed && (is_of_repository(completion->wanted) || completion->wanted == KG_WANTED_SESSIONS);

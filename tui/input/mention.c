@@ -28,7 +28,9 @@ bool kg_mention_next(const char *text, size_t length, size_t from, struct kg_men
 
 size_t kg_mention_of(const char *path, char *out, size_t capacity)
 {
-    bool quoted = strpbrk(path, " \t") != NULL;
+    bool quoted = strpbrk(path, " \t\r") != NULL;
+    if (strchr(path, '\n') || (quoted ? strchr(path, '"') != NULL : *path == '"'))
+        return 0;
     int n = snprintf(out, capacity, quoted ? "@\"%s\"" : "@%s", path);
     return n < 0 ? 0 : (size_t)n < capacity ? (size_t)n : capacity - 1;
 }

@@ -13,7 +13,7 @@ struct kg_mention {
 /* The first mention that starts at or behind `from`; false if there is none. */
 bool kg_mention_next(const char *text, size_t length, size_t from, struct kg_mention *out);
 
-/* Writes the mention of a path to out, cut to capacity; returns its bytes. */
+/* Writes the mention of a path to out, cut to capacity; returns its bytes, 0 when no mention can name it. */
 size_t kg_mention_of(const char *path, char *out, size_t capacity);
 
 #endif

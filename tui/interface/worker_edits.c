@@ -108,10 +108,25 @@ static bool is_there(struct kg_worker *worker, const char *path)
     return there;
 }
 
+/* As completion writes a path with blanks: @"a b.c:3-9". */
+static bool find_quoted(const char *text, struct region *out)
+{
+    const char *end = strncmp(text, "@\"", 2) == 0 ? strpbrk(text + 2, "\"\n") : NULL;
+    size_t length = end && *end == '"' ? (size_t)(end - text) - 2 : sizeof out->path;
+    if (length >= sizeof out->path)
+        return false;
+    memcpy(out->path, text + 2, length);
+    out->path[length] = '\0';
+    out->text = end + 1 + strspn(end + 1, " \n");
+    return *out->text && kg_take_lines(out->path, &out->first, &out->last);
+}
+
 /* A first word with a range of lines is meant as one, whether there is such a file or not. */
 static void find_region(struct kg_worker *worker, const char *text, struct region *out)
 {
     bool first = true;
+    if (find_quoted(text, out))
+        return;
     *out = (struct region){ .text = text };
     text += *text == '@';
     for (const char *blank = strpbrk(text, " \n"); blank && (size_t)(blank - text) < sizeof out->path; blank = strpbrk(blank + 1, " \n"), first = false) {

@@ -120,6 +120,8 @@ static enum kg_status find_word(struct kg_worker *worker, const char *word, size
     while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", out->word[length - 1])) {
         out->word[--length] = '\0';
         status = read_word(worker, out, &again);
+        if (status != KG_OK && status != KG_ERR_NOT_FOUND)
+            *err = again;
     }
     return status;
 }
