@@ -54,6 +54,13 @@ check "a block is printed as a difference, and nothing is written" "$status $(gr
 (cd "$dir/repo" && git apply "$dir/out")
 check "git applies it" "$(holds area.c 'a < 0')" = 1
 fresh
+iconv -t UTF-16 "$dir/was/area.c" >"$dir/repo/area.c"
+cp "$dir/repo/area.c" "$dir/was/area.c"
+for how in --print --apply; do
+    edit --form search --from "$dir/answer" $how "refuse negative sides" area.c
+    check "$how of a file in UTF-16 is refused" "$status $(wc -c <"$dir/out") $(grep -c 'area.c is in UTF-16' "$dir/err") $(same)" = "1 0 1 same"
+done
+fresh
 edit --form search --from "$dir/answer" --apply "refuse negative sides" area.c
 check "applied, it is written, and the mode is kept" "$status $(cat "$dir/out") $(holds area.c 'a < 0') $(stat -c %a "$dir/repo/area.c")" = "0 changed area.c 1 640"
 edit --form search --from "$dir/answer" --apply "refuse negative sides" area.c

@@ -320,6 +320,9 @@ static enum kg_status put_out(const struct arguments *a, struct place *place, co
     }
     for (size_t i = 0; i < proposal->count && status == KG_OK; i++) {
         size_t length = 0;
+        status = kg_worktree_check(place->tree, files[i].path, files[i].before, files[i].before_length, err); /* or nothing could apply it */
+        if (status != KG_OK)
+            break;
         char *diff = kg_unified_diff(files[i].path, files[i].before, files[i].before_length, files[i].after, files[i].after_length, &length);
         if (diff)
             kg_put_text(stdout, diff, length);
