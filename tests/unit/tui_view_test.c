@@ -215,8 +215,14 @@ static void paths_are_completed(void **state)
     kg_completion_offer(s->completion, ticket, "a\nb.c:3-9", "add", "function  a\nb.c:3");
     assert_int_equal(kg_completion_count(s->completion), 0);
     kg_completion_offer(s->completion, ticket, "a\rb.c", NULL, "");
+    kg_completion_offer(s->completion, ticket, "a\rb.c", NULL, ""); /* as it comes when more is known */
+    assert_int_equal(kg_completion_count(s->completion), 1);
+    kg_completion_offer(s->completion, ticket, "a:3", "b", "");
+    kg_completion_offer(s->completion, ticket, "a:3", "b", "");
+    kg_completion_offer(s->completion, ticket, "a:3", "c", "");
+    assert_int_equal(kg_completion_count(s->completion), 3);
     kg_completion_choose(s->completion, s->editor, 1);
-    assert_string_equal(kg_editor_text(s->editor, NULL), "@\"a\rb.c\" ");
+    assert_string_equal(kg_editor_text(s->editor, NULL), "@\"a\rb.c\"");
     write_text(s, "mail@example.org");
     assert_int_equal(update(s, pattern, &ticket), KG_WANTED_NOTHING);
 }

@@ -65,9 +65,19 @@ static bool can_be_written(const struct kg_completion *completion, const char *t
     return completion->wanted == KG_WANTED_PLACES ? kg_mention_of(text, word, sizeof word) > 0 : !strchr(text, '\n');
 }
 
+static bool is_offered(const struct kg_completion *completion, const char *text, const char *shown)
+{
+    for (size_t i = 0; i < completion->count; i++) {
+        const struct candidate *candidate = &completion->candidates[i];
+        if (strcmp(candidate->text, text) == 0 && strcmp(candidate->shown ? candidate->shown : text, shown ? shown : text) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *shown, const char *help)
 {
-    if (ticket != completion->ticket || completion->count == CANDIDATES_MOST || !can_be_written(completion, text))
+    if (ticket != completion->ticket || completion->count == CANDIDATES_MOST || !can_be_written(completion, text) || is_offered(completion, text, shown))
         return false;
     struct candidate *new = &completion->candidates[completion->count];
     new->text = strdup(text);

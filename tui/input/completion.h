@@ -35,9 +35,8 @@ void kg_completion_free(struct kg_completion *completion);
 /* After any change of the text or the cursor. Returns what has to be asked for, with its pattern (valid until the next
  * call) and a ticket; candidates of an older ticket are refused. */
 enum kg_wanted kg_completion_update(struct kg_completion *completion, const struct kg_editor *editor, const char **pattern, uint32_t *ticket);
-/* text is put in place of the word; shown stands for it in the list (NULL: itself). A path that cannot be written there, as one
- * with a line break, is left out. True when the person asked for a candidate
- * before there was one: choose it now. */
+/* text is put in place of the word; shown stands for it in the list (NULL: itself). Left out is what is there already, and a path
+ * that cannot be written, as one with a line break. True when the person asked for a candidate before there was one: choose it now. */
 bool kg_completion_offer(struct kg_completion *completion, uint32_t ticket, const char *text, const char *shown, const char *help);
 
 /* Puts the next (1) or the one before (-1) in place of the word; false when there are none and none

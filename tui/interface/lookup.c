@@ -47,7 +47,7 @@ struct kg_lookup {
     struct kg_definitions *definitions; /* NULL: none was asked for yet */
     bool names_wanted, names_due, names_known; /* some were asked for; there may be others to read; some can be told, or there are none */
     double names_patience, names_until;        /* seconds that they are read at once; when these are over */
-    struct request *unanswered; /* the newest for places, when definitions were not known yet */
+    struct request *places; /* the newest for them: what is read later is told as well */
     bool lack_told, doubt_told;
 };
 
@@ -214,14 +214,14 @@ static void complete(struct answering *answering, struct request **request)
     if (lookup->index || (lookup->options->repository && kg_index_open(lookup->options->repository, lookup->options->engine.cache_dir, &lookup->index, &err) == KG_OK))
         kg_index_complete(lookup->index, pattern, places ? CANDIDATE_FILES : CANDIDATES, offer_path, answering, &err);
     lookup->names_wanted |= (*request)->places;
-    if (places && lookup->names_known) {
+    if (!places)
+        return;
+    if (lookup->names_known)
         kg_definitions_complete(lookup->definitions, pattern, CANDIDATES, offer_definition, answering, &err);
-    } else if (places) {
-        if (lookup->unanswered)
-            free_request(&lookup->unanswered->message);
-        lookup->unanswered = *request;
-        *request = NULL;
-    }
+    if (lookup->places)
+        free_request(&lookup->places->message);
+    lookup->places = *request;
+    *request = NULL;
 }
 
 /* Frees the request, or keeps it. */
@@ -293,18 +293,14 @@ static void open_watched(struct kg_lookup *lookup)
         catch_up(lookup);
 }
 
-/* What the newest request still waits for. */
+/* Again with what is known now, if that is still what is asked for: who was told some before leaves these out. */
 static void answer_late(struct kg_lookup *lookup)
 {
-    struct request *request = lookup->unanswered;
+    struct request *request = lookup->places;
     struct answering answering = { .lookup = lookup, .request = request };
     struct kg_error err;
-    if (!request || !lookup->names_known)
-        return;
-    lookup->unanswered = NULL;
-    if (request->ticket == atomic_load(&lookup->newest))
+    if (request && lookup->names_known && request->ticket == atomic_load(&lookup->newest))
         kg_definitions_complete(lookup->definitions, request->pattern, CANDIDATES, offer_definition, &answering, &err);
-    free_request(&request->message);
 }
 
 static int answer_for_a_while(void *ctx, uint32_t done, uint32_t found)
@@ -375,8 +371,8 @@ static void *look_up(void *ctx)
     if (lookup->index)
         kg_index_close(lookup->index);
     kg_definitions_free(lookup->definitions);
-    if (lookup->unanswered)
-        free_request(&lookup->unanswered->message);
+    if (lookup->places)
+        free_request(&lookup->places->message);
     kg_restore_stack_free(stack);
     return NULL;
 }

@@ -16,7 +16,7 @@ void kg_lookup_end(struct kg_lookup *lookup); /* NULL is fine */
 
 /* KG_EVENT_CANDIDATE with the ticket for each path whose characters match, and, when places are wanted, for what is defined under such
  * a name: its path and lines ("a.c:3-9"), shown by its name. The first time that names are wanted they are read from the repository,
- * and follow as they come. Only the newest request is answered. */
+ * and follow as they come, as do those of files that change: some are told again then. Only the newest request is answered. */
 void kg_lookup_paths(struct kg_lookup *lookup, const char *pattern, bool places, uint32_t ticket);
 /* The same for names of sessions that begin so, but for the one that is open ("": none is). */
 void kg_lookup_sessions(struct kg_lookup *lookup, const char *pattern, const char *open, uint32_t ticket);
