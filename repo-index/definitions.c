@@ -11,7 +11,7 @@
 #define LOOK_AGAIN 256      /* names that the quick score lets into the exact one, at least */
 #define KINDS_MAX UINT8_MAX /* the words for kinds that there are more of are forgotten */
 #define LENGTHS 256         /* of names: longer ones count as the longest */
-#define SCORED_MOST 20000   /* names: of those that a short pattern leaves, the shortest */
+#define SCORED_MOST 10000   /* names: of those that a short pattern leaves, the shortest */
 #define ASK_EVERY 256       /* files */
 
 struct definition {

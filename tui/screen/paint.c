@@ -124,20 +124,39 @@ static void put_doubtful(const struct kg_terminal *terminal, const struct kg_scr
     }
 }
 
+static bool has_doubtful(const struct kg_cell *cells, int columns)
+{
+    for (int column = 0; column < columns; column++)
+        if (cells[column].width > 0 && kg_cell_is_doubtful(&cells[column]))
+            return true;
+    return false;
+}
+
+/* Curses moves rows that it finds elsewhere, and what it has blanks for goes with them: that cannot be while one row differs at most. */
+static bool may_scroll(const struct kg_terminal *terminal, const struct kg_screen *screen)
+{
+    size_t bytes = (size_t)screen->columns * sizeof *screen->cells;
+    int differ = 0;
+    for (int row = 0; row < screen->rows && differ < 2; row++)
+        differ += memcmp(kg_screen_cell(screen, row, 0), terminal->sent->cells + (size_t)row * (size_t)screen->columns, bytes) != 0;
+    return differ > 1;
+}
+
 /* Puts rows that differ; marks in doubtful[] those that need put_doubtful after curses is done. */
 static bool put_changed(struct kg_terminal *terminal, const struct kg_screen *screen, bool *doubtful)
 {
     struct kg_screen *sent = terminal->sent;
-    bool any = false;
+    bool any = false, scrolls = may_scroll(terminal, screen);
     for (int row = 0; row < screen->rows; row++) {
         const struct kg_cell *new = kg_screen_cell(screen, row, 0);
         struct kg_cell *old = sent->cells + (size_t)row * (size_t)sent->columns;
         size_t bytes = (size_t)screen->columns * sizeof *new;
-        if (!terminal->whole && memcmp(new, old, bytes) == 0)
+        bool same = !terminal->whole && memcmp(new, old, bytes) == 0;
+        if (same && !scrolls)
             continue;
-        bool had = false;
-        for (int column = 0; column < sent->columns && !had; column++)
-            had = old[column].width > 0 && kg_cell_is_doubtful(&old[column]);
+        bool had = has_doubtful(old, sent->columns);
+        if (same && !had)
+            continue;
         doubtful[row] = put_row(terminal, screen, row);
         if (had || doubtful[row])
             wredrawln(stdscr, row, 1);
