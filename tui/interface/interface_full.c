@@ -36,8 +36,7 @@ static char *written(const struct kg_pending *unasked, size_t *length)
     char *text = malloc(before + unasked->length + 1);
     if (!text)
         return NULL;
-    memcpy(text, command, before);
-    memcpy(text + before, unasked->text, unasked->length + 1);
+    memcpy(stpcpy(text, command), unasked->text, unasked->length + 1);
     *length = before + unasked->length;
     return text;
 }
