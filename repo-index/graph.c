@@ -1,12 +1,19 @@
 #include "repo-index/graph.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "repo-index/arena.h"
 #include "repo-index/references.h"
 #include "repo-index/resolve.h"
 
+#define EDITION 1           /* to be raised with any change of what graphs are made of, or how */
+#define KEPT_FILES 2000     /* fewer are linked faster than a graph is written */
+#define KEPT_BYTES ((size_t)256 << 20)
+#define KEPT_SECONDS 600
 #define STEPS 6
 #define ONWARD 0.5          /* share of the walk that goes on at each step, the rest stops */
 
@@ -107,12 +114,107 @@ static enum kg_status gather(struct kg_index *index, const struct kg_catalog *ca
     return status == KG_OK && l->failed ? kg_fail_nomem(err, "linking the files of the repository") : status;
 }
 
+/* The files with their texts, and how graphs are made of them. */
+static void set_edition(const struct kg_catalog *catalog, unsigned char edition[KG_STORE_DIGEST])
+{
+    XXH3_state_t state;
+    XXH128_canonical_t digest;
+    const uint32_t how = EDITION;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, &how, sizeof how);
+    for (size_t i = 0; i < catalog->count; i++) {
+        XXH3_128bits_update(&state, catalog->files[i].path, catalog->files[i].path_length + 1);
+        XXH3_128bits_update(&state, &catalog->docs[catalog->files[i].doc], sizeof *catalog->docs);
+    }
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(&state));
+    memcpy(edition, digest.digest, KG_STORE_DIGEST);
+}
+
+/* As kept: the number of files and of edges, and the three arrays. */
+struct kept {
+    uint64_t files, edges;
+};
+
+static bool is_sound(const struct kg_graph *g, size_t edges)
+{
+    bool sound = g->first[0] == 0 && g->first[g->count] == edges;
+    for (size_t i = 0; sound && i < g->count; i++)
+        sound = g->first[i] <= g->first[i + 1];
+    for (size_t e = 0; sound && e < edges; e++)
+        sound = g->to[e] < g->count && isfinite(g->weights[e]) && g->weights[e] >= 0 && g->weights[e] <= 1.001F;
+    return sound;
+}
+
+static void take_kept(void *ctx, const void *bytes, size_t length)
+{
+    struct kg_graph *g = ctx;
+    struct kept kept;
+    if (length < sizeof kept)
+        return;
+    memcpy(&kept, bytes, sizeof kept);
+    length -= sizeof kept;
+    const char *at = (const char *)bytes + sizeof kept;
+    const size_t first = (g->count + 1) * sizeof *g->first;
+    if (kept.files != g->count || kept.edges > UINT32_MAX || length != first + kept.edges * (sizeof *g->to + sizeof *g->weights))
+        return;
+    const size_t edges = (size_t)kept.edges;
+    g->first = malloc(first);
+    g->to = malloc((edges + 1) * sizeof *g->to);
+    g->weights = malloc((edges + 1) * sizeof *g->weights);
+    if (!g->first || !g->to || !g->weights)
+        return;
+    memcpy(g->first, at, first);
+    memcpy(g->to, at + first, edges * sizeof *g->to);
+    memcpy(g->weights, at + first + edges * sizeof *g->to, edges * sizeof *g->weights);
+    g->made = !is_sound(g, edges);
+}
+
+/* Sets made to false when it was kept. */
+static enum kg_status load(struct kg_index *index, struct kg_graph *graph, struct kg_error *err)
+{
+    graph->made = true;
+    if (graph->count < KEPT_FILES)
+        return KG_OK;
+    enum kg_status status = kg_store_graph(index->store, graph->edition, take_kept, graph, err);
+    if (status == KG_OK && graph->made) {
+        free(graph->first);
+        free(graph->to);
+        free(graph->weights);
+        graph->first = graph->to = NULL;
+        graph->weights = NULL;
+    }
+    return status;
+}
+
+void kg_graph_keep(struct kg_index *index)
+{
+    struct kg_graph *g = index->graph;
+    if (!g || !g->made || g->count < KEPT_FILES)
+        return;
+    const struct kept kept = { g->count, g->first[g->count] };
+    const size_t first = (g->count + 1) * sizeof *g->first, edges = (size_t)kept.edges;
+    const size_t length = sizeof kept + first + edges * (sizeof *g->to + sizeof *g->weights);
+    char *bytes = length <= KEPT_BYTES ? malloc(length) : NULL;
+    if (!bytes)
+        return;
+    memcpy(bytes, &kept, sizeof kept);
+    memcpy(bytes + sizeof kept, g->first, first);
+    memcpy(bytes + sizeof kept + first, g->to, edges * sizeof *g->to);
+    memcpy(bytes + sizeof kept + first + edges * sizeof *g->to, g->weights, edges * sizeof *g->weights);
+    g->made = kg_store_put_graph(index->store, g->edition, g->version, KEPT_SECONDS, bytes, length, NULL) != KG_OK;
+    free(bytes);
+}
+
 static enum kg_status build(struct kg_index *index, const struct kg_catalog *catalog, struct kg_graph *graph, struct kg_error *err)
 {
-    struct loading l = { .links = calloc(1, sizeof *l.links) };
-    enum kg_status status = l.links ? gather(index, catalog, &l, err) : kg_fail_nomem(err, "linking the files of the repository");
     graph->version = catalog->version;
     graph->count = catalog->count;
+    set_edition(catalog, graph->edition);
+    enum kg_status loaded = load(index, graph, err);
+    if (loaded != KG_OK || !graph->made)
+        return loaded;
+    struct loading l = { .links = calloc(1, sizeof *l.links) };
+    enum kg_status status = l.links ? gather(index, catalog, &l, err) : kg_fail_nomem(err, "linking the files of the repository");
     if (status == KG_OK && !lay_out(graph, &l))
         status = kg_fail_nomem(err, "linking the files of the repository");
     free(l.edges);

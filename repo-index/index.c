@@ -101,6 +101,7 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
+    kg_graph_keep(index);
     kg_watch_free(index->watch);
     kg_dirty_free(&index->dirty);
     kg_ctags_free(index->ctags);

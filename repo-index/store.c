@@ -17,7 +17,7 @@
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH, PUT_GRAPH, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -39,6 +39,9 @@ static const char *const statement_text[STATEMENTS] = {
     [FIND_COMMIT] = "SELECT id FROM past WHERE oid = ?1",
     [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
+    [GRAPH] = "SELECT edges FROM graph WHERE id = 1 AND edition = ?1",
+    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, made, edges) SELECT 1, ?1, unixepoch(), ?2 WHERE NOT EXISTS"
+                  " (SELECT 1 FROM graph WHERE made BETWEEN unixepoch() - ?3 AND unixepoch())",
     [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
 
@@ -50,6 +53,7 @@ static const char schema[] =
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
     "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
+    "CREATE TABLE graph(id INTEGER PRIMARY KEY, edition BLOB NOT NULL, made INTEGER NOT NULL, edges BLOB);"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -213,7 +217,7 @@ static enum kg_status check_tables(struct kg_store *store, bool *empty, struct k
         return KG_OK;
     if (version != SCHEMA_VERSION || pragma_number(store, "PRAGMA application_id", &code) != APPLICATION_ID)
         return kg_fail(err, KG_ERR_CORRUPT, "the index %s is of another version; it will be built again", store->path);
-    pragma_number(store, "SELECT 1 FROM file, doc, symbols, past, history LIMIT 1", &code);
+    pragma_number(store, "SELECT 1 FROM file, doc, symbols, past, history, graph LIMIT 1", &code);
     if (code == SQLITE_OK || code == SQLITE_DONE)
         pragma_number(store, "SELECT rowid FROM words WHERE words MATCH 'a'", &code);
     return code == SQLITE_OK || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
@@ -705,6 +709,49 @@ enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_
     return run(store, sql, err);
 }
 
+enum kg_status kg_store_graph(struct kg_store *store, const unsigned char *edition, void (*take)(void *ctx, const void *edges, size_t length), void *ctx,
+                              struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    enum kg_status status = prepared(store, GRAPH, &s, err);
+    if (status != KG_OK)
+        return status;
+    sqlite3_bind_blob(s, 1, edition, DIGEST_BYTES, SQLITE_STATIC);
+    int code = sqlite3_step(s);
+    const void *edges = code == SQLITE_ROW ? sqlite3_column_blob(s, 0) : NULL;
+    if (edges)
+        take(ctx, edges, (size_t)sqlite3_column_bytes(s, 0));
+    status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+    sqlite3_reset(s);
+    return status;
+}
+
+enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, uint64_t version, uint32_t seconds, const void *edges, size_t length,
+                                  struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    uint64_t now = 0;
+    sqlite3_busy_timeout(store->db, 0);
+    enum kg_status status = kg_store_begin(store, err);
+    sqlite3_busy_timeout(store->db, BUSY_MS);
+    if (status == KG_OK)
+        status = kg_store_version(store, &now, err);
+    if (status == KG_OK && now != version)
+        status = kg_fail(err, KG_ERR_BUSY, "the index %s has changed meanwhile", store->path);
+    if (status == KG_OK)
+        status = prepared(store, PUT_GRAPH, &s, err);
+    if (status == KG_OK) {
+        sqlite3_bind_blob(s, 1, edition, DIGEST_BYTES, SQLITE_STATIC);
+        sqlite3_bind_blob64(s, 2, edges, length, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 3, seconds);
+        status = finish(store, s, err);
+    }
+    if (status == KG_OK)
+        return kg_store_commit(store, err);
+    kg_store_rollback(store);
+    return status;
+}
+
 #define SPARE_DOCS 1000     /* texts without a file that are kept in any case */
 #define COLLECT_MAX 8192    /* texts dropped at once: their terms are in memory meanwhile */
 
@@ -744,5 +791,5 @@ enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err)
         status = run(store, sql, err);
     }
     free(list);
-    return status;
+    return status == KG_OK ? run(store, "DELETE FROM graph", err) : status;
 }
