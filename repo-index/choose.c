@@ -24,7 +24,7 @@
 #define SEED_WORTH 0.2     /* of the best score: files that others are measured from */
 #define NEAR_SHARE 0.3     /* more for the file nearest to them by includes and names */
 #define NEAR_OPEN 0.3      /* of the best score, for the file nearest to open ones, whatever it holds */
-#define BESIDE_SHARE 0.2   /* of the best score, for the file that is changed with them most */
+#define BESIDE_SHARE 2.0   /* of the best score, for a file that is always changed with the best one; apart from what it has by itself */
 #define PARTS_SHARE 3      /* of the budget, at most, to the parts of one file */
 #define CHOICES_MAX 48
 
@@ -275,15 +275,22 @@ static bool apply_neighbours(struct choosing *c)
             c->choices[i].score = c->choices[i].score * (1 + NEAR_SHARE * near[i]) + gain;
         }
     done = done && kg_history_beside(c->history, seeds, c->catalog->count, near);
-    if (done && to_shares(c, near))
-        for (size_t i = 0; i < c->catalog->count; i++) {
-            double gain = BESIDE_SHARE * best * near[i];
-            if (gain > c->choices[i].score)
-                c->choices[i].why = "changed together with files that fit";
-            c->choices[i].score += gain;
-        }
+    for (size_t i = 0; done && i < c->catalog->count; i++) {
+        struct choice *choice = &c->choices[i];
+        double gain = BESIDE_SHARE * best * near[i] * kg_prior_with_tests(&c->question, choice->file);
+        if (gain > choice->score)
+            choice->why = kg_is_test(choice->file) && c->history->twins.of[i] != KG_NO_TWIN ? "tests files that fit" : "changed together with files that fit";
+        choice->score = hypot(choice->score, gain);
+    }
     free(seeds);
     return done;
+}
+
+/* Where tests are changed with the code that they test, they are asked about as much as it is. */
+static double prior_of(const struct choosing *c, const struct kg_catalog_file *file)
+{
+    double code = kg_prior_of(&c->question, file);
+    return code + (kg_prior_with_tests(&c->question, file) - code) * c->history->tests_share;
 }
 
 static bool apply_rank(struct choosing *c, const struct kg_rank *rank)
@@ -292,7 +299,7 @@ static bool apply_rank(struct choosing *c, const struct kg_rank *rank)
     for (size_t i = 0; i < c->catalog->count; i++) {
         const struct kg_catalog_file *file = &c->catalog->files[i];
         /* the words of a question about the whole are about no file */
-        double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * kg_prior_of(&c->question, file) : 0;
+        double score = rank->scores[i] > 0 && !c->question.overview ? rank->scores[i] * prior_of(c, file) : 0;
         best = score > best ? score : best;
         c->choices[i] = (struct choice){ .file = file, .score = score, .groups = rank->groups[i], .defined = rank->defined[i] };
     }

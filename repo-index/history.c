@@ -5,12 +5,19 @@
 #include <string.h>
 
 #include "repo-index/arena.h"
+#include "repo-index/language.h"
+#include "repo-index/prior.h"
 
 #define HALF_LIFE 1200.0  /* commits: what is that much older counts half */
 #define BODY_WEIGHT 0.5   /* of a word that only the body of the message holds */
 #define LIKE_COMMITS 40   /* the most alike, that speak for their files */
 #define MESSAGE_WORDS 12.0
 #define LENGTH_SHARE 0.4  /* of longer messages that hold more words by chance */
+#define SEEDS_MAX 32
+#define FEW_CHANGES 3.0   /* added to how often a file was changed, so that one commit proves little */
+#define COMMITS_BEFORE 10.0 /* commits that were as they are elsewhere, for the same reason: of what they changed, */
+#define TESTS_SHARE 0.4     /* so much of the code with tests, */
+#define TWINS_SHARE 0.4     /* so many of the files with theirs */
 
 struct loading {
     struct kg_history *history;
@@ -54,7 +61,37 @@ void kg_history_free(struct kg_history *history)
     free(history->commits);
     free(history->words);
     free(history->files);
+    kg_twins_free(&history->twins);
     free(history);
+}
+
+static bool has_file(const struct kg_history *h, const struct kg_history_commit *commit, uint32_t file)
+{
+    for (uint32_t k = 0; k < commit->files; k++)
+        if (h->files[commit->first_file + k] == file)
+            return true;
+    return false;
+}
+
+static void count_tests(struct kg_history *h, const struct kg_catalog *catalog)
+{
+    double code = COMMITS_BEFORE, tested = COMMITS_BEFORE * TESTS_SHARE, twins = COMMITS_BEFORE, both = COMMITS_BEFORE * TWINS_SHARE;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct kg_history_commit *commit = &h->commits[i];
+        bool test = false, other = false;
+        for (uint32_t k = 0; k < commit->files; k++) {
+            uint32_t file = h->files[commit->first_file + k];
+            bool is = kg_is_test(&catalog->files[file]);
+            test |= is;
+            other |= !is && kg_is_code(catalog->files[file].path);
+            twins += h->twins.of[file] != KG_NO_TWIN;
+            both += h->twins.of[file] != KG_NO_TWIN && has_file(h, commit, h->twins.of[file]);
+        }
+        code += other;
+        tested += other && test;
+    }
+    h->tests_share = tested / code;
+    h->twins_share = both / twins;
 }
 
 static enum kg_status load(struct kg_index *index, struct loading *l, struct kg_error *err)
@@ -64,6 +101,9 @@ static enum kg_status load(struct kg_index *index, struct loading *l, struct kg_
     for (size_t i = 0; i < log.count && status == KG_OK && !l->failed; i++)
         status = kg_store_commit_of(index->store, log.log[i], take_commit, l, err);
     free(log.log);
+    l->failed |= status == KG_OK && !kg_twins_of(l->catalog, &l->history->twins);
+    if (status == KG_OK && !l->failed)
+        count_tests(l->history, l->catalog);
     return status == KG_OK && l->failed ? kg_fail_nomem(err, "reading the history of the repository") : status;
 }
 
@@ -96,13 +136,13 @@ static int place_of(const struct kg_history *h, const struct kg_history_commit *
     return 0;
 }
 
-struct likeness {
+struct weighed {
     double value;
-    uint32_t commit;
+    uint32_t at; /* a commit, or a file */
 };
 
 /* Adds to each commit's likeness what one word gives; what it could give at most is returned. */
-static double weigh_word(const struct kg_history *h, const struct kg_query_term *term, struct likeness *likenesses)
+static double weigh_word(const struct kg_history *h, const struct kg_query_term *term, struct weighed *likenesses)
 {
     size_t holders = 0;
     for (size_t i = 0; i < h->count; i++)
@@ -115,32 +155,32 @@ static double weigh_word(const struct kg_history *h, const struct kg_query_term 
     return term->weight * rare;
 }
 
-static int more_alike(const void *a, const void *b)
+static int heavier(const void *a, const void *b)
 {
-    const struct likeness *x = a, *y = b;
+    const struct weighed *x = a, *y = b;
     if (x->value != y->value)
         return x->value > y->value ? -1 : 1;
-    return x->commit < y->commit ? -1 : x->commit > y->commit;
+    return x->at < y->at ? -1 : x->at > y->at;
 }
 
 bool kg_history_score(const struct kg_history *h, const struct kg_query *query, double *scores)
 {
-    struct likeness *likenesses = calloc(h->count + 1, sizeof *likenesses);
+    struct weighed *likenesses = calloc(h->count + 1, sizeof *likenesses);
     double all = 0;
     if (!likenesses)
         return false;
     for (size_t i = 0; i < h->count; i++)
-        likenesses[i].commit = (uint32_t)i;
+        likenesses[i].at = (uint32_t)i;
     for (unsigned t = 0; t < query->term_count; t++)
         all += weigh_word(h, &query->terms[t], likenesses);
     for (size_t i = 0; i < h->count && all > 0; i++)
         likenesses[i].value /= all * (1 - LENGTH_SHARE + LENGTH_SHARE * (double)h->commits[i].words / MESSAGE_WORDS);
     if (h->count)
-        qsort(likenesses, h->count, sizeof *likenesses, more_alike);
+        qsort(likenesses, h->count, sizeof *likenesses, heavier);
     for (size_t i = 0; i < h->count && i < LIKE_COMMITS && likenesses[i].value > 0; i++) {
-        const struct kg_history_commit *commit = &h->commits[likenesses[i].commit];
+        const struct kg_history_commit *commit = &h->commits[likenesses[i].at];
         /* a commit of many files says less about each */
-        double worth = likenesses[i].value * likenesses[i].value / sqrt(commit->files ? commit->files : 1) * exp2(-(double)likenesses[i].commit / HALF_LIFE);
+        double worth = likenesses[i].value * likenesses[i].value / sqrt(commit->files ? commit->files : 1) * exp2(-(double)likenesses[i].at / HALF_LIFE);
         for (uint32_t k = 0; k < commit->files; k++)
             scores[h->files[commit->first_file + k]] += worth;
     }
@@ -148,28 +188,47 @@ bool kg_history_score(const struct kg_history *h, const struct kg_query *query, 
     return true;
 }
 
-#define FEW_CHANGES 3.0 /* added to how often a file was changed, so that one commit proves little */
+
+/* To together, for each file: how often it was changed with this one, of how often this one was, as far as few changes tell. */
+static void count_together(const struct kg_history *h, uint32_t file, double *together, size_t count)
+{
+    const uint32_t twin = h->twins.of[file];
+    double all = FEW_CHANGES;
+    memset(together, 0, count * sizeof *together);
+    if (twin != KG_NO_TWIN)
+        together[twin] = FEW_CHANGES * h->twins_share;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct kg_history_commit *commit = &h->commits[i];
+        if (!has_file(h, commit, file))
+            continue;
+        double share = exp2(-(double)i / HALF_LIFE) / sqrt(commit->files);
+        all += share;
+        for (uint32_t k = 0; k < commit->files; k++)
+            together[h->files[commit->first_file + k]] += share;
+    }
+    together[file] = 0;
+    for (size_t i = 0; i < count; i++)
+        together[i] /= all;
+}
 
 bool kg_history_beside(const struct kg_history *h, const double *seeds, size_t count, double *near)
 {
-    double *given = calloc(count + 1, sizeof *given); /* by each seed to a commit that changed it */
-    if (!given)
-        return false;
+    double *together = malloc((count + 1) * sizeof *together);
+    struct weighed *heaviest = malloc((count + 1) * sizeof *heaviest);
+    size_t seeded = 0;
+    bool done = together && heaviest;
     memset(near, 0, count * sizeof *near);
-    for (size_t i = 0; i < h->file_count; i++)
-        given[h->files[i]] += 1;
-    for (size_t i = 0; i < count; i++)
-        given[i] = seeds[i] / (given[i] + FEW_CHANGES);
-    for (size_t i = 0; i < h->count; i++) {
-        const struct kg_history_commit *commit = &h->commits[i];
-        const uint32_t *files = h->files + commit->first_file;
-        double all = 0;
-        for (uint32_t k = 0; k < commit->files; k++)
-            all += given[files[k]];
-        double share = exp2(-(double)i / HALF_LIFE) / sqrt(commit->files ? commit->files : 1);
-        for (uint32_t k = 0; k < commit->files && all > 0; k++)
-            near[files[k]] += share * fmax(0, all - given[files[k]]);
+    for (size_t i = 0; done && i < count; i++)
+        if (seeds[i] > 0)
+            heaviest[seeded++] = (struct weighed){ seeds[i], (uint32_t)i };
+    if (done && seeded)
+        qsort(heaviest, seeded, sizeof *heaviest, heavier);
+    for (size_t s = 0; done && s < seeded && s < SEEDS_MAX; s++) {
+        count_together(h, heaviest[s].at, together, count);
+        for (size_t i = 0; i < count; i++)
+            near[i] = fmax(near[i], heaviest[s].value * together[i]);
     }
-    free(given);
-    return true;
+    free(together);
+    free(heaviest);
+    return done;
 }

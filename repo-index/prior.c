@@ -58,6 +58,11 @@ double kg_prior_of(const struct kg_question *q, const struct kg_catalog_file *fi
     return (double)file->priors[(q->tests ? 1 : 0) + (q->docs ? 2 : 0)];
 }
 
+double kg_prior_with_tests(const struct kg_question *q, const struct kg_catalog_file *file)
+{
+    return (double)file->priors[1 + (q->docs ? 2 : 0)];
+}
+
 double kg_describes_project(const struct kg_catalog_file *file)
 {
     static const char *const manifests[] = { "package", "Cargo", "pyproject", "setup", "go", "CMakeLists", "Makefile", "meson", "pom", "build", "composer", NULL };

@@ -7,6 +7,9 @@
 /* How much rather, from experience, questions about code are about this kind of file: 0 to 1. */
 double kg_prior_of(const struct kg_question *question, const struct kg_catalog_file *file);
 
+/* The same, were the question about tests too. */
+double kg_prior_with_tests(const struct kg_question *question, const struct kg_catalog_file *file);
+
 /* Sets the file's priors from its path and name, once. */
 void kg_prior_prepare(struct kg_catalog_file *file);
 

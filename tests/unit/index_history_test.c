@@ -207,6 +207,32 @@ static void what_is_changed_together_is_chosen_together(void **state)
     assert_string_equal(chosen->reasons[1], "changed together with files that fit");
 }
 
+/* By its name, without a word of the question and without a past. */
+static void a_test_is_chosen_with_what_it_tests(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *test, *other;
+    } pairs[] = {
+        { "pkg/whisk.py", "tests/test_whisk.py", "tests/test_whisker.py" },
+        { "web/whisk.ts", "web/whisk.spec.ts", "lib/whisk.spec.ts" },
+        { "whisk.go", "whisk_test.go", "other/whisk_test.go" },
+        { "a/src/main/java/org/x/Whisk.java", "a/src/test/java/org/x/WhiskTest.java", "b/src/test/java/org/y/WhiskTest.java" },
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        index_repo_sh(&here, "git rm -qrf .");
+        index_repo_write(&here, pairs[i].file, "frobnicate\n");
+        index_repo_write(&here, pairs[i].test, "nothing\n");
+        index_repo_write(&here, pairs[i].other, "nothing more\n");
+        index_repo_sh(&here, "git add .");
+        const struct chosen *chosen = choose("frobnicate");
+        assert_string_equal(chosen->paths[0], pairs[i].file);
+        if (chosen->count != 2 || strcmp(chosen->paths[1], pairs[i].test) != 0)
+            fail_msg("%s: %s of %u", pairs[i].file, chosen->paths[1], chosen->count);
+        assert_string_equal(chosen->reasons[1], "tests files that fit");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(damaged_histories_do_no_harm, set_up, index_repo_tear_down),
         cmocka_unit_test_setup_teardown(what_includes_the_best_comes_before_its_like, set_up, index_repo_tear_down),
         cmocka_unit_test_setup_teardown(what_is_changed_together_is_chosen_together, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(a_test_is_chosen_with_what_it_tests, set_up, index_repo_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
