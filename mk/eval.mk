@@ -1,10 +1,11 @@
 # How well files are chosen, with the past commits of a repository as questions; AIDER is a Python that has aider-chat. Writes
-# tests/eval/INDEX.md of all that was measured in this build folder so far; NAME is what the repository is called there.
+# tests/eval/INDEX.md of all that was measured in this build folder so far; NAME is what the repository is called there;
+# KNOWN an earlier result, for what it says of aider.
 .PHONY: eval-index
 eval-index: all
 	@test -n "$(REPO)" || { echo "make: give a repository: make eval-index REPO=path [NAME=name] [COMMITS=200] [AIDER=python]" >&2; exit 2; }
 	@mkdir -p $(O)/eval-index
-	@COMMITS="$(COMMITS)" AIDER="$(AIDER)" tests/bench/eval_index.py $(O)/kedge "$(REPO)" "$(O)/eval-index/$(or $(NAME),$(notdir $(abspath $(REPO)))).json"
+	@COMMITS="$(COMMITS)" AIDER="$(AIDER)" KNOWN="$(KNOWN)" tests/bench/eval_index.py $(O)/kedge "$(REPO)" "$(O)/eval-index/$(or $(NAME),$(notdir $(abspath $(REPO)))).json"
 	@tests/bench/eval_index.py --table $(O)/eval-index/*.json >$(O)/eval-index.md
 	@mv $(O)/eval-index.md tests/eval/INDEX.md
 	@cat tests/eval/INDEX.md

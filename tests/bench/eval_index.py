@@ -7,7 +7,9 @@ eval_index.py --table OUT...   prints the tables of all of them as Markdown
 Question: the subject line, and apart from it the whole message without paths and trailers. Answer: the source files that
 the commit changed and that its parent has. Only commits with one parent and one to ten changed source files count. The
 index sees the parent's files and, through a HEAD of its own, no history after the parent. Beside it: BM25 of FTS5 over the
-contents of the same files, and where AIDER names a Python that has aider-chat, the ranking and the map of aider."""
+contents of the same files, and where AIDER names a Python that has aider-chat, the ranking and the map of aider; what it said
+of the same question and commit in an earlier OUT, which KNOWN names, is taken from there. OUT is written after each commit, the
+newest first, so that a run can be ended. BUDGETS= leaves out what is in sight within a budget, three quarters of the time."""
 import json
 import os
 import random
@@ -21,8 +23,9 @@ import tempfile
 kedge, repo = (os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])) if len(sys.argv) == 4 else ("", "")
 wanted = int(os.environ.get("COMMITS") or "200")
 aider = os.environ.get("AIDER")
+known = os.environ.get("KNOWN")
 LISTED = 50
-BUDGETS = (4000, 8000, 16000)
+BUDGETS = [int(budget) for budget in os.environ.get("BUDGETS", "4000 8000 16000").split()]
 BYTES_PER_TOKEN = 3.2
 SOURCE = set("c h cc hh cpp hpp cxx hxx cu m mm py pyi pyx js mjs cjs jsx ts mts cts tsx vue svelte go rs java kt kts scala rb php cs swift lua pl pm "
              "tcl sh ex exs erl hs ml mli clj dart r jl zig nim".split())
@@ -42,7 +45,7 @@ def changes(parent, commit):
 
 
 def commits():
-    """The last ones that count, oldest first: (commit, parent, message, answer)."""
+    """The last ones that count, newest first: (commit, parent, message, answer)."""
     found = []
     log = git("log", "--no-merges", "--format=%H %P%x00%B%x01").decode("utf-8", "replace")
     for entry in log.split("\x01"):
@@ -56,7 +59,7 @@ def commits():
             found.append((names[0], names[1], message.strip(), answer))
         if len(found) == wanted:
             break
-    return found[::-1]
+    return found
 
 
 def without_paths(message):
@@ -172,7 +175,7 @@ def score(listed, answer, sizes):
     ranks = [listed.index(path) for path in answer if path in listed]
     result = {"recall@%d" % k: sum(rank < k for rank in ranks) / len(answer) for k in (5, 10, 20)}
     result["mrr"] = 1 / (1 + min(ranks)) if ranks else 0
-    for budget in BUDGETS:
+    for budget in (4000, 8000, 16000):
         left, inside = budget, set()
         for path in listed:
             tokens = sizes.get(path, 0) / BYTES_PER_TOKEN
@@ -207,41 +210,57 @@ def interval(statistic, ours, theirs):
     return "%.1f %% (%.1f to %.1f)" % (100 * statistic(ours, theirs), 100 * drawn[50], 100 * drawn[1949])
 
 
-def ask(tree, other, question, answer):
-    row = {"question": question, "answer": answer}
+def known_of_aider():
+    """(commit, question) -> what an earlier run measured of aider."""
+    if not known:
+        return {}
+    with open(known) as file:
+        rows = [row for rows in json.load(file)["results"].values() for row in rows if "aider" in row]
+    return {(row["commit"], row["question"]): row for row in rows}
+
+
+def ask(tree, other, said_before, commit, question, answer):
+    row = {"commit": commit, "question": question, "answer": answer}
     row["kedge"] = score(tree.kedge(question, "-n", str(LISTED)), answer, tree.sizes)
     row["BM25"] = score(tree.bm25(question), answer, tree.sizes)
     row["seen"] = {"kedge": {}}
     for budget in BUDGETS:
         listed = tree.kedge(question, "--tokens", str(budget))
         row["seen"]["kedge"][str(budget)] = sum(path in listed for path in answer) / len(answer)
-    if other:
+    before = said_before.get((commit, question))
+    if before and before["answer"] == answer:
+        row["aider"], row["seen"]["aider"] = before["aider"], before["seen"]["aider"]
+    elif other:
         said = other.ask(tree, question)
         row["aider"] = score(said["ranked"], answer, tree.sizes)
         row["seen"]["aider"] = {budget: sum(path in listed for path in answer) / len(answer) for budget, listed in said["maps"].items()}
     return row
 
 
+def write(out, whole):
+    with open(out + ".new", "w") as file:
+        json.dump(whole, file, indent=1)
+    os.replace(out + ".new", out)
+
+
 def measure(out):
     chosen = commits()
     if not chosen:
         sys.exit("no commit of %s changes one to ten source files" % repo)
+    name = subprocess.run(["git", "-C", repo, "log", "-1", "--format=%h", chosen[0][0]], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
     place = tempfile.mkdtemp(prefix="kedge-eval-")
     os.environ["KEDGE_CACHE"] = os.path.join(place, "cache")
     try:
         tree, other = Worktree(place), Aider(place) if aider else None
-        results = {"subject": [], "message": []}
+        results, said_before = {"subject": [], "message": []}, known_of_aider()
         for number, (commit, parent, message, answer) in enumerate(chosen):
             tree.set(parent)
             for kind, question in (("subject", message.splitlines()[0]), ("message", without_paths(message))):
                 if kind in os.environ.get("KINDS", "subject message").split():
-                    results[kind].append(dict(ask(tree, other, question, answer), commit=commit))
+                    results[kind].append(ask(tree, other, said_before, commit, question, answer))
+            write(out, {"commits": number + 1, "last": name, "files": len(tree.rows), "results": {kind: rows for kind, rows in results.items() if rows}})
             if sys.stderr.isatty():
                 print("\r%d of %d" % (number + 1, len(chosen)), end="", file=sys.stderr)
-        name = subprocess.run(["git", "-C", repo, "log", "-1", "--format=%h", chosen[-1][0]], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
-        whole = {"commits": len(chosen), "last": name, "files": len(tree.rows), "results": {kind: rows for kind, rows in results.items() if rows}}
-        with open(out, "w") as file:
-            json.dump(whole, file, indent=1)
     finally:
         shutil.rmtree(place)
 
@@ -252,7 +271,7 @@ def column(rows, who, key):
 
 def tell(name, whole):
     for kind, rows in whole["results"].items():
-        programs = [who for who in ("BM25", "aider", "kedge") if who in rows[0]]
+        programs = [who for who in ("BM25", "aider", "kedge") if all(who in row for row in rows)]
         keys = list(rows[0]["kedge"])
         print("\n%s, %d commits up to %s, %d files, the %s as the question:\n" % (name, whole["commits"], whole["last"], whole["files"], kind))
         print("| |" + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
@@ -260,9 +279,11 @@ def tell(name, whole):
             print("| %s |" % who + "|".join(" %.3f " % mean(column(rows, who, key)) for key in keys) + "|")
         ours = column(rows, "kedge", "recall@10")
         print("\nOf the gap between BM25 and 1 at 10 files: %s." % interval(gap_closed, ours, column(rows, "BM25", "recall@10")))
-        if "aider" not in programs:
+        if not all("aider" in row for row in rows):
             continue
         print("More recall than aider's ranking at 10 files: %s.\n" % interval(difference, ours, column(rows, "aider", "recall@10")))
+        if not all(len(row["seen"]["kedge"]) == 3 for row in rows):
+            continue
         print("| in sight at the same budget | 4k | 8k | 16k |\n|---|---|---|---|")
         for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
             print("| %s |" % what + "|".join(" %.3f " % mean([row["seen"][who][str(b)] for row in rows]) for b in BUDGETS) + "|")
@@ -279,7 +300,7 @@ changed the answers; tests/bench/eval_index.py says how. Intervals are 95 % of a
 recall@10: of the files to be found, those among the first ten. recall@8k: those that are read when files are read whole, best
 first, as far as they fit into 8,000 tokens (bytes / 3.2), the same for all programs. In sight: what a program itself shows for
 that many tokens: files named in aider's map (signatures), files and parts of files of `kedge context --tokens`.
-Constants of the index were tuned on a repository that is not in here.""")
+Constants of the index were tuned on repositories that are not in here.""")
     for path in sorted(files):
         with open(path) as file:
             tell(os.path.basename(path)[:-len(".json")], json.load(file))
