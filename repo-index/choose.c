@@ -192,7 +192,7 @@ static void add_general(struct choosing *c, double best)
     for (size_t i = 0; i < c->catalog->count; i++) {
         const struct kg_catalog_file *file = &c->catalog->files[i];
         double about = kg_describes_project(file);
-        if (q->overview && !about && kg_path_has_part(file->name, entry) && !kg_is_test(file))
+        if (q->overview && !about && kg_path_has_part(file->name, entry) && !file->test)
             about = 0.55;
         double score = q->overview ? 1.2 * base * about : q->usage ? 0.6 * base * about : 0;
         if (score > c->choices[i].score) {
@@ -279,7 +279,7 @@ static bool apply_neighbours(struct choosing *c)
         struct choice *choice = &c->choices[i];
         double gain = BESIDE_SHARE * best * near[i] * kg_prior_with_tests(&c->question, choice->file);
         if (gain > choice->score)
-            choice->why = kg_is_test(choice->file) && c->history->twins.of[i] != KG_NO_TWIN ? "tests files that fit" : "changed together with files that fit";
+            choice->why = choice->file->test && c->history->twins.of[i] != KG_NO_TWIN ? "tests files that fit" : "changed together with files that fit";
         choice->score = hypot(choice->score, gain);
     }
     free(seeds);

@@ -6,7 +6,6 @@
 
 #include "repo-index/arena.h"
 #include "repo-index/language.h"
-#include "repo-index/prior.h"
 
 #define HALF_LIFE 1200.0  /* commits: what is that much older counts half */
 #define BODY_WEIGHT 0.5   /* of a word that only the body of the message holds */
@@ -81,7 +80,7 @@ static void count_tests(struct kg_history *h, const struct kg_catalog *catalog)
         bool test = false, other = false;
         for (uint32_t k = 0; k < commit->files; k++) {
             uint32_t file = h->files[commit->first_file + k];
-            bool is = kg_is_test(&catalog->files[file]);
+            bool is = catalog->files[file].test;
             test |= is;
             other |= !is && kg_is_code(catalog->files[file].path);
             twins += h->twins.of[file] != KG_NO_TWIN;

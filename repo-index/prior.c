@@ -42,6 +42,7 @@ void kg_prior_prepare(struct kg_catalog_file *file)
     static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
     static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
     bool test = kg_is_test(file), note = kg_path_has_part(file->name, notes), text = name_ends(file, prose);
+    file->test = test;
     double always = kg_path_has_part(file->path, others) ? 0.5 : 1;
     if (kg_path_has_part(file->path, aside) || file->name[0] == '.')
         always *= 0.7;

@@ -10,7 +10,7 @@ double kg_prior_of(const struct kg_question *question, const struct kg_catalog_f
 /* The same, were the question about tests too. */
 double kg_prior_with_tests(const struct kg_question *question, const struct kg_catalog_file *file);
 
-/* Sets the file's priors from its path and name, once. */
+/* Sets the file's priors and whether it is a test from its path and name, once. */
 void kg_prior_prepare(struct kg_catalog_file *file);
 
 /* How much a file speaks of the project as a whole: 0 to 1. */

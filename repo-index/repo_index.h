@@ -3,7 +3,7 @@
  * The worktree is walked as git lists it (ignore rules, tracked files by libgit2, submodules); contents and paths are
  * searchable with FTS5, with identifiers split at case and underscores; files are chosen for a question within a token
  * budget, by their words and definitions, by past commits with like messages, by what includes what and whose names it uses,
- * and by what is open. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and
+ * by what is changed together and what tests what, and by what is open. The index is a SQLite file under KG_PLACE_CACHE/index, one per repository, incremental by file stat and
  * content digest, and can be thrown away at any time. It knows nothing of models: token costs are estimated as bytes /
  * KG_BYTES_PER_TOKEN.
  *

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "repo-index/prior.h"
 #include "repo-index/words.h"
 
 struct named {
@@ -106,13 +105,13 @@ bool kg_twins_of(const struct kg_catalog *c, struct kg_twins *out)
     bool done = subjects && nearest && out->of;
     for (size_t i = 0; done && i < c->count; i++) {
         out->of[i] = KG_NO_TWIN;
-        if (!kg_is_test(&c->files[i]))
+        if (!c->files[i].test)
             subjects[count++] = (struct named){ key_of(&c->files[i], false), (uint32_t)i };
     }
     if (done && count)
         qsort(subjects, count, sizeof *subjects, by_key);
     for (size_t i = 0; done && i < c->count; i++) {
-        if (!kg_is_test(&c->files[i]))
+        if (!c->files[i].test)
             continue;
         uint32_t key = key_of(&c->files[i], true);
         size_t first = 0, behind = count;
