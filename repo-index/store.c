@@ -40,8 +40,7 @@ static const char *const statement_text[STATEMENTS] = {
     [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
     [GRAPH] = "SELECT edges FROM graph WHERE id = 1 AND edition = ?1",
-    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, made, edges) SELECT 1, ?1, unixepoch(), ?2 WHERE NOT EXISTS"
-                  " (SELECT 1 FROM graph WHERE made BETWEEN unixepoch() - ?3 AND unixepoch())",
+    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph SELECT 1, ?1, unixepoch(), ?2 WHERE NOT EXISTS (SELECT 1 FROM graph WHERE abs(unixepoch() - made) < ?3)",
     [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
 

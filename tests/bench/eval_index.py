@@ -255,10 +255,11 @@ def measure(out):
         results, said_before = {"subject": [], "message": []}, known_of_aider()
         for number, (commit, parent, message, answer) in enumerate(chosen):
             tree.set(parent)
+            files = len(tree.rows) if number == 0 else files
             for kind, question in (("subject", message.splitlines()[0]), ("message", without_paths(message))):
                 if kind in os.environ.get("KINDS", "subject message").split():
                     results[kind].append(ask(tree, other, said_before, commit, question, answer))
-            write(out, {"commits": number + 1, "last": name, "files": len(tree.rows), "results": {kind: rows for kind, rows in results.items() if rows}})
+            write(out, {"commits": number + 1, "last": name, "files": files, "results": {kind: rows for kind, rows in results.items() if rows}})
             if sys.stderr.isatty():
                 print("\r%d of %d" % (number + 1, len(chosen)), end="", file=sys.stderr)
     finally:
@@ -281,10 +282,10 @@ def tell(name, whole):
         print("\nOf the gap between BM25 and 1 at 10 files: %s." % interval(gap_closed, ours, column(rows, "BM25", "recall@10")))
         if not all("aider" in row for row in rows):
             continue
-        print("More recall than aider's ranking at 10 files: %s.\n" % interval(difference, ours, column(rows, "aider", "recall@10")))
+        print("More recall than aider's ranking at 10 files: %s." % interval(difference, ours, column(rows, "aider", "recall@10")))
         if not all(len(row["seen"]["kedge"]) == 3 for row in rows):
             continue
-        print("| in sight at the same budget | 4k | 8k | 16k |\n|---|---|---|---|")
+        print("\n| in sight at the same budget | 4k | 8k | 16k |\n|---|---|---|---|")
         for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
             print("| %s |" % what + "|".join(" %.3f " % mean([row["seen"][who][str(b)] for row in rows]) for b in BUDGETS) + "|")
         print("| difference |" + "|".join(" %s " % interval(difference, [row["seen"]["kedge"][str(b)] for row in rows], [row["seen"]["aider"][str(b)] for row in rows])
