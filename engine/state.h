@@ -79,6 +79,7 @@ struct kg_piece {
     int32_t base;
     struct kg_digest kept_of;  /* of a kept one: the reading that it is of, */
     uint32_t kept_first;       /* where in that it begins, at a page, */
+    uint32_t kept_changed;     /* pages that were read for edits since, */
     bool kept_linked;          /* and whether that was in sight of what the file includes */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
@@ -158,6 +159,9 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
+/* How a kept piece is stored, in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)) */
+#define KG_KEPT_CHANGED_BITS 13
+#define KG_KEPT_PAGE_BITS    16
 /* The block of a kept piece, of which kept_of, kept_first and kept_linked are set, and its name. Nothing is in it. */
 enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err);
 /* Places a linked or kept piece anew where it stands, as one that includes nothing; until it is dropped or changes. Behind a kept
@@ -199,7 +203,7 @@ struct kg_former_part {
     struct kg_digest identity;
     bool kept, kept_linked; /* as of the piece; else its own name is kept_of, from token 0 on */
     struct kg_digest kept_of;
-    uint32_t kept_first;
+    uint32_t kept_first, kept_changed;
 };
 struct kg_former {
     struct kg_former_part *parts;
@@ -226,12 +230,12 @@ void kg_former_free(struct kg_former *former);
  * A piece that is read is named as any part of a file, by its ids and all parts before it. A kept one is named by its ids, the
  * reading that it is of, and where in that it begins: its bits follow from those alone. So neither is ever taken for a piece of a
  * whole reading, but for the one before the first kept one, which is one. kv.db has a kept piece as pages of the reading that it is
- * of, and sessions.db the name of that and where its keys are stored for.
+ * of, and sessions.db the name of that, the page, and how much was read since.
  *
  * What is kept is always of a reading in which nothing was kept before: of what is read behind a kept piece nothing is kept behind
  * another edit. A file is read as a whole
  *   - where the cache knows that, or it needs no more tokens,
- *   - where more than one in KG_PATCH_SHARE of its tokens stand in what was read behind kept pieces, or are to be read,
+ *   - where more than one in KG_PATCH_SHARE of its tokens were or would be read for edits since the reading that some piece is of,
  *   - where it would have more than KG_PATCH_PIECES pieces,
  *   - where it was read by another rule before, or saw something else,
  *   - when a kept piece of it is lost: all from there on is read again, alone, as later parts of the file.

@@ -349,6 +349,7 @@ static enum kg_status carry_block(const struct kg_session *from, size_t at, stru
     piece->sees = old->sees;
     piece->kept_of = old->kept_of;
     piece->kept_first = old->kept_first;
+    piece->kept_changed = old->kept_changed;
     piece->kept_linked = old->kept_linked;
     piece->base = kg_sequence_end(to->sequence);
     piece->block = kg_block_keep(old->block);

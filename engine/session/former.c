@@ -11,7 +11,7 @@ static struct kg_former_part part_of(const struct kg_piece *piece)
 {
     const bool kept = piece->rule == KG_READ_KEPT;
     return (struct kg_former_part){ .block = kg_block_keep(piece->block), .identity = piece->identity, .kept = kept, .kept_linked = piece->kept_linked,
-                                    .kept_of = kept ? piece->kept_of : piece->identity, .kept_first = kept ? piece->kept_first : 0 };
+                                    .kept_of = kept ? piece->kept_of : piece->identity, .kept_first = kept ? piece->kept_first : 0, .kept_changed = kept ? piece->kept_changed : 0 };
 }
 
 enum kg_status kg_former_take(const struct kg_session *session, const struct kg_piece *first, struct kg_former *out, struct kg_error *err)

@@ -127,25 +127,32 @@ static void take_rest(struct plan *plan, uint32_t count)
     }
 }
 
-/* Whether what came out is worth it, and not too much of it stands behind kept pieces without having been kept. */
+/* Pages that were read since the reading that a kept part is of, when so many tokens more are. */
+static uint32_t changed_since(const struct kg_former_part *part, uint32_t unread)
+{
+    return part->kept_changed + (unread + KG_PAGE - 1) / KG_PAGE;
+}
+
+/* Whether what came out is worth it, and not too much has changed since what is kept was read. */
 static bool is_worth_it(const struct plan *plan, uint32_t count, uint32_t known)
 {
     struct kg_patch *out = plan->out;
     const struct kg_former *former = plan->former;
-    uint32_t mended = 0;
-    bool kept = false;
+    bool kept = false, stale = false;
     for (size_t i = 0; i < out->count; i++) {
         const struct kg_patch_run *run = &out->runs[i];
         const bool is_read = run->part == KG_PATCH_UNREAD;
         out->unread += is_read ? run->count : 0;
-        mended += kept && !is_read && !former->parts[run->part].kept && i < out->same ? run->count : 0;
         kept = kept || (!is_read && (i >= out->same || former->parts[run->part].kept));
     }
     if (out->same < former->count && !former->parts[out->same].kept && plan->head > plan->starts[out->same]) {
         const uint32_t same = plan->head - plan->starts[out->same], ready = kg_block_ready(former->parts[out->same].block);
         out->unread -= (same < ready ? same : ready) / KG_PAGE * KG_PAGE;
     }
-    return kept && !plan->full && (uint64_t)(mended + out->unread) * KG_PATCH_SHARE <= count && known + out->unread < count;
+    for (size_t i = out->same; i < out->count; i++)
+        if (out->runs[i].part != KG_PATCH_UNREAD)
+            stale = stale || (uint64_t)changed_since(&former->parts[out->runs[i].part], out->unread) * KG_PAGE * KG_PATCH_SHARE > count;
+    return kept && !plan->full && !stale && known + out->unread < count;
 }
 
 enum kg_status kg_patch_plan(const struct kg_former *former, const int32_t *ids, uint32_t count, uint32_t known, struct kg_patch *out, struct kg_error *err)
@@ -194,6 +201,7 @@ static enum kg_status place_kept(struct kg_session *session, struct placed *plac
     piece->rule = KG_READ_KEPT;
     piece->kept_of = part->kept_of;
     piece->kept_first = part->kept_first + run->first;
+    piece->kept_changed = changed_since(part, placed->patch->unread);
     piece->kept_linked = part->kept ? part->kept_linked : placed->linked != NULL;
     enum kg_status status = kg_kept_create(session, piece, placed->ids.ids + placed->at, run->count, err);
     if (status == KG_OK)
@@ -203,8 +211,9 @@ static enum kg_status place_kept(struct kg_session *session, struct placed *plac
     return status;
 }
 
-static enum kg_status place_reused(struct kg_session *session, struct placed *placed, const struct kg_patch_run *run, struct kg_error *err)
+static enum kg_status place_reused(struct kg_session *session, struct placed *placed, size_t at, struct kg_error *err)
 {
+    const struct kg_patch_run *run = &placed->patch->runs[at];
     const struct kg_former_part *part = &placed->placing->former->parts[run->part];
     struct kg_piece *piece = &session->pieces[session->count - 1];
     piece->identity = part->identity;
@@ -213,6 +222,7 @@ static enum kg_status place_reused(struct kg_session *session, struct placed *pl
         piece->rule = KG_READ_KEPT;
         piece->kept_of = part->kept_of;
         piece->kept_first = part->kept_first;
+        piece->kept_changed = at < placed->patch->same ? part->kept_changed : changed_since(part, placed->patch->unread);
         piece->kept_linked = part->kept_linked;
     }
     return kg_sequence_append(session->sequence, piece->block, err);
@@ -244,7 +254,7 @@ static enum kg_status place_run(struct kg_session *session, struct placed *place
     piece->base = kg_sequence_end(session->sequence);
     if (placed->linked)
         piece->sees = placed->linked->sees;
-    enum kg_status status = is_reused(placing->former, placed->patch, run) ? place_reused(session, placed, r, err)
+    enum kg_status status = is_reused(placing->former, placed->patch, run) ? place_reused(session, placed, run, err)
                             : r->part != KG_PATCH_UNREAD                     ? place_kept(session, placed, r, err)
                                                                              : place_unread(session, placed, run, err);
     placed->at += r->count;

@@ -335,6 +335,12 @@ int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rul
     return (int)(kg_rules_code(&session->rules, rule) << 2 | (uint32_t)rule);
 }
 
+static int kept_rule(const struct kg_piece *piece)
+{
+    const uint32_t most = (1U << KG_KEPT_CHANGED_BITS) - 1, changed = piece->kept_changed < most ? piece->kept_changed : most;
+    return -(int)(1 + (changed << (1 + KG_KEPT_PAGE_BITS) | (piece->kept_first / KG_PAGE) << 1 | piece->kept_linked));
+}
+
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
     if (!session->stored_id || piece->secret)
@@ -348,7 +354,7 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
         .text_length = piece->length,
         .base = piece->base,
         .identity = kept ? piece->kept_of : piece->identity,
-        .read_rule = kept ? -(2 * (int)(piece->kept_first / KG_PAGE) + 1 + piece->kept_linked) : kg_piece_stored_rule(session, piece->rule),
+        .read_rule = kept ? kept_rule(piece) : kg_piece_stored_rule(session, piece->rule),
         .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
         .ids = piece->ids,
         .id_count = piece->ids ? piece->id_count : 0,

@@ -47,18 +47,18 @@ enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_bloc
     return kind == KG_BLOCK_HEADING ? KG_READ_ALONE : session->rules.files;
 }
 
-/* A kept piece is stored with a number less than 0, which tells from which page on it is of the reading that its identity is of, and
- * whether that is a linked one. By another policy than that of the reading it is read again. */
+/* A kept piece is stored with the name of the reading that it is of. By another policy than that reading's it is read again. */
 static void restore_kept(struct kg_session *session, struct kg_piece *piece, const struct kg_stored_part *part)
 {
     const enum kg_read_rule files = kg_session_rule(session, KG_BLOCK_FILE);
-    const int64_t stored = -(int64_t)part->read_rule - 1, page = stored / 2;
+    const int64_t stored = -(int64_t)part->read_rule - 1, page = (stored >> 1) % (1 << KG_KEPT_PAGE_BITS);
     if (stored < 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) || (stored % 2 && files != KG_READ_LINKED) ||
         page > kg_model_shape(session->engine->model)->trained_length / KG_PAGE)
         return;
     piece->rule = KG_READ_KEPT;
     piece->kept_of = part->identity;
     piece->kept_first = (uint32_t)page * KG_PAGE;
+    piece->kept_changed = (uint32_t)(stored >> (1 + KG_KEPT_PAGE_BITS));
     piece->kept_linked = stored % 2;
 }
 

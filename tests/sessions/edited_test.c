@@ -333,6 +333,10 @@ static void reopened_it_is_the_same_bit_for_bit(void **state)
     open_one(w, 0, "edits");
     assert_true(is_patched(w, 0));
     is_the_text(w, 0, w->text);
+    const struct kg_piece *kept[2] = { piece_of(w, 0, 1), piece_of(w, 1, 1) };
+    assert_true(kept[0]->kept_first > 0 && kept[0]->kept_first == kept[1]->kept_first && kept[0]->kept_linked && kept[1]->kept_linked);
+    assert_true(kept[0]->kept_changed > 0 && kept[0]->kept_changed == kept[1]->kept_changed);
+    assert_memory_equal(&kept[0]->kept_of, &kept[1]->kept_of, sizeof kept[0]->kept_of);
     for (int i = 0; i < 2; i++)
         free(answer_to(w, i, "What does line_20 return?", &computed[i]));
     assert_true(computed[0] < 40); /* of the question */
