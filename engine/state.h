@@ -159,7 +159,8 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
-/* How a kept piece is stored, in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)) */
+/* How a kept piece is stored in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)). Its
+ * identity is there that of the reading that it is of. */
 #define KG_KEPT_CHANGED_BITS 13
 #define KG_KEPT_PAGE_BITS    16
 /* The block of a kept piece, of which kept_of, kept_first and kept_linked are set, and its name. Nothing is in it. */

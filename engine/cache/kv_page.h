@@ -22,8 +22,8 @@ struct kg_kv_pages {
     bool damaged;    /* the rows are not what they should be */
 };
 
-/* Page `page` of the text into pages->page. *common: how many of its ids are the text's, 0 when its rows are missing, damaged, or of another text.
- * *indexed: tokens in its index, 0 unless that covers all that were stored and all of those are the text's. */
+/* Page `page` of the text into pages->page. *common: how many of its ids are the text's, 0 when its rows are missing, damaged, or of
+ * another text. *indexed: tokens in its index, 0 unless that covers all that were stored and all of those are the text's. */
 enum kg_status kg_kv_page_get(struct kg_kv_pages *pages, uint32_t page, uint32_t *common, uint32_t *indexed, struct kg_error *err);
 /* Where the index lies in `page`. */
 const uint8_t *kg_kv_page_index(const struct kg_kv_pages *pages);

@@ -43,9 +43,9 @@ enum kg_status kg_kv_store_offer(struct kg_kv_store *store, struct kg_block *blo
 /* How many of a text's tokens the store has under a key; nothing is loaded. */
 enum kg_status kg_kv_store_known(struct kg_kv_store *store, const struct kg_digest *key, const int32_t *ids, uint32_t count, uint32_t *known,
                                  struct kg_error *err);
-/* Stores the tokens of the block that are ready and not stored yet (of a part of another block none), in transactions of at most 16 MiB. A partial last
- * page is stored too and replaced when it has grown. On return the pages are copied out of the device; a thread of the
- * store writes them, with at most 32 MiB waiting, so that reading does not wait for the disk; little is
+/* Stores the tokens of the block that are ready and not stored yet, in transactions of at most 16 MiB; of a part of another
+ * block none. A partial last page is stored too and replaced when it has grown. On return the pages are copied out of the
+ * device; a thread of the store writes them, with at most 32 MiB waiting, so that reading does not wait for the disk; little is
  * written together with what comes within seconds. What follows sees it. */
 enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block *block, const struct kg_kv_label *label, struct kg_error *err);
 /* Waits until what was saved is in the file (or given up with a notice); closing the store does the same. */
