@@ -239,6 +239,7 @@ void kg_former_free(struct kg_former *former);
  *   - where more than one in KG_PATCH_SHARE of its tokens were or would be read for edits since the reading that some piece is of,
  *   - where it would have more than KG_PATCH_PIECES pieces,
  *   - where it was read by another rule before, or saw something else,
+ *   - where it was secret, and is not any more,
  *   - when a kept piece of it is lost: all from there on is read again, alone, as later parts of the file.
  * While nothing is asked the whole is read ahead as that of every likely file. It does not replace what stands in context, which
  * answers have seen; the next edit begins with it, and so does every other conversation.

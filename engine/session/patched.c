@@ -370,6 +370,8 @@ enum kg_status kg_patch_place(struct kg_session *session, const struct kg_placin
     *patched = false;
     if (status != KG_OK || !(linked || alone))
         return status;
+    if (session->pieces[placing->present].secret && !placing->secret)
+        return KG_OK; /* what is not secret is stored: nothing of it may have seen what was */
     if (kg_file_is_patched(session, placing->present) && session->engine->kv_store)
         status = kg_former_renew(placing->former, session, placing->present, linked ? KG_READ_LINKED : KG_READ_ALONE, linked ? &placing->linked->sees : NULL, err);
     if (status == KG_OK)

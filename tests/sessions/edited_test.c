@@ -515,6 +515,23 @@ static void a_process_that_dies_leaves_one_text(void **state)
     printf("# killed %u times before the new text was there, %u times behind\n", old, changed);
 }
 
+/* Tokens behind a secret saw it, and what they saw does not go where anybody reads it when the secret is taken out of the text. */
+static void nothing_is_kept_that_saw_a_secret(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err = { .text = "" };
+    const char *text = text_with(w, 5);
+    assert_int_equal(kg_session_add_file(w->session[0], "line.c", text, strlen(text), true, &err), KG_OK);
+    add(w, 0, text_with(w, -1), NULL);
+    assert_false(is_patched(w, 0));
+    assert_int_equal(kg_session_clear(w->session[0], &err), KG_OK); /* which does not see it any more: it is kept what is read */
+    add(w, 0, text_with(w, 20), NULL);
+    assert_true(is_patched(w, 0));
+    add(w, 1, text_with(w, -1), NULL);
+    add(w, 1, text_with(w, 20), NULL);
+    are_the_same(piece_of(w, 0, 1)->block, piece_of(w, 1, 1)->block);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -530,6 +547,7 @@ int main(void)
         TEST(by_another_policy_nothing_is_kept),
         TEST(a_kept_piece_is_named_by_what_decides_its_bits),
         TEST(what_is_behind_it_is_named_by_it),
+        TEST(nothing_is_kept_that_saw_a_secret),
         TEST(a_process_that_dies_leaves_one_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
