@@ -282,6 +282,19 @@ static enum kg_status place_heading(struct kg_session *session, const struct kg_
     return status;
 }
 
+/* What failed is undone in the store; here the old text is gone, and what moved for the new one has moved. */
+static void store_as_it_is(struct kg_session *session, struct kg_session_store *store)
+{
+    struct kg_error lost;
+    enum kg_status status = kg_session_store_begin(store, &lost);
+    if (status != KG_OK)
+        return;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++)
+        if (session->pieces[i].stored_id)
+            status = kg_piece_store(session, &session->pieces[i], &lost);
+    kg_session_store_end(store, status == KG_OK, &lost);
+}
+
 /* What is stored of it is stored together: a process that dies leaves the old text or the new one. */
 static enum kg_status place_all(struct kg_session *session, struct placed *placed, struct kg_error *err)
 {
@@ -303,6 +316,8 @@ static enum kg_status place_all(struct kg_session *session, struct placed *place
         kg_piece_drop(session, &session->pieces[session->count - 1]);
         kg_piece_clear(&session->pieces[--session->count]);
     }
+    if (status != KG_OK && store)
+        store_as_it_is(session, store);
     return status;
 }
 

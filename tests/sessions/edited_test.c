@@ -532,6 +532,40 @@ static void nothing_is_kept_that_saw_a_secret(void **state)
     are_the_same(piece_of(w, 0, 1)->block, piece_of(w, 1, 1)->block);
 }
 
+/* It is gone from the conversation, here and when that is opened again. */
+static void a_text_that_does_not_fit_leaves_none(void **state)
+{
+    struct world *w = *state;
+    struct kg_session *session = w->session[0];
+    struct kg_error err = { .text = "" };
+    struct kg_counts counts;
+    int versions[LINES] = { 0 };
+    add(w, 0, text_of(w, versions), NULL);
+    kg_session_counts(session, &counts);
+    const uint32_t words = counts.context_limit - counts.context_tokens - 60;
+    char *filler = malloc(2UL * words + 1);
+    for (uint32_t i = 0; i < words; i++)
+        memcpy(filler + 2UL * i, " a", 3);
+    kg_engine_stop(w->engine[0]); /* it has to stand there, and not to be read */
+    assert_int_equal(kg_session_add_file(session, "words", filler, 2UL * words, false, &err), KG_ERR_CANCELLED);
+    kg_engine_go(w->engine[0]);
+    free(filler);
+    kg_session_counts(session, &counts);
+    assert_true(counts.context_limit - counts.context_tokens < 60);
+    versions[20] = 20;
+    const char *text = text_of(w, versions);
+    assert_int_equal(kg_session_add_file(session, "line.c", text, strlen(text), false, &err), KG_ERR_FULL);
+    versions[20] = 0;
+    for (int again = 0; again < 2; again++) {
+        text = text_of(w, versions);
+        assert_false(kg_session_has_file(w->session[0], "line.c", text, strlen(text)));
+        kg_session_counts(w->session[0], &counts);
+        assert_true(counts.context_tokens < counts.context_limit - 600);
+        close_one(w, 0);
+        open_one(w, 0, "edits");
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -548,6 +582,7 @@ int main(void)
         TEST(a_kept_piece_is_named_by_what_decides_its_bits),
         TEST(what_is_behind_it_is_named_by_it),
         TEST(nothing_is_kept_that_saw_a_secret),
+        TEST(a_text_that_does_not_fit_leaves_none),
         TEST(a_process_that_dies_leaves_one_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
