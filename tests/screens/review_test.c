@@ -325,6 +325,7 @@ static void a_failing_test_is_fed_back(void **state)
 static void lines_are_written_anew(void **state)
 {
     (void)state;
+    char wide[200];
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
     driver_wait_for(d, "ready");
     ask(d, "/edit area.c:3-99 refuse negative sides");
@@ -339,6 +340,12 @@ static void lines_are_written_anew(void **state)
     driver_send(d, "y");
     driver_wait_for(d, "changed area.c; /undo takes it back");
     assert_true(holds("area.c", "#include <stdio.h>\n\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
+    snprintf(wide, sizeof wide, "%0158d\u8a9e\n", 0);
+    put("wide.c", wide);
+    ask(d, "what is @wide.c:1, of which only so much is told");
+    driver_wait_for(d, "(wide.c:1 is the part of wide.c that begins with:");
+    driver_wait_for(d, "ready");
+    assert_false(driver_shows(d, "\\x"));
     quit(d);
 }
 
