@@ -227,6 +227,21 @@ static void paths_are_completed(void **state)
     assert_int_equal(update(s, pattern, &ticket), KG_WANTED_NOTHING);
 }
 
+static void long_words_leave_room_for_what_others_are(void **state)
+{
+    struct scene *s = *state;
+    char pattern[100];
+    uint32_t ticket = 0;
+    write_text(s, "@a");
+    update(s, pattern, &ticket);
+    kg_completion_offer(s->completion, ticket, "a/path/as/long/as/some/are.c", NULL, "");
+    kg_completion_offer(s->completion, ticket, "b.c:3-9", "add", "function  b.c:3");
+    assert_string_equal(drawn(s, 6), "  a/path/as/long/as/some/are.c\n  add                       function  …\n ready\n› @a\n");
+    kg_completion_offer(s->completion, ticket, "b.md:1", "a heading of so many words that nothing stands beside it", "heading  b.md:1");
+    assert_string_equal(drawn(s, 5), "  a/path/as/long/as/some/are.c\n  add                       function  …\n"
+                                     "  a heading of so many wo…  heading  b…\n ready\n› @a\n");
+}
+
 static void mentions_are_found(void **state)
 {
     (void)state;
@@ -365,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(status_gives_way_on_narrow_screens, set_scene, clear_scene),
         cmocka_unit_test_setup_teardown(commands_are_completed, set_scene, clear_scene),
         cmocka_unit_test_setup_teardown(paths_are_completed, set_scene, clear_scene),
+        cmocka_unit_test_setup_teardown(long_words_leave_room_for_what_others_are, set_scene, clear_scene),
         cmocka_unit_test(mentions_are_found),
         cmocka_unit_test(what_a_mention_cannot_name_has_none),
         cmocka_unit_test(history_is_searched),

@@ -5,6 +5,7 @@
 #include "tui/screen/wrap.h"
 
 #define CANDIDATES_SHOWN 20
+#define NAME_LEAST       24 /* columns of a candidate, before it is cut for its help */
 
 int kg_view_input_width(int columns)
 {
@@ -163,27 +164,34 @@ bool kg_view_input_at(const struct kg_view *view, const struct kg_screen *screen
     return true;
 }
 
-static void draw_candidates(const struct kg_view *view, struct kg_screen *screen, int below)
+/* Where what helps begins beside the words it belongs to; a long one of these is cut for it. */
+static int help_column(const struct kg_view *view, int first, int shown, int columns)
 {
-    int count = (int)kg_completion_count(view->completion), chosen = kg_completion_chosen(view->completion);
-    int shown = count < CANDIDATES_SHOWN ? count : CANDIDATES_SHOWN;
-    shown = shown < below ? shown : below;
-    int first = chosen >= shown ? chosen - shown + 1 : 0, widest = 0;
+    int widest = 0, most = columns / 2 > NAME_LEAST ? columns / 2 : NAME_LEAST;
     for (int i = first; i < first + shown; i++) {
         const char *help, *text = kg_completion_shown(view->completion, (size_t)i, &help);
         int width = (int)kg_text_width(text, strlen(text));
         widest = width > widest ? width : widest;
     }
+    return KG_PROMPT_COLUMNS + (widest < most ? widest : most) + 2;
+}
+
+static void draw_candidates(const struct kg_view *view, struct kg_screen *screen, int below)
+{
+    int count = (int)kg_completion_count(view->completion), chosen = kg_completion_chosen(view->completion);
+    int shown = count < CANDIDATES_SHOWN ? count : CANDIDATES_SHOWN;
+    shown = shown < below ? shown : below;
+    int first = chosen >= shown ? chosen - shown + 1 : 0, beside = help_column(view, first, shown, screen->columns);
     for (int i = 0; i < shown; i++) {
         int index = first + i;
         const char *help, *text = kg_completion_shown(view->completion, (size_t)index, &help);
         unsigned style = index == chosen ? KG_STYLE_CHOSEN : KG_STYLE_BAR;
-        int row = below - shown + i, column = KG_PROMPT_COLUMNS;
+        int row = below - shown + i, end = screen->columns - 1;
+        bool helped = *help && beside < screen->columns - 8;
         kg_screen_fill(screen, row, 0, screen->columns, style);
-        kg_screen_put_cut(screen, row, column, screen->columns - 1, text, strlen(text), style);
-        column += widest + 2;
-        if (column < screen->columns - 8)
-            kg_screen_put_cut(screen, row, column, screen->columns - 1, help, strlen(help), style);
+        kg_screen_put_cut(screen, row, KG_PROMPT_COLUMNS, helped ? beside - 2 : end, text, strlen(text), style);
+        if (helped)
+            kg_screen_put_cut(screen, row, beside, end, help, strlen(help), style);
     }
 }
 
