@@ -42,11 +42,12 @@ static enum kg_status close_gaps(struct kg_session *session, struct kg_error *er
     kg_sequence_free(session->sequence);
     session->sequence = closed;
     session->counts.moved++;
-    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+    for (size_t i = 0; i < session->count; i++) { /* here they have moved, whatever the store says */
         if (!session->pieces[i].block)
             continue;
         session->pieces[i].base = session->pieces[i].stored_base;
-        status = kg_piece_store(session, &session->pieces[i], err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, &session->pieces[i], err);
     }
     return status;
 }

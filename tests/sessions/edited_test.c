@@ -566,6 +566,26 @@ static void a_text_that_does_not_fit_leaves_none(void **state)
     }
 }
 
+/* Pieces stand where the sequence has them, also when that could not be stored. */
+static void what_moved_has_moved_whatever_the_store_says(void **state)
+{
+    struct world *w = *state;
+    struct kg_session *session = w->session[0];
+    struct kg_error err = { .text = "" };
+    static const char *const names[] = { "a", "b", "c" };
+    kg_engine_stop(w->engine[0]); /* nothing of it has to be read */
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(kg_session_add_file(session, names[i], header, strlen(header), false, &err), KG_ERR_CANCELLED);
+    kg_engine_go(w->engine[0]);
+    assert_int_equal(kg_session_drop_file(session, "a", &err), KG_OK);
+    assert_int_equal(kg_session_store_delete(w->engine[0]->session_store, session->stored_id, &err), KG_OK); /* as another kedge may */
+    struct kg_counts counts;
+    kg_session_counts(session, &counts);
+    assert_int_equal(kg_session_make_room(session, counts.context_limit - counts.context_tokens, "all", &err), KG_ERR_NOT_FOUND);
+    for (size_t i = 0; i < session->count; i++)
+        assert_true(!session->pieces[i].block || kg_piece_index(session, &session->pieces[i]) != SIZE_MAX);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -583,6 +603,7 @@ int main(void)
         TEST(what_is_behind_it_is_named_by_it),
         TEST(nothing_is_kept_that_saw_a_secret),
         TEST(a_text_that_does_not_fit_leaves_none),
+        TEST(what_moved_has_moved_whatever_the_store_says),
         TEST(a_process_that_dies_leaves_one_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
