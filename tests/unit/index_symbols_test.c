@@ -128,16 +128,16 @@ static void names_are_completed(void **state)
     (void)state;
     struct kg_definitions *definitions = NULL;
     struct kg_error err = { 0 };
-    index_repo_write(&repo, "a.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n\nint number_of(void)\n{\n    return 1;\n}\n");
-    index_repo_write(&repo, "a.h", "int add_numbers(int a, int b);\n");
-    index_repo_write(&repo, "copy/a.h", "int add_numbers(int a, int b);\n");
-    index_repo_write(&repo, "b.py", "class NumberReader:\n    def sum2(self):\n        pass\n");
-    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    index_repo_write(&here, "a.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n\nint number_of(void)\n{\n    return 1;\n}\n");
+    index_repo_write(&here, "a.h", "int add_numbers(int a, int b);\n");
+    index_repo_write(&here, "copy/a.h", "int add_numbers(int a, int b);\n");
+    index_repo_write(&here, "b.py", "class NumberReader:\n    def sum2(self):\n        pass\n");
+    assert_int_equal(kg_index_definitions(here.index, &definitions, NULL, NULL, &err), KG_OK);
     assert_int_equal(kg_definitions_count(definitions), 0);
     read_symbols();
-    assert_int_equal(kg_index_definitions(opened, &definitions, stop_at_once, NULL, &err), KG_ERR_CANCELLED);
+    assert_int_equal(kg_index_definitions(here.index, &definitions, stop_at_once, NULL, &err), KG_ERR_CANCELLED);
     assert_int_equal(complete(definitions, "num", 10)->count, 0);
-    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    assert_int_equal(kg_index_definitions(here.index, &definitions, NULL, NULL, &err), KG_OK);
     assert_string_equal(complete(definitions, "adnu", 10)->lines, "a.c:1-4 function add_numbers [] \n"
                                                                   "a.h:1-1 prototype add_numbers [] \n"
                                                                   "copy/a.h:1-1 prototype add_numbers [] \n");
@@ -150,11 +150,11 @@ static void names_are_completed(void **state)
     assert_int_equal(complete(definitions, "", 10)->count, 0);
     assert_int_equal(complete(definitions, "\xff\xc3", 10)->count, 0);
     struct kg_definitions *before = definitions;
-    assert_int_equal(kg_index_definitions(opened, &definitions, stop_at_once, NULL, &err), KG_OK); /* nothing has changed */
+    assert_int_equal(kg_index_definitions(here.index, &definitions, stop_at_once, NULL, &err), KG_OK); /* nothing has changed */
     assert_ptr_equal(definitions, before);
-    index_repo_write(&repo, "b.py", "class Renamed:\n    pass\n");
+    index_repo_write(&here, "b.py", "class Renamed:\n    pass\n");
     read_symbols();
-    assert_int_equal(kg_index_definitions(opened, &definitions, NULL, NULL, &err), KG_OK);
+    assert_int_equal(kg_index_definitions(here.index, &definitions, NULL, NULL, &err), KG_OK);
     assert_int_equal(complete(definitions, "sum2", 10)->count, 0);
     assert_int_equal(complete(definitions, "ren", 10)->count, 1);
     kg_definitions_free(definitions);
