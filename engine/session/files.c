@@ -202,6 +202,29 @@ static uint32_t unread_tokens(struct kg_session *session, const char *path)
     return tokens;
 }
 
+static enum kg_status place_whole(struct kg_session *session, const struct kg_placing *placing, bool replaces, struct kg_error *err)
+{
+    const struct kg_linked *linked = placing->linked;
+    enum kg_status status = replaces ? kg_session_drop_file(session, placing->path, err) : KG_OK;
+    if (status == KG_OK)
+        status = add_cut(session, placing->path, placing->text, placing->length, placing->secret, placing->cut, linked, placing->former, err);
+    if (status == KG_OK && linked && is_unread(session, placing->path) && kg_linked_unread(session, linked) > placing->read_now)
+        status = place_alone(session, placing->path, placing->cut, placing->former, err);
+    return status;
+}
+
+/* A process that dies leaves the old text or the new one. What fails half way is stored as it stands here. */
+static enum kg_status replace_whole(struct kg_session *session, const struct kg_placing *placing, struct kg_error *err)
+{
+    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
+    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
+    if (status != KG_OK)
+        return status;
+    status = place_whole(session, placing, true, err);
+    const enum kg_status ended = store ? kg_session_store_end(store, true, status == KG_OK ? err : NULL) : KG_OK;
+    return status == KG_OK ? ended : status;
+}
+
 /* Places a file at the end, in sight of what it includes unless more than read_now tokens of that would have to be read first. */
 static enum kg_status place_file(struct kg_session *session, const char *path, const char *text, size_t length, bool secret,
                                  const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_cut *cut,
@@ -222,12 +245,8 @@ static enum kg_status place_file(struct kg_session *session, const char *path, c
         status = kg_former_take(session, present, former, err);
     if (status == KG_OK && present)
         status = kg_patch_place(session, &placing, &patched, err);
-    if (status == KG_OK && present && !patched)
-        status = kg_session_drop_file(session, path, err);
     if (status == KG_OK && !patched)
-        status = add_cut(session, path, text, length, secret, cut, sees, former, err);
-    if (status == KG_OK && !patched && linked.count && is_unread(session, path) && kg_linked_unread(session, &linked) > read_now)
-        status = place_alone(session, path, cut, former, err);
+        status = present ? replace_whole(session, &placing, err) : place_whole(session, &placing, false, err);
     kg_linked_free(&linked);
     return status;
 }
