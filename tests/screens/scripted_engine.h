@@ -175,17 +175,19 @@ enum kg_status kg_session_add_linked(struct kg_session *session, const char *pat
                                      const struct kg_include *includes, size_t count, uint32_t read_now, struct kg_error *err)
 {
     (void)secret, (void)includes, (void)count, (void)read_now;
+    bool had = false;
     for (size_t i = 0; i < session->count; i++)
-        if (session->parts[i].part.kind == KG_PART_FILE && !session->parts[i].part.dropped && strcmp(session->parts[i].label, path) == 0)
-            return KG_OK;
+        had |= session->parts[i].part.kind == KG_PART_FILE && !session->parts[i].part.dropped && strcmp(session->parts[i].label, path) == 0;
+    if (!had) /* before it is read, and also when that is stopped */
+        script_add(session, KG_PART_FILE, path, text, length, (uint32_t)length);
     while (strcmp(path, "slow.c") == 0 && !script_has("read")) {
         script_progress(session->engine, KG_STAGE_READING, path, 1024, 2310);
         if (atomic_load(&session->engine->stop))
             return kg_fail(err, KG_ERR_CANCELLED, "stopped");
         script_pause();
     }
-    script_progress(session->engine, strcmp(path, "run.c") == 0 ? KG_STAGE_RESTORING : KG_STAGE_READING, path, length, length);
-    script_add(session, KG_PART_FILE, path, text, length, (uint32_t)length);
+    if (!had)
+        script_progress(session->engine, strcmp(path, "run.c") == 0 ? KG_STAGE_RESTORING : KG_STAGE_READING, path, length, length);
     return KG_OK;
 }
 

@@ -73,6 +73,13 @@ static __attribute__((unused)) void open_gate(const char *name)
     close(open(path, O_CREAT | O_WRONLY, 0600));
 }
 
+static __attribute__((unused)) void close_gate(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    unlink(path);
+}
+
 static __attribute__((unused)) struct driver *start_as(const char *model, const char *term, const char *const *environment, int rows, int columns)
 {
     static char self[KG_PATH_MAX];

@@ -470,20 +470,18 @@ static void add_text(struct kg_worker *worker, const struct kg_task *task)
     size_t before = strlen(task->text) + 1;
     if (before > task->length)
         return;
+    struct kg_part part;
+    bool had = kg_worker_find_file(worker, task->text, &part);
     kg_origin_set(worker->origins, task->text, "output of a command", KG_READ_CACHED);
     enum kg_status status = kg_session_add_file(worker->session, task->text, task->text + before, task->length - before, false, &err);
-    if (status != KG_OK) {
-        kg_worker_tell_error(worker, status == KG_ERR_CANCELLED ? "stopped while reading the output" : err.text);
+    if (status == KG_ERR_CANCELLED)
+        kg_worker_stopped_reading(worker, task->text, had);
+    else if (status != KG_OK)
+        kg_worker_tell_error(worker, err.text);
+    if (status != KG_OK)
         return;
-    }
     snprintf(label, sizeof label, "%s", task->text);
-    uint32_t tokens = 0;
-    size_t parts = kg_session_parts(worker->session);
-    for (size_t i = 0; i < parts; i++) {
-        struct kg_part part = kg_session_part(worker->session, i);
-        if (part.kind == KG_PART_FILE && !part.dropped && strcmp(part.label, task->text) == 0)
-            tokens = part.tokens;
-    }
+    uint32_t tokens = kg_worker_find_file(worker, task->text, &part) ? part.tokens : 0;
     snprintf(line, sizeof line, "read the output of %s, %s tokens", label, kg_figure_count(count, tokens));
     kg_tell_entry(worker->events, KG_ENTRY_READING, line, strlen(line), NULL);
     kg_worker_tell_files(worker);

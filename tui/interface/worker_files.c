@@ -81,8 +81,7 @@ void kg_worker_tell_files(struct kg_worker *worker)
     free(text);
 }
 
-/* The part of a file in context; false if there is none. */
-static bool find_part(const struct kg_worker *worker, const char *path, struct kg_part *out)
+bool kg_worker_find_file(const struct kg_worker *worker, const char *path, struct kg_part *out)
 {
     size_t parts = kg_session_parts(worker->session);
     for (size_t i = 0; i < parts; i++) {
@@ -101,6 +100,29 @@ enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, c
     return kg_read_file(path, KG_FILE_MAX, text, length, err);
 }
 
+/* The engine has the whole of a file that it began to read, and reads the rest before the next answer. */
+void kg_worker_stopped_reading(struct kg_worker *worker, const char *path, bool had)
+{
+    char line[KG_PATH_MAX + 128];
+    const char *left = "";
+    struct kg_part part;
+    struct kg_error err;
+    bool there = kg_worker_find_file(worker, path, &part);
+    if (there && !had && !atomic_load(&worker->quitting)) {
+        if (kg_session_drop_file(worker->session, path, &err) != KG_OK)
+            tell(worker, KG_ENTRY_ERROR, err.text);
+        there = kg_worker_find_file(worker, path, &part);
+    }
+    if (there) {
+        kg_origin_set(worker->origins, path, NULL, KG_READ_DUE);
+        left = ": it stays in context, and is read before the next answer; /drop takes it out";
+    } else if (!had) {
+        left = ": it is not in context";
+    }
+    snprintf(line, sizeof line, "stopped while reading %s%s", path, left);
+    tell(worker, KG_ENTRY_NOTICE, line);
+}
+
 static enum kg_status read_in(struct kg_worker *worker, const char *path, struct kg_error *err)
 {
     char *text;
@@ -110,11 +132,14 @@ static enum kg_status read_in(struct kg_worker *worker, const char *path, struct
     if (status != KG_OK)
         return status;
     struct kg_part part;
-    if (!find_part(worker, path, &part))
+    bool had = kg_worker_find_file(worker, path, &part);
+    if (!had)
         kg_origin_set(worker->origins, path, NULL, KG_READ_CACHED); /* unless it is read: tell_progress sees it */
     kg_tell_doing(worker->events, KG_DOING_READING, path, 0, 0);
     status = kg_add_file_with_includes(worker->session, worker->index, path, text, length, secret, err);
     free(text);
+    if (status == KG_ERR_CANCELLED)
+        kg_worker_stopped_reading(worker, path, had);
     return status;
 }
 
@@ -122,14 +147,12 @@ enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, co
 {
     char line[KG_PATH_MAX + 128], tokens[KG_FIGURE];
     struct kg_part before, after;
-    bool had = find_part(worker, path, &before);
+    bool had = kg_worker_find_file(worker, path, &before);
     enum kg_status status = read_in(worker, path, err);
-    if (status == KG_ERR_CANCELLED) {
-        tell(worker, KG_ENTRY_NOTICE, "stopped while reading");
-    } else if (status != KG_OK) {
-        if (status != KG_ERR_FULL || !worker->asking)
+    if (status != KG_OK) {
+        if (status != KG_ERR_CANCELLED && (status != KG_ERR_FULL || !worker->asking))
             tell(worker, KG_ENTRY_ERROR, err->text);
-    } else if (find_part(worker, path, &after)) {
+    } else if (kg_worker_find_file(worker, path, &after)) {
         const char *how = !had ? "" : before.digest == after.digest ? " (it was in context already)" : " (its content has changed)";
         snprintf(line, sizeof line, "read %s, %s tokens%s", path, kg_figure_count(tokens, after.tokens), how);
         tell(worker, KG_ENTRY_READING, line);
@@ -169,7 +192,7 @@ static enum kg_status refresh_files(struct kg_worker *worker, bool *any, struct 
         if (kg_worker_index(worker, err) != KG_OK)
             return KG_OK;
         status = read_in(worker, path, err);
-        if (status == KG_OK && find_part(worker, path, &now) && now.digest != part.digest) {
+        if (status == KG_OK && kg_worker_find_file(worker, path, &now) && now.digest != part.digest) {
             char line[KG_PATH_MAX + 64];
             snprintf(line, sizeof line, "%s has changed and was read again", path);
             tell(worker, KG_ENTRY_READING, line);
@@ -273,7 +296,7 @@ static enum kg_status read_chosen(struct kg_worker *worker, struct choosing *cho
     for (size_t i = 0; i < choosing->count && status != KG_ERR_CANCELLED && status != KG_ERR_FULL; i++) {
         struct kg_part part;
         status = read_in(worker, choosing->files[i].path, err);
-        if (status == KG_OK && find_part(worker, choosing->files[i].path, &part)) {
+        if (status == KG_OK && kg_worker_find_file(worker, choosing->files[i].path, &part)) {
             const char *before;
             choosing->files[i].tokens = part.tokens;
             kg_origin_set(worker->origins, part.label, choosing->files[i].reason, kg_origin_of(worker->origins, part.label, &before));
@@ -337,7 +360,7 @@ static enum kg_status add_instructions(struct kg_worker *worker, struct kg_error
         tell(worker, KG_ENTRY_NOTICE, line);
         return KG_OK;
     }
-    if (status == KG_OK && path && find_part(worker, path, &part)) {
+    if (status == KG_OK && path && kg_worker_find_file(worker, path, &part)) {
         snprintf(line, sizeof line, "read %s, %s tokens: %s", path, kg_figure_count(tokens, part.tokens), why);
         tell(worker, KG_ENTRY_READING, line);
         const char *before;
