@@ -112,12 +112,31 @@ static void doubts_are_told(void **state)
     kg_channel_free(events, kg_event_drop);
 }
 
+/* Without an index nothing is completed: that is said, once. */
+static void an_index_that_cannot_be_used_is_told(void **state)
+{
+    (void)state;
+    struct kg_lookup *lookup = NULL;
+    struct kg_error err = { 0 };
+    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
+    struct kg_channel *events = kg_channel_create();
+    index_repo_write(&here, "first.c", "int first;\n");
+    index_repo_sh(&here, "rm -rf '%s' && touch '%s'", here.cache, here.cache);
+    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    assert_true(wait_for(events, KG_EVENT_ENTRY, here.cache, 20) >= 0);
+    kg_lookup_paths(lookup, "fir", true, 1);
+    assert_int_equal(wait_for(events, KG_EVENT_ENTRY, NULL, 0.5), -1);
+    kg_lookup_end(lookup);
+    kg_channel_free(events, kg_event_drop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         INDEX_TEST(changes_are_told_and_completed),
         INDEX_TEST(names_are_completed),
         INDEX_TEST(doubts_are_told),
+        INDEX_TEST(an_index_that_cannot_be_used_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

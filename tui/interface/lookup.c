@@ -48,7 +48,7 @@ struct kg_lookup {
     bool names_wanted, names_due, names_known; /* some were asked for; there may be others to read; some can be told, or there are none */
     double names_patience, names_until;        /* seconds that they are read at once; when these are over */
     struct request *places; /* the newest for them: what is read later is told as well */
-    bool lack_told, doubt_told;
+    bool lack_told, doubt_told, failure_told;
 };
 
 static void free_request(struct kg_message *message)
@@ -204,6 +204,18 @@ static void change_session(struct answering *answering)
     list_sessions(answering, status == KG_OK ? said : err.text);
 }
 
+/* Once: what is wrong with the index is so again at the next key. What another process does now, and damage, which the next refresh
+ * mends, pass by themselves. */
+static void tell_failure(struct kg_lookup *lookup, enum kg_status status, const struct kg_error *err)
+{
+    char line[KG_ERROR_TEXT + 64];
+    if (lookup->failure_told || status == KG_OK || status == KG_ERR_CANCELLED || status == KG_ERR_BUSY || status == KG_ERR_CORRUPT)
+        return;
+    snprintf(line, sizeof line, "completion lacks files and names: %s", err->text);
+    kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, line, strlen(line), NULL);
+    lookup->failure_told = true;
+}
+
 /* Files first, then definitions; those that are not known yet follow. The request may be kept, then *request is NULL. */
 static void complete(struct answering *answering, struct request **request)
 {
@@ -211,13 +223,17 @@ static void complete(struct answering *answering, struct request **request)
     const char *pattern = (*request)->pattern;
     bool places = (*request)->places && pattern[0];
     struct kg_error err;
-    if (lookup->index || (lookup->options->repository && kg_index_open(lookup->options->repository, lookup->options->engine.cache_dir, &lookup->index, &err) == KG_OK))
-        kg_index_complete(lookup->index, pattern, places ? CANDIDATE_FILES : CANDIDATES, offer_path, answering, &err);
+    enum kg_status status = KG_OK;
+    if (!lookup->index && lookup->options->repository)
+        status = kg_index_open(lookup->options->repository, lookup->options->engine.cache_dir, &lookup->index, &err);
+    if (status == KG_OK && lookup->index)
+        status = kg_index_complete(lookup->index, pattern, places ? CANDIDATE_FILES : CANDIDATES, offer_path, answering, &err);
+    tell_failure(lookup, status, &err);
     lookup->names_wanted |= (*request)->places;
     if (!places)
         return;
     if (lookup->names_known)
-        kg_definitions_complete(lookup->definitions, pattern, CANDIDATES, offer_definition, answering, &err);
+        tell_failure(lookup, kg_definitions_complete(lookup->definitions, pattern, CANDIDATES, offer_definition, answering, &err), &err);
     if (lookup->places)
         free_request(&lookup->places->message);
     lookup->places = *request;
@@ -264,13 +280,14 @@ static void tell_lack(struct kg_lookup *lookup)
     lookup->lack_told = true;
 }
 
-/* Reads what has changed in the worktree. An error is none of the person's: it is tried again, and questions refresh, too. */
+/* Reads what has changed in the worktree. After an error it is tried again. */
 static void catch_up(struct kg_lookup *lookup)
 {
     struct kg_index_counts counts;
     struct kg_error err;
     lookup->names_due = true;
-    if (kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err) == KG_OK) {
+    enum kg_status status = kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err);
+    if (status == KG_OK) {
         if (counts.doubt && !lookup->doubt_told)
             kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, counts.doubt, strlen(counts.doubt), NULL);
         lookup->doubt_told |= counts.doubt != NULL;
@@ -280,6 +297,7 @@ static void catch_up(struct kg_lookup *lookup)
             kg_channel_send(lookup->events, &event->message);
         }
     }
+    tell_failure(lookup, status, &err);
     tell_lack(lookup);
 }
 
@@ -287,9 +305,15 @@ static void open_watched(struct kg_lookup *lookup)
 {
     const struct kg_interface_options *options = lookup->options;
     struct kg_error err;
-    if (!options->repository || kg_index_open(options->repository, options->engine.cache_dir, &lookup->watched, &err) != KG_OK)
+    if (!options->repository)
+        return;
+    enum kg_status status = kg_index_open(options->repository, options->engine.cache_dir, &lookup->watched, &err);
+    if (status != KG_OK)
         lookup->watched = NULL;
-    else if (kg_index_watch(lookup->watched, 0, &err) == KG_OK)
+    else
+        status = kg_index_watch(lookup->watched, 0, &err);
+    tell_failure(lookup, status, &err);
+    if (status == KG_OK)
         catch_up(lookup);
 }
 
@@ -312,7 +336,9 @@ static int answer_for_a_while(void *ctx, uint32_t done, uint32_t found)
 static void load_names(struct kg_lookup *lookup)
 {
     struct kg_error err;
-    if (kg_index_definitions(lookup->watched, &lookup->definitions, answer_meanwhile, lookup, &err) != KG_OK)
+    enum kg_status status = kg_index_definitions(lookup->watched, &lookup->definitions, answer_meanwhile, lookup, &err);
+    tell_failure(lookup, status, &err);
+    if (status != KG_OK)
         return;
     lookup->names_known = kg_definitions_count(lookup->definitions) > 0 || !lookup->names_due;
     answer_late(lookup);
@@ -326,7 +352,9 @@ static void read_names(struct kg_lookup *lookup)
     if (!lookup->definitions)
         load_names(lookup);
     lookup->names_until = seconds() + lookup->names_patience;
-    lookup->names_due = kg_index_read_symbols(lookup->watched, answer_for_a_while, lookup, &err) == KG_ERR_CANCELLED;
+    enum kg_status status = kg_index_read_symbols(lookup->watched, answer_for_a_while, lookup, &err);
+    tell_failure(lookup, status, &err);
+    lookup->names_due = status == KG_ERR_CANCELLED;
     lookup->names_patience = lookup->names_due ? 2 * lookup->names_patience : NAMES_S;
     load_names(lookup);
 }

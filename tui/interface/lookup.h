@@ -1,6 +1,7 @@
 /* The thread that looks things up while the worker may be busy for minutes: paths and sessions to complete, the list of
  * sessions. It brings the repository's index up to date when it starts, and again whenever the worktree changes: then
- * KG_EVENT_INDEXED, and once a notice where changes are not announced. Answers come as events.
+ * KG_EVENT_INDEXED, and once a notice where changes are not announced, or what is wrong with an index that cannot be used. Answers come as
+ * events.
  */
 #ifndef KG_TUI_LOOKUP_H
 #define KG_TUI_LOOKUP_H
