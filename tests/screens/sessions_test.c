@@ -194,6 +194,18 @@ static void what_does_not_fit_is_asked_about(void **state)
     assert_false(driver_shows(d, "dropped tui/main.c"));
     driver_send(d, "\x15");
     quit(d);
+    d = start(24, 80);
+    ask(d, "too long for it");
+    driver_wait_for(d, "s summarise what was said");
+    usleep(900000); /* keys that come at once may have been meant for the input */
+    driver_send(d, "d"); /* there is none: it goes on to wait for one of the keys */
+    driver_wait_for(d, "no file is in context that is not pinned");
+    driver_wait_gone(d, "no file is in context that is not pinned");
+    driver_wait_for(d, "the context is full: what may leave it?");
+    driver_send(d, "\x1b");
+    driver_wait_gone(d, "s summarise");
+    driver_send(d, "\x15");
+    quit(d);
 }
 
 /* What was asked behind it is asked behind it again. */

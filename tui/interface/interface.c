@@ -52,8 +52,11 @@ static void take_signals(struct kg_interface *ui)
 static void draw(struct kg_interface *ui)
 {
     double now = kg_interface_seconds();
-    if (ui->status.hint && now > ui->hint_until)
+    if (ui->status.hint && now > ui->hint_until) {
         ui->status.hint = NULL;
+        if (ui->mode == KG_MODE_FULL)
+            kg_interface_full_waits(ui);
+    }
     ui->status.seconds = now - ui->doing_since;
     kg_view_draw(&ui->view, ui->screen);
     kg_terminal_show(ui->terminal, ui->screen);

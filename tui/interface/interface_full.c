@@ -5,6 +5,12 @@
 
 #include "tui/interface/interface_state.h"
 
+void kg_interface_full_waits(struct kg_interface *ui)
+{
+    kg_interface_hint(ui, "the context is full: what may leave it?");
+    ui->hint_until += 1e9;
+}
+
 void kg_interface_full(struct kg_interface *ui, const struct kg_event *event)
 {
     char *copy = malloc(event->length + 1);
@@ -18,8 +24,7 @@ void kg_interface_full(struct kg_interface *ui, const struct kg_event *event)
     ui->unasked = (struct kg_pending){ .kind = (enum kg_task_kind)event->total, .text = copy, .length = event->length };
     ui->review_at = kg_interface_seconds();
     kg_interface_enter(ui, KG_MODE_FULL);
-    kg_interface_hint(ui, "the context is full: what may leave it?");
-    ui->hint_until += 1e9;
+    kg_interface_full_waits(ui);
 }
 
 static void leave(struct kg_interface *ui)

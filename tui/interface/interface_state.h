@@ -191,6 +191,8 @@ void kg_interface_sessions_again(struct kg_interface *ui);
 /* The context is full (interface_full.c): asks what may leave it; a key in KG_MODE_FULL, false: it is the input's. Drops all files
  * that are not pinned, and says how many. */
 void kg_interface_full(struct kg_interface *ui, const struct kg_event *event);
+/* Says on the bar what is waited for. */
+void kg_interface_full_waits(struct kg_interface *ui);
 bool kg_interface_full_key(struct kg_interface *ui, const struct kg_key *key);
 unsigned kg_interface_drop_unpinned(struct kg_interface *ui);
 
