@@ -289,6 +289,9 @@ static void commands_work(void **state)
     driver_wait_for(d, "no file is in context");
     ask(d, "/nonsense");
     driver_wait_for(d, "there is no command /nonsense");
+    ask(d, "/add two\x0alines.c");
+    driver_wait_for(d, "/add takes one path in one line; one with a newline in it cannot be named");
+    assert_false(driver_shows(d, "You asked: /add"));
     ask(d, "/resume");
     driver_wait_for(d, "/resume needs a NAME");
     ask(d, "/save kept");

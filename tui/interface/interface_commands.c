@@ -218,6 +218,22 @@ static bool is_command(const char *text, size_t length)
     return text[0] == '/' && !memchr(text + 1, '/', name - 1) && (!memchr(text, '\n', length) || takes_lines(text, name)) && name < 40;
 }
 
+/* A command that takes a path, and more than one line: no question, and neither @path nor completion names such a path either. */
+static bool refuse_path_of_lines(struct kg_interface *ui, const char *text, size_t length)
+{
+    char message[160];
+    for (const struct kg_input_command *command = kg_interface_commands; command->name; command++) {
+        size_t name = strlen(command->name);
+        bool path = command->completes == KG_WANTED_PATHS || command->completes == KG_WANTED_CONTEXT_FILES;
+        if (!path || length <= name || memcmp(command->name, text, name) != 0 || !is_space(text[name]) || !memchr(text, '\n', length))
+            continue;
+        snprintf(message, sizeof message, "%s takes one path in one line; one with a newline in it cannot be named: rename the file", command->name);
+        say(ui, KG_ENTRY_ERROR, message);
+        return true;
+    }
+    return false;
+}
+
 void kg_interface_submit(struct kg_interface *ui, const char *text, size_t length)
 {
     while (length > 0 && is_space(text[length - 1]))
@@ -236,6 +252,8 @@ void kg_interface_submit(struct kg_interface *ui, const char *text, size_t lengt
         free(command);
         return;
     }
+    if (refuse_path_of_lines(ui, text, length))
+        return;
     if (!is_command(text, length)) {
         kg_interface_enqueue(ui, KG_TASK_ASK, text, length, text, length);
         return;
