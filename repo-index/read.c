@@ -51,25 +51,6 @@ static enum kg_status read_to_end(int fd, const char *path, size_t expected, siz
     return KG_OK;
 }
 
-/* In place of UTF-16, what it says. */
-static enum kg_status decode(const char *path, size_t limit, char **text, size_t *length, struct kg_error *err)
-{
-    size_t decoded_length = 0;
-    char *decoded = kg_is_utf16(*text, *length) ? kg_utf16_to_utf8(*text, *length, &decoded_length) : *text;
-    if (decoded == *text)
-        return KG_OK;
-    free(*text);
-    *text = decoded;
-    *length = decoded_length;
-    if (!decoded)
-        return kg_fail_nomem(err, "reading a file");
-    if (decoded_length <= limit)
-        return KG_OK;
-    free(decoded);
-    *text = NULL;
-    return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes of text, more than the %zu allowed here", path, decoded_length, limit);
-}
-
 enum kg_status kg_read_beneath(int root_fd, const char *path, size_t limit, char **out, size_t *length, size_t *size, struct kg_error *err)
 {
     struct stat st;
@@ -90,7 +71,7 @@ enum kg_status kg_read_beneath(int root_fd, const char *path, size_t limit, char
     close(fd);
     if (status == KG_OK && size)
         *size = *length;
-    return status == KG_OK ? decode(path, limit, out, length, err) : status;
+    return status == KG_OK ? kg_utf16_decode(path, limit, out, length, err) : status;
 }
 
 enum kg_status kg_index_read(struct kg_index *index, const char *path, size_t limit, char **out, size_t *length, bool *secret, struct kg_error *err)

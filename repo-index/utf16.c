@@ -52,3 +52,21 @@ char *kg_utf16_to_utf8(const char *bytes, size_t length, size_t *out_length)
     }
     return text;
 }
+
+enum kg_status kg_utf16_decode(const char *path, size_t limit, char **text, size_t *length, struct kg_error *err)
+{
+    size_t decoded_length = 0;
+    char *decoded = kg_is_utf16(*text, *length) ? kg_utf16_to_utf8(*text, *length, &decoded_length) : *text;
+    if (decoded == *text)
+        return KG_OK;
+    free(*text);
+    *text = decoded;
+    *length = decoded_length;
+    if (!decoded)
+        return kg_fail_nomem(err, "reading a file");
+    if (decoded_length <= limit)
+        return KG_OK;
+    free(decoded);
+    *text = NULL;
+    return kg_fail(err, KG_ERR_RANGE, "%s has %zu bytes of text, more than the %zu allowed here", path, decoded_length, limit);
+}

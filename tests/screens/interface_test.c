@@ -1,6 +1,8 @@
 /* The interface in a real pseudo-terminal, with an engine that follows a script. */
 #include "tests/screens/scripted_interface.h"
 
+#include "base/paths.h"
+
 static void the_model_loads_behind_the_first_screen(void **state)
 {
     (void)state;
@@ -258,6 +260,14 @@ static void it_works_outside_of_repositories(void **state)
     driver_wait_for(d, "You asked: see @LICENSE.");
     ask(d, "/add no/such/file");
     driver_wait_for(d, "cannot open no/such/file");
+    static const char wide[] = "\xff\xfe" "o\0n\0e\0\n\0t\0w\0o\0\n\0"; /* UTF-16 */
+    char path[128], question[200];
+    snprintf(path, sizeof path, "%s/wide.txt", directory);
+    assert_int_equal(kg_write_file(path, wide, sizeof wide - 1, 0600, NULL), KG_OK);
+    snprintf(question, sizeof question, "see @%s:2", path);
+    ask(d, question);
+    driver_wait_for(d, "wide.txt:2 begins with: two");
+    driver_wait_for(d, "wide.txt, 8 tokens"); /* one a byte */
     quit(d);
 }
 

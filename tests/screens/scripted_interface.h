@@ -56,7 +56,7 @@ static __attribute__((unused)) int make_directory(void **state)
 
 static __attribute__((unused)) int remove_directory(void **state)
 {
-    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate", "indexed" };
+    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate", "indexed", "wide.txt" };
     char path[128];
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "repo-index/repo_index.h"
+#include "repo-index/utf16.h"
 #include "tui/conversation/includes.h"
 #include "tui/conversation/instructions.h"
 #include "tui/commands/command.h"
@@ -204,6 +205,8 @@ static enum kg_status add_file(struct kg_session *session, struct kg_index *inde
     }
     enum kg_status status = beneath ? kg_index_read(index, label, KG_FILE_MAX, &text, &length, &secret, err)
                                     : kg_read_file(absolute, KG_FILE_MAX, &text, &length, err);
+    if (status == KG_OK && !beneath)
+        status = kg_utf16_decode(absolute, KG_FILE_MAX, &text, &length, err);
     if (status == KG_OK)
         status = kg_add_file_with_includes(session, beneath ? index : NULL, label, text, length, secret, err);
     free(text);

@@ -7,6 +7,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "repo-index/utf16.h"
 #include "tui/conversation/excerpt.h"
 #include "tui/conversation/includes.h"
 #include "tui/conversation/instructions.h"
@@ -97,7 +98,8 @@ enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, c
     if (worker->index)
         return kg_index_read(worker->index, path, KG_FILE_MAX, text, length, secret, err);
     *secret = false;
-    return kg_read_file(path, KG_FILE_MAX, text, length, err);
+    enum kg_status status = kg_read_file(path, KG_FILE_MAX, text, length, err);
+    return status == KG_OK ? kg_utf16_decode(path, KG_FILE_MAX, text, length, err) : status;
 }
 
 /* The engine has the whole of a file that it began to read, and reads the rest before the next answer. */
