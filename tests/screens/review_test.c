@@ -208,6 +208,33 @@ static void a_full_context_is_told_before_a_change(void **state)
     quit(d);
 }
 
+/* For what could not be written nobody is asked. */
+static void what_cannot_be_written_is_not_asked_for(void **state)
+{
+    static const char wide[] = "\xff\xfe" "o\0n\0e\0\n\0";
+    static const char *const names[] = { "wide.txt", "broad.txt" };
+    char path[128];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/repo/%s", directory, names[i]);
+        assert_int_equal(kg_write_file(path, wide, sizeof wide - 1, 0644, NULL), KG_OK);
+    }
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "EDITOR=false", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/edit say hello in @wide.txt.");
+    driver_wait_for(d, "wide.txt is in UTF-16, which is read but not written");
+    ask(d, "/edit ./broad.txt:1 say hello");
+    driver_wait_for(d, "broad.txt is in UTF-16, which is read but not written");
+    driver_wait_for(d, "ready");
+    assert_false(driver_shows(d, "read wide.txt"));
+    assert_false(driver_shows(d, "read broad.txt"));
+    ask(d, "/edit refuse negative sides in @area.c as @wide.txt says");
+    driver_wait_for(d, "change 1 of ");
+    driver_send(d, "\x1b");
+    driver_wait_for(d, "nothing was changed");
+    quit(d);
+}
+
 /* Letters of the next question are no answers: not before what was typed is sent or gone. */
 static void typing_goes_on_undisturbed(void **state)
 {
@@ -413,6 +440,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(all_leaves_out_what_runs_unasked),
         REVIEW_TEST(nothing_is_written_by_escape_and_the_rest_not_by_q),
         REVIEW_TEST(a_full_context_is_told_before_a_change),
+        REVIEW_TEST(what_cannot_be_written_is_not_asked_for),
         REVIEW_TEST(typing_goes_on_undisturbed),
         REVIEW_TEST(searching_goes_on_undisturbed),
         REVIEW_TEST(a_file_that_changed_meanwhile_is_left_alone),

@@ -105,6 +105,9 @@ static void utf16_is_not_written(void **state)
     assert_int_equal(kg_worktree_write(at.tree, "wide.txt", bytes, sizeof bytes - 1, "new", 3, &err), KG_ERR_UNSUPPORTED);
     assert_int_equal(kg_worktree_check(at.tree, "wide.txt", "old", 3, &err), KG_ERR_UNSUPPORTED);
     assert_int_equal(kg_worktree_remove(at.tree, "wide.txt", bytes, sizeof bytes - 1, &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_worktree_admits(at.tree, "wide.txt", &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_worktree_admits(at.tree, ".git/config", &err), KG_ERR_UNSUPPORTED);
+    assert_int_equal(kg_worktree_admits(at.tree, "not/there.txt", &err), KG_OK);
     index_repo_sh(&at.repo, "test $(wc -c <wide.txt) = 8");
 }
 

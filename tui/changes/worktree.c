@@ -150,6 +150,17 @@ enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size
     return status;
 }
 
+enum kg_status kg_worktree_admits(struct kg_worktree *tree, const char *path, struct kg_error *err)
+{
+    char *now = NULL;
+    size_t length;
+    enum kg_status status = refuse_guarded(tree, path, err);
+    if (status == KG_OK)
+        status = kg_worktree_read(tree, path, WRITTEN_MOST, &now, &length, err);
+    free(now);
+    return status == KG_ERR_NOT_FOUND ? KG_OK : status;
+}
+
 /* The content that stands there is the expected one; mode gets its mode, 0 for a file that is not there. */
 static enum kg_status check_unchanged(struct kg_worktree *tree, const char *path, const char *before, size_t length, unsigned *mode, struct kg_error *err)
 {

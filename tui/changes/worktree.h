@@ -32,6 +32,9 @@ enum kg_status kg_worktree_read(struct kg_worktree *tree, const char *path, size
 
 /* Whether a write that expects this content could be made now: what kg_worktree_write would say of the file. */
 enum kg_status kg_worktree_check(struct kg_worktree *tree, const char *path, const char *before, size_t before_length, struct kg_error *err);
+/* Whether there is any content that could be written there, before it is thought of: KG_ERR_UNSUPPORTED for KG_GUARD_NEVER and
+ * UTF-16. A file that is not there can be made. */
+enum kg_status kg_worktree_admits(struct kg_worktree *tree, const char *path, struct kg_error *err);
 /* Replaces the content that was read by another: a temporary file beside it, fsync, rename, fsync of its folder; the mode is kept.
  * before NULL: the file must not be there; folders on the way are made, mode 0777 less the umask, the file 0666 less the umask.
  * KG_ERR_CHANGED: there stands something else than before, nothing is written. KG_ERR_UNSUPPORTED: KG_GUARD_NEVER. */

@@ -25,9 +25,11 @@ enum kg_status kg_review_begin(struct kg_review *review, struct kg_proposal *pro
         file->guard = kg_worktree_guard(tree, change->path, &file->why);
         if (file->guard == KG_GUARD_NEVER)
             status = kg_fail(err, KG_ERR_UNSUPPORTED, "%s %s: it is not written", change->path, file->why);
+        else
+            status = kg_worktree_admits(tree, change->path, err);
         review->all += kg_hunk_count(file->hunks);
         file->taken = calloc(kg_hunk_count(file->hunks) + 1, sizeof *file->taken);
-        if (!file->taken)
+        if (status == KG_OK && !file->taken)
             status = kg_fail_nomem(err, "showing changes");
     }
     if (status != KG_OK)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tui/changes/request.h"
+#include "tui/changes/worktree.h"
 #include "tui/interface/worker_state.h"
 
 #define MESSAGE_TOKENS 200
@@ -160,6 +161,44 @@ static enum kg_status take_region(struct shown *shown, const struct region *regi
     return KG_OK;
 }
 
+/* As kg_index_read takes a path. */
+static enum kg_status admits(struct kg_worktree *tree, const char *path, struct kg_error *err)
+{
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    return kg_worktree_admits(tree, path, err);
+}
+
+/* A file of which lines are to change, or else all that the request names, cannot be written: nothing is read and asked for that. Of
+ * several files some may be there to be looked at only. */
+static enum kg_status refuse_unwritable(struct kg_worker *worker, const struct region *region, struct kg_error *err)
+{
+    struct kg_worktree *tree;
+    struct kg_mention mention;
+    struct kg_error later;
+    char path[KG_PATH_MAX];
+    size_t length = strlen(region->text);
+    if (!worker->options->repository)
+        return KG_OK;
+    enum kg_status status = kg_worktree_open(worker->options->repository, &tree, err);
+    if (status != KG_OK)
+        return status;
+    if (region->path[0])
+        status = admits(tree, region->path, err);
+    for (size_t at = 0; !region->path[0] && kg_mention_next(region->text, length, at, &mention); at = mention.end) {
+        if (!kg_worker_mentioned(worker, region->text, &mention, path))
+            continue;
+        enum kg_status one = admits(tree, path, status == KG_OK ? err : &later);
+        if (one == KG_OK) {
+            status = KG_OK;
+            break;
+        }
+        status = status == KG_OK ? one : status;
+    }
+    kg_worktree_close(tree);
+    return status;
+}
+
 static void tell_work(void *ctx, enum kg_end end)
 {
     kg_worker_tell_work(ctx, end);
@@ -175,8 +214,13 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     struct region region;
     kg_worker_index(worker, &err); /* what it says, reading the file says again */
     find_region(worker, task->text, &region);
+    enum kg_status status = refuse_unwritable(worker, &region, &err);
+    if (status != KG_OK) {
+        kg_worker_tell_error(worker, err.text);
+        return;
+    }
     worker->asking = true;
-    enum kg_status status = region.path[0] ? kg_worker_add_file(worker, region.path, "lines of it are changed", &err) : KG_OK;
+    status = region.path[0] ? kg_worker_add_file(worker, region.path, "lines of it are changed", &err) : KG_OK;
     worker->asking = false;
     if (status != KG_OK && status != KG_ERR_CANCELLED && status != KG_ERR_FULL)
         return; /* told */

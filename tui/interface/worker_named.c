@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "tui/changes/request.h"
-#include "tui/input/mention.h"
 #include "tui/interface/worker_state.h"
 
 #define FIRST_LINE 160 /* bytes of it that are told */
@@ -142,6 +141,18 @@ static enum kg_status add_mention(struct kg_worker *worker, const char *question
         note_lines(worker, question, question_length, named.word, named.path, named.text, named.length);
     free(named.text);
     return status;
+}
+
+bool kg_worker_mentioned(struct kg_worker *worker, const char *question, const struct kg_mention *mention, char path[KG_PATH_MAX])
+{
+    struct named named;
+    struct kg_error err;
+    if (mention->path_length == 0 || mention->path_length >= sizeof named.word ||
+        find_word(worker, question + mention->path, mention->path_length, &named, &err) != KG_OK)
+        return false;
+    free(named.text);
+    strcpy(path, named.path);
+    return true;
 }
 
 enum kg_status kg_worker_add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err)

@@ -8,6 +8,7 @@
 #include "base/paths.h"
 #include "repo-index/repo_index.h"
 #include "tui/changes/answer.h"
+#include "tui/input/mention.h"
 #include "tui/interface/context_files.h"
 #include "tui/interface/worker.h"
 
@@ -73,9 +74,11 @@ void kg_worker_stopped_reading(struct kg_worker *worker, const char *path, bool 
 enum kg_status kg_worker_read_text(struct kg_worker *worker, const char *path, char **text, size_t *length, bool *secret, struct kg_error *err);
 
 /* What is named by hand (worker_named.c): a file, or lines of one ("src/a.c:3-9") when no file has that name. read_named: as read_text.
- * add_mentions: joins what a question names with @; *any is set when something was, and worker->notes tell of lines. */
+ * add_mentions: joins what a question names with @; *any is set when something was, and worker->notes tell of lines. mentioned: the
+ * path of the file that one means, without lines; false: there is none. */
 enum kg_status kg_worker_read_named(struct kg_worker *worker, const char *name, char **text, size_t *length, bool *secret, struct kg_error *err);
 enum kg_status kg_worker_add_mentions(struct kg_worker *worker, const char *question, size_t length, bool *any, struct kg_error *err);
+bool kg_worker_mentioned(struct kg_worker *worker, const char *question, const struct kg_mention *mention, char path[KG_PATH_MAX]);
 /* A text with the notes behind it, freed by the caller; NULL when out of memory. */
 char *kg_worker_noted(struct kg_worker *worker, const char *text, size_t *length);
 void kg_worker_forget_notes(struct kg_worker *worker);
