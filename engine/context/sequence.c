@@ -211,7 +211,7 @@ static enum kg_status read_batch(struct run *run, uint32_t first, uint32_t end, 
         .best = asked ? reading->best : NULL,
     };
     kg_pool_enter(reading->pool);
-    status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, reading->scored ? run->scores : logits, err);
+    status = kg_model_forward(reading->model, kg_pool_kv(reading->pool), &pass, reading->scored ? run->scores : asked ? logits : NULL, err);
     kg_pool_leave(reading->pool);
     /* a pass that failed may have written some layers of its tokens: they are ready no longer */
     kg_block_set_ready(block, status != KG_OK ? first : end > ready ? end : ready);
