@@ -235,10 +235,13 @@ static void *refresh_thread(void *argument)
     uint32_t *fresh = argument;
     struct kg_index *index = NULL;
     struct kg_index_counts counts = { 0 };
-    if (kg_index_open(here.root, here.cache, &index, NULL) != KG_OK || kg_index_refresh(index, NULL, NULL, &counts, NULL) != KG_OK || counts.files != 200)
-        *fresh = 10000;
-    else
-        *fresh = counts.fresh;
+    struct kg_error err = { .text = "" };
+    enum kg_status status = kg_index_open(here.root, here.cache, &index, &err);
+    if (status == KG_OK)
+        status = kg_index_refresh(index, NULL, NULL, &counts, &err);
+    if (status != KG_OK || counts.files != 200)
+        printf("# %u files: %s\n", counts.files, err.text);
+    *fresh = status == KG_OK && counts.files == 200 ? counts.fresh : 10000;
     kg_index_close(index);
     return NULL;
 }
