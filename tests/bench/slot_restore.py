@@ -91,10 +91,14 @@ def restored_round(begin, text, question):
 
 def main():
     program, model, folder, rounds, threads = sys.argv[1:6]
-    text = "".join(open(path, encoding="utf-8", errors="replace").read() for path in sys.argv[6:])
     question = sys.stdin.read()
     os.makedirs(folder, exist_ok=True)
-    saved = os.path.join(folder, SAVED)
+    saved, kept = os.path.join(folder, SAVED), os.path.join(folder, "context.txt")
+    if not os.path.exists(saved):
+        with open(kept, "w", encoding="utf-8") as out:
+            out.writelines(open(path, encoding="utf-8", errors="replace").read() for path in sys.argv[6:])
+    with open(kept, encoding="utf-8") as file:  # as it was saved: the slot is of no use for another text
+        text = file.read()
 
     def begin():
         return Server(program, model, folder, 32768, threads)
