@@ -48,15 +48,43 @@ static bool hears_of(struct kg_channel *events, int64_t files, double within)
     return false;
 }
 
+/* A candidate of the ticket comes that is this text. */
+static bool is_offered(struct kg_channel *events, uint64_t ticket, const char *text)
+{
+    bool offered = false;
+    for (double end = seconds() + 20; !offered && seconds() < end;) {
+        struct pollfd readable = { .fd = kg_channel_fd(events), .events = POLLIN };
+        poll(&readable, 1, 1000);
+        struct kg_event *event = (struct kg_event *)kg_channel_receive(events);
+        offered = event && event->kind == KG_EVENT_CANDIDATE && event->ticket == ticket && strcmp(event->text, text) == 0;
+        kg_event_free(event);
+    }
+    return offered;
+}
+
+static struct kg_lookup *start(struct kg_channel **events)
+{
+    struct kg_lookup *lookup = NULL;
+    static struct kg_interface_options options; /* the lookup goes on reading them */
+    options = (struct kg_interface_options){ .repository = here.root, .engine = { .cache_dir = here.cache } };
+    struct kg_error err = { 0 };
+    *events = kg_channel_create();
+    assert_int_equal(kg_lookup_start(&options, *events, &lookup, &err), KG_OK);
+    return lookup;
+}
+
+static void finish(struct kg_lookup *lookup, struct kg_channel *events)
+{
+    kg_lookup_end(lookup);
+    kg_channel_free(events, kg_event_drop);
+}
+
 static void changes_are_told_and_completed(void **state)
 {
     (void)state;
-    struct kg_lookup *lookup = NULL;
-    struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
-    struct kg_channel *events = kg_channel_create();
+    struct kg_channel *events;
     index_repo_write(&here, "first.c", "int first;\n");
-    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    struct kg_lookup *lookup = start(&events);
     assert_true(hears_of(events, 1, 20));
     index_repo_write(&here, "second.c", "int second;\n");
     double begin = seconds();
@@ -66,20 +94,16 @@ static void changes_are_told_and_completed(void **state)
     assert_true(wait_for(events, KG_EVENT_CANDIDATE, "second.c", 20) >= 0);
     index_repo_sh(&here, "rm first.c second.c");
     assert_true(hears_of(events, 0, 20));
-    kg_lookup_end(lookup);
-    kg_channel_free(events, kg_event_drop);
+    finish(lookup, events);
 }
 
 /* Names are read when they are wanted for the first time, and follow; later at once, and as they are by then. */
 static void names_are_completed(void **state)
 {
     (void)state;
-    struct kg_lookup *lookup = NULL;
-    struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
-    struct kg_channel *events = kg_channel_create();
+    struct kg_channel *events;
     index_repo_write(&here, "first.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n");
-    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    struct kg_lookup *lookup = start(&events);
     assert_true(hears_of(events, 1, 20));
     kg_lookup_paths(lookup, "addn", true, 1);
     assert_true(wait_for(events, KG_EVENT_CANDIDATE, "first.c:1-4", 20) >= 0);
@@ -93,41 +117,46 @@ static void names_are_completed(void **state)
     assert_true(found);
     kg_lookup_paths(lookup, "add_names", false, 100); /* files alone */
     assert_int_equal(wait_for(events, KG_EVENT_CANDIDATE, "second.c:1-4", 0.5), -1);
-    kg_lookup_end(lookup);
-    kg_channel_free(events, kg_event_drop);
+    finish(lookup, events);
+}
+
+/* A list of names that is on the screen goes on with what is read after it was asked for. */
+static void names_that_are_read_later_follow(void **state)
+{
+    (void)state;
+    struct kg_channel *events;
+    index_repo_write(&here, "first.c", "int add_numbers(int a, int b)\n{\n    return a + b;\n}\n");
+    struct kg_lookup *lookup = start(&events);
+    kg_lookup_paths(lookup, "addn", true, 7);
+    assert_true(is_offered(events, 7, "first.c:1-4"));
+    index_repo_write(&here, "second.c", "\nint add_names(void)\n{\n    return 2;\n}\n");
+    assert_true(is_offered(events, 7, "second.c:2-5"));
+    finish(lookup, events);
 }
 
 /* What leads out of the repository is said once. */
 static void doubts_are_told(void **state)
 {
     (void)state;
-    struct kg_lookup *lookup = NULL;
-    struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
-    struct kg_channel *events = kg_channel_create();
+    struct kg_channel *events;
     index_repo_sh(&here, "git config core.worktree /");
-    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    struct kg_lookup *lookup = start(&events);
     assert_true(wait_for(events, KG_EVENT_ENTRY, "core.worktree", 20) >= 0);
-    kg_lookup_end(lookup);
-    kg_channel_free(events, kg_event_drop);
+    finish(lookup, events);
 }
 
 /* Without an index nothing is completed: that is said, once. */
 static void an_index_that_cannot_be_used_is_told(void **state)
 {
     (void)state;
-    struct kg_lookup *lookup = NULL;
-    struct kg_error err = { 0 };
-    struct kg_interface_options options = { .repository = here.root, .engine = { .cache_dir = here.cache } };
-    struct kg_channel *events = kg_channel_create();
+    struct kg_channel *events;
     index_repo_write(&here, "first.c", "int first;\n");
     index_repo_sh(&here, "rm -rf '%s' && touch '%s'", here.cache, here.cache);
-    assert_int_equal(kg_lookup_start(&options, events, &lookup, &err), KG_OK);
+    struct kg_lookup *lookup = start(&events);
     assert_true(wait_for(events, KG_EVENT_ENTRY, here.cache, 20) >= 0);
     kg_lookup_paths(lookup, "fir", true, 1);
     assert_int_equal(wait_for(events, KG_EVENT_ENTRY, NULL, 0.5), -1);
-    kg_lookup_end(lookup);
-    kg_channel_free(events, kg_event_drop);
+    finish(lookup, events);
 }
 
 int main(void)
@@ -135,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         INDEX_TEST(changes_are_told_and_completed),
         INDEX_TEST(names_are_completed),
+        INDEX_TEST(names_that_are_read_later_follow),
         INDEX_TEST(doubts_are_told),
         INDEX_TEST(an_index_that_cannot_be_used_is_told),
     };
