@@ -4,7 +4,9 @@
 
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <immintrin.h>
 #include <limits>
 #include <type_traits>
 
@@ -254,48 +256,73 @@ inline void hand_in(Fragments &f, const uint32_t *a, uint32_t na, const uint32_t
     memcpy(f.b, b, nb * sizeof *b);
 }
 
+inline void require_all(uint32_t active)
+{
+    if (active != ~0U)
+        fault(0, "a matrix operation without all 32 lanes");
+}
+
 inline const unsigned char *exchange_fragments(const Fragments &f)
 {
     uint32_t active;
     const unsigned char *slots = exchange(~0U, MATRIX, &f, sizeof f, &active);
-    if (active != ~0U)
-        fault(0, "a matrix operation without all 32 lanes");
+    require_all(active);
     return slots;
 }
 
 /* mma.m16n8k16 of halves: c += A B. Lane 4g + t holds rows g and g + 8 of A, column g of B, and of C rows g and g + 8 in
- * columns 2t and 2t + 1. Products are exact; the sum is in f32, k in order. */
+ * columns 2t and 2t + 1. Products are exact; the sum is in f32, k in order. Lanes hand in numbers, halves no longer. */
 template <bool bf16> void multiply_halves(float *c, const uint32_t *a, const uint32_t *b)
 {
-    Fragments f{};
-    hand_in(f, a, 4, b, 2);
-    const unsigned char *slots = exchange_fragments(f);
-    for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t row = thread->lane / 4 + i / 2 * 8, col = thread->lane % 4 * 2 + i % 2;
-        for (uint32_t k = 0; k < 16; k++) {
-            const Fragments &of_a = *reinterpret_cast<const Fragments *>(slots + size_t{ SLOT } * (row % 8 * 4 + k % 8 / 2));
-            const Fragments &of_b = *reinterpret_cast<const Fragments *>(slots + size_t{ SLOT } * (col * 4 + k % 8 / 2));
-            const uint16_t x = static_cast<uint16_t>(of_a.a[row / 8 + k / 8 * 2] >> k % 2 * 16), y = static_cast<uint16_t>(of_b.b[k / 8] >> k % 2 * 16);
-            c[i] += bf16 ? bf16_of(x) * bf16_of(y) : f16_of(x) * f16_of(y);
-        }
+    using Four = float __attribute__((vector_size(16)));
+    struct Numbers {
+        float a[8], b[4];
+    } own;
+    for (uint32_t i = 0; i < 12; i++) {
+        const uint16_t half = static_cast<uint16_t>((i < 8 ? a[i / 2] : b[i / 2 - 4]) >> i % 2 * 16);
+        (i < 8 ? own.a[i] : own.b[i - 8]) = bf16 ? bf16_of(half) : f16_of(half);
     }
+    uint32_t active;
+    const unsigned char *slots = exchange(~0U, MATRIX, &own, sizeof own, &active);
+    require_all(active);
+    const uint32_t row = thread->lane / 4, col = thread->lane % 4 * 2;
+    Four sum = { c[0], c[1], c[2], c[3] };
+    for (uint32_t k = 0; k < 16; k++) {
+        const auto numbers = [&](uint32_t lane) { return reinterpret_cast<const Numbers *>(slots + size_t{ SLOT } * (lane * 4 + k % 8 / 2)); };
+        const float *x = numbers(row)->a + k / 8 * 4 + k % 2, *y = numbers(col)->b + k / 8 * 2 + k % 2, *z = numbers(col + 1)->b + k / 8 * 2 + k % 2;
+        sum += Four{ x[0], x[0], x[2], x[2] } * Four{ *y, *z, *y, *z };
+    }
+    memcpy(c, &sum, sizeof sum);
 }
 
-/* mma of s8: m16n8k32 and m16n8k16 as above with four bytes a register; m8n8k16 has rows 0 to 7 only. */
+/* mma of s8: m16n8k32 and m16n8k16 as above with four bytes a register; m8n8k16 has rows 0 to 7 only. Sums are exact. */
+inline __m128i bytes_of(const unsigned char *slots, uint32_t row_or_col, size_t at)
+{
+    uint32_t word[4];
+    for (uint32_t t = 0; t < 4; t++)
+        word[t] = get<uint32_t>(slots + size_t{ SLOT } * (row_or_col * 4 + t) + at);
+    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(word));
+}
+
 template <uint32_t m, uint32_t k> void multiply_bytes(int32_t *c, const uint32_t *a, const uint32_t *b)
 {
     constexpr uint32_t tall = m / 8;
     Fragments f{};
     hand_in(f, a, tall * k / 16, b, k / 16);
     const unsigned char *slots = exchange_fragments(f);
-    for (uint32_t i = 0; i < 2 * tall; i++) {
-        const uint32_t row = thread->lane / 4, col = thread->lane % 4 * 2 + i % 2;
-        for (uint32_t part = 0; part < k / 16; part++)
-            for (uint32_t t = 0; t < 4; t++) {
-                const Fragments &of_a = *reinterpret_cast<const Fragments *>(slots + size_t{ SLOT } * (row * 4 + t));
-                const Fragments &of_b = *reinterpret_cast<const Fragments *>(slots + size_t{ SLOT } * (col * 4 + t));
-                c[i] = dot4<int8_t, int8_t>(of_a.a[i / 2 + part * tall], of_b.b[part], c[i]);
+    for (uint32_t part = 0; part < k / 16; part++) {
+        __m256i of_b[2];
+        for (uint32_t j = 0; j < 2; j++)
+            of_b[j] = _mm256_cvtepi8_epi16(bytes_of(slots, thread->lane % 4 * 2 + j, offsetof(Fragments, b) + part * sizeof *b));
+        for (uint32_t i = 0; i < tall; i++) {
+            const __m256i of_a = _mm256_cvtepi8_epi16(bytes_of(slots, thread->lane / 4, (i + part * tall) * sizeof *a));
+            for (uint32_t j = 0; j < 2; j++) {
+                const __m256i eight = _mm256_madd_epi16(of_a, of_b[j]);
+                __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+                sum = _mm_hadd_epi32(sum, sum);
+                c[2 * i + j] += _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
             }
+        }
     }
 }
 

@@ -63,33 +63,35 @@ void shadow_block()
 
 alignas(64) static Cell shared_words[KG_SHARED_MAX / 4 + 1], shared_bytes[KG_SHARED_MAX + 4];
 
-/* Where an access is: for messages, and which run its cells belong to. */
+/* Where and by whom an access is: what its cells are compared with, and for messages. */
 struct Place {
     bool shared;
     uint32_t run, block;
     uintptr_t at;
     uint32_t line;
+    uint32_t epoch = emulator::block.epoch, warp = thread->warp;
+    uint16_t synced = thread->synced, who = static_cast<uint16_t>(thread->linear);
 };
 
-static uint32_t warp_of(uint16_t who)
+static inline uint32_t warp_of(uint16_t who)
 {
     return who == SEVERAL ? UINT32_MAX : who & LANES ? who - LANES : who / 32U;
 }
 
 /* Two accesses of threads of one block are ordered by a barrier between them, or by a syncwarp of their warp. */
-static bool ordered(uint16_t other, uint32_t epoch, uint16_t synced)
+static bool ordered(const Place &p, uint16_t other, uint32_t epoch, uint16_t synced)
 {
-    return other == thread->linear || epoch != block.epoch || (warp_of(other) == thread->warp && synced != thread->synced);
+    return other == p.who || epoch != p.epoch || (synced != p.synced && warp_of(other) == p.warp);
 }
 
-static uint16_t together_with(uint16_t other)
+static uint16_t together_with(const Place &p, uint16_t other)
 {
-    return warp_of(other) == thread->warp ? static_cast<uint16_t>(LANES + thread->warp) : SEVERAL;
+    return warp_of(other) == p.warp ? static_cast<uint16_t>(LANES + p.warp) : SEVERAL;
 }
 
 static bool conflicts(const Place &p, uint32_t other_block, uint16_t other, uint32_t epoch, uint16_t synced)
 {
-    return other != NOBODY && (other_block != p.block || !ordered(other, epoch, synced));
+    return other != NOBODY && (other_block != p.block || !ordered(p, other, epoch, synced));
 }
 
 [[noreturn]] static void race(const Place &p, const char *mine, const char *theirs, uint32_t other_block, uint16_t other)
@@ -116,17 +118,17 @@ static inline __attribute__((always_inline)) void note_read(Cell &c, const Place
 {
     if (c.reader == NOBODY) {
         c.reader_block = p.block;
-        c.reader = static_cast<uint16_t>(thread->linear);
+        c.reader = p.who;
         if (!p.shared && c.writer == NOBODY)
             counters->touched_read += bytes;
     } else if (c.reader_block != p.block) {
         c.reader_block = SEVERAL_BLOCKS;
         return;
     } else {
-        c.reader = ordered(c.reader, c.read_epoch, c.read_synced) ? static_cast<uint16_t>(thread->linear) : together_with(c.reader);
+        c.reader = ordered(p, c.reader, c.read_epoch, c.read_synced) ? p.who : together_with(p, c.reader);
     }
-    c.read_epoch = block.epoch;
-    c.read_synced = thread->synced;
+    c.read_epoch = p.epoch;
+    c.read_synced = p.synced;
 }
 
 static inline __attribute__((always_inline)) void read_cell(Cell &c, const Place &p, uint32_t bytes)
@@ -155,14 +157,14 @@ static inline __attribute__((always_inline)) void write_cell(Cell &c, const Plac
     if (p.shared && atomic && c.writer == NOBODY)
         fault(p.line, "atomic operation on shared memory at offset %#zx, which nobody wrote", static_cast<size_t>(p.at));
     c.writer_block = meets && c.writer_block != p.block ? SEVERAL_BLOCKS : p.block;
-    c.writer = meets ? together_with(c.writer) : static_cast<uint16_t>(thread->linear);
-    c.write_epoch = block.epoch;
-    c.write_synced = thread->synced;
+    c.writer = meets ? together_with(p, c.writer) : p.who;
+    c.write_epoch = p.epoch;
+    c.write_synced = p.synced;
     c.atomic = atomic;
     c.underway = access == UNDERWAY;
 }
 
-template <Access access> static inline void touch_cell(Cell &c, const Place &p, uint32_t bytes)
+template <Access access> static inline __attribute__((always_inline)) void touch_cell(Cell &c, const Place &p, uint32_t bytes)
 {
     if (access == READ)
         read_cell(c, p, bytes);
@@ -184,7 +186,7 @@ template <Access access> static __attribute__((noinline)) void touch_bytes(Cell 
 }
 
 /* The access is aligned, so it lies in one word or is made of whole ones. */
-template <Access access, uint32_t bytes> static inline void touch(Cell *words, Cell *bytes_of_words, size_t offset, Place p)
+template <Access access, uint32_t bytes> static inline __attribute__((always_inline)) void touch(Cell *words, Cell *bytes_of_words, size_t offset, Place p)
 {
     Cell *cell = words + offset / 4;
     for (uint32_t i = 0; i < (bytes + 3) / 4; i++, cell++, p.at += 4) {
