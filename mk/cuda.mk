@@ -1,12 +1,20 @@
 # The CUDA backend, and the emulator that runs it without a GPU. Only these need nvcc; nothing else needs these.
 NVCC := $(shell command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
 CUDA_ROOT := $(if $(NVCC),$(patsubst %/bin/nvcc,%,$(realpath $(NVCC))))
-NVCC_FLAGS := -std=c++20 -fmad=false -Werror all-warnings -I. -Xcompiler -fPIC,-Wall,-Wextra,-fvisibility=hidden
+# BUILD=asan: host code and the emulator are built with the sanitizers, too; kernels are checked by the emulator itself. (BUILD=tsan
+# knows nothing of the emulator's threads, which are fibers, so that nothing of this is built with it.)
+comma := ,
+sanitizers := $(subst address$(comma)undefined,address -fsanitize=undefined,$(filter -fsanitize=address% -fno-sanitize%,$(flags_$(BUILD))))
+NVCC_FLAGS := $(addprefix -Xcompiler ,$(sanitizers)) -std=c++20 -fmad=false -Werror all-warnings -I. -Xcompiler -fPIC,-Wall,-Wextra,-fvisibility=hidden
 
 # make cuda: a shared object that kedge loads where there is a driver; for each architecture, and as PTX for later ones.
-# Spilled registers, and arrays in local memory, are errors.
-CUDA_ARCHITECTURES := 75 80 86 89 90 100 120
-cuda_code := $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_120,code=compute_120
+# An nvcc that does not know the last ones leaves them to the PTX. Spilled registers, and arrays in local memory, are errors of the nvcc that
+# registers were counted with; another one counts otherwise, and what it spills is slower and not wrong.
+CUDA_ARCHITECTURES = $(filter $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)),75 80 86 89 90 100 120)
+cuda_code = $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) \
+    $(foreach a,$(lastword $(CUDA_ARCHITECTURES)),-gencode arch=compute_$(a),code=compute_$(a))
+cuda_release = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
+spills = $(if $(filter 13,$(cuda_release)),-Xptxas -Werror$(comma)-warn-spills$(comma)-warn-lmem-usage)
 cuda_sources := $(wildcard kernels/cuda/*.cu)
 # What of the rest it needs; hidden, so that it may be loaded by a program that has the same.
 cuda_parts := kernels/cuda/planes.c kernels/type.c base/status.c
@@ -26,17 +34,17 @@ uninstall-cuda:
 
 $(O)/libkedge-cuda.so: $(patsubst %.cu,$(O)/cuda/%.o,$(cuda_sources)) $(cuda_part_objects)
 	@echo "  link  $@"
-	@$(NVCC) -shared -cudart static -Xlinker --no-undefined -o $@ $^
+	@$(NVCC) $(NVCC_FLAGS) -shared -cudart static -Xlinker --no-undefined -o $@ $^
 
 $(O)/cuda/%.o: %.cu mk/cuda.mk
 	@mkdir -p $(@D)
 	@echo "  nvcc  $<"
-	@$(NVCC) $(NVCC_FLAGS) -O2 $(cuda_code) -Xptxas -Werror,-warn-spills,-warn-lmem-usage -c -MD -MF $@.d -MT $@ -o $@ $<
+	@$(NVCC) $(NVCC_FLAGS) -O2 $(cuda_code) $(spills) -c -MD -MF $@.d -MT $@ -o $@ $<
 
 $(O)/cuda/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(cppflags) $(cflags) -fPIC -fvisibility=hidden $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(cppflags) $(filter-out -fsanitize=thread,$(cflags)) -fPIC -fvisibility=hidden $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # What the emulator runs is made from the same source by the same compiler: host code as it is, kernels from their PTX.
 E := $(O)/emulator
@@ -47,7 +55,7 @@ emulator_objects := $(patsubst %.cpp,$(E)/%.o,$(wildcard tests/emulator/*.cpp))
 $(E)/%.o: %.cpp $(wildcard tests/emulator/*.h)
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
-	@$(CXX) $(emulator_flags) -isystem $(CUDA_ROOT)/include -c -o $@ $<
+	@$(CXX) $(emulator_flags) $(sanitizers) -isystem $(CUDA_ROOT)/include -c -o $@ $<
 
 $(E)/%.ptx: %.cu
 	@mkdir -p $(@D)
@@ -70,11 +78,11 @@ $(E)/%.host.o: %.cu
 .SECONDARY:
 $(E)/tests/emulator/kernels/%: $(E)/tests/emulator/kernels/%.host.o $(E)/tests/emulator/kernels/%.ptx.o $(emulator_objects)
 	@echo "  link  $@"
-	@$(CXX) -o $@ $^
+	@$(CXX) $(sanitizers) -o $@ $^
 
 $(E)/libkedge-cuda.so: $(patsubst %.cu,$(E)/%.host.o,$(cuda_sources)) $(patsubst %.cu,$(E)/%.ptx.o,$(cuda_sources)) $(emulator_objects) $(cuda_part_objects)
 	@echo "  link  $@"
-	@$(CXX) -shared -Wl,--no-undefined -o $@ $^
+	@$(CXX) $(sanitizers) -shared -Wl,--no-undefined -o $@ $^
 
 # The suite of all backends, smaller.
 conformance := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/kernels_conformance_*_test.c))
@@ -99,16 +107,17 @@ $(E)/tests/unit/%_test: $(E)/tests/unit/%_test.o $(patsubst %,$(E)/tests/unit/%.
 
 .PHONY: cuda-present emulator-tests cuda-tests
 cuda-present:
-	@test -n "$(NVCC)" || { echo "make: nvcc is missing; install the CUDA toolkit, 12.8 or newer, or build without it" >&2; exit 1; }
+	@test -n "$(NVCC)" || { echo "make: nvcc is missing; install the CUDA toolkit, 12.0 or newer, or build without it" >&2; exit 1; }
+	@test "$(cuda_release)" -ge 12 || { echo "make: $(NVCC) is of CUDA $(cuda_release); 12.0 or newer is needed" >&2; exit 1; }
 
 cuda-tests: $(E)/libkedge-cuda.so $(cuda_programs) $(patsubst %,$(E)/tests/unit/%,$(conformance))
 emulator-tests: $(patsubst %.cu,$(E)/%,$(wildcard tests/emulator/kernels/*.cu))
 
 -include $(wildcard $(E)/*/*/*.d $(E)/*/*/*/*.d $(O)/cuda/*/*/*.d)
 
-# The programs of the conformance suite are those of every backend on a card, smaller ones in the emulator.
+# The programs of the conformance suite are those of every backend on a card, smaller ones in the emulator, which a card does not need.
 .PHONY: check-cuda
-check-cuda: all models-for-tests cuda-tests $(if $(filter real,$(DEVICE)),cuda $(patsubst %,$(O)/tests/unit/%,$(conformance)))
+check-cuda: all models-for-tests $(if $(filter real,$(DEVICE)),cuda $(cuda_programs) $(patsubst %,$(O)/tests/unit/%,$(conformance)),cuda-tests)
 	@DEVICE="$(DEVICE)" MODELS="$(MODELS)" DEPTHS="$(DEPTHS)" PEER="$(PEER)" mk/check-cuda $(O)
 
 .PHONY: roofline
