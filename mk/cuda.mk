@@ -116,8 +116,11 @@ emulator-tests: $(patsubst %.cu,$(E)/%,$(wildcard tests/emulator/kernels/*.cu))
 -include $(wildcard $(E)/*/*/*.d $(E)/*/*/*/*.d $(O)/cuda/*/*/*.d)
 
 # The programs of the conformance suite are those of every backend on a card, smaller ones in the emulator, which a card does not need.
-.PHONY: check-cuda
-check-cuda: all models-for-tests $(if $(filter real,$(DEVICE)),cuda $(cuda_programs) $(patsubst %,$(O)/tests/unit/%,$(conformance)),cuda-tests)
+.PHONY: check-cuda check-cuda-only
+check-cuda: packages-for-tests
+	@$(MAKE) --no-print-directory check-cuda-only
+
+check-cuda-only: all models-for-tests $(if $(filter real,$(DEVICE)),cuda $(cuda_programs) $(patsubst %,$(O)/tests/unit/%,$(conformance)),cuda-tests)
 	@DEVICE="$(DEVICE)" MODELS="$(MODELS)" DEPTHS="$(DEPTHS)" PEER="$(PEER)" mk/check-cuda $(O)
 
 .PHONY: roofline

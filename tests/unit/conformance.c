@@ -30,6 +30,11 @@ bool conformance_long(void)
     return asked && strcmp(asked, "1") == 0;
 }
 
+uint32_t conformance_threads(const struct variant *variant)
+{
+    return strcmp(variant->backend, "cpu") == 0 ? CONFORMANCE_THREADS : 1;
+}
+
 static void not_on_this_machine(void **state)
 {
     (void)state;
@@ -259,8 +264,7 @@ void check_operation(const struct variant *variant, const struct operation *op, 
             fail_msg("%s, %s: row %u of %u differs from ref by %.3g (at most %.3g)", op->name, text, r, rows, error, tolerance);
     }
     c.got = by_one;
-    uint32_t most = strcmp(variant->backend, "cpu") == 0 ? CONFORMANCE_THREADS : 1; /* others have no threads to choose */
-    for (uint32_t threads = 1; threads <= most; threads++)
+    for (uint32_t threads = 1; threads <= conformance_threads(variant); threads++)
         run_alone(variant, threads, &c, what, &seed, NULL);
     const struct variant *twin = conformance_twin(variant);
     if (twin)

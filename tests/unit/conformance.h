@@ -38,6 +38,9 @@ int conformance_main(const struct CMUnitTest *tests, size_t n);
 /* CHECK_LONG=1: full counts instead of a seeded part. */
 bool conformance_long(void);
 
+/* A result is asked for by 1 .. so many threads; backends other than the CPU have none to choose. */
+uint32_t conformance_threads(const struct variant *variant);
+
 /* NULL stands for ref. A failure fails the test. */
 struct rig rig_open(const struct variant *variant, uint32_t threads);
 void rig_close(struct rig *rig);

@@ -139,7 +139,7 @@ static void rmsnorm_of_all_heads_of_a_batch(void **state)
     struct inputs in = make_inputs(KG_ROWS_MAX * 14, 64, 1);
     size_t n = (size_t)in.rows * in.cols;
     float *want = test_alloc(n, sizeof *want), *got = test_alloc(n, sizeof *got);
-    for (uint32_t threads = 1; threads <= CONFORMANCE_THREADS; threads++) {
+    for (uint32_t threads = 1; threads <= conformance_threads(*state); threads++) {
         struct rig ref = rig_open(NULL, 1), rig = rig_open(*state, threads);
         run_rmsnorm(&ref, &in, 0, in.rows, want);
         run_rmsnorm(&rig, &in, 0, in.rows, got);
@@ -252,7 +252,7 @@ static void check_top(const struct variant *variant, const float *logits, size_t
     struct rig ref = rig_open(NULL, 1);
     take_top(&ref, logits, offset + n, offset, n, k, want, unused);
     rig_close(&ref);
-    for (uint32_t threads = 1; threads <= CONFORMANCE_THREADS; threads++) {
+    for (uint32_t threads = 1; threads <= conformance_threads(variant); threads++) {
         struct rig rig = rig_open(variant, threads);
         take_top(&rig, logits, offset + n, offset, n, k, ids, values);
         for (uint32_t i = 0; i < k; i++) {
