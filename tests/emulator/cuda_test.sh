@@ -90,6 +90,14 @@ echo "$few bytes for 8 tokens, $many for 40" >>"$work/out"
 [ $result = 0 ] && [ $((many - few)) = $((32 * 2 * 8)) ]
 report 'a token comes from the card without all its logits' $? "$work/out"
 
+# Of several rows at once, those of guessed tokens, the best are found as well: the answer is the one without guesses.
+guess() { # yes or no
+    KEDGE_CACHE="$work/cache" KEDGE_STATE="$work/state" "$O/kedge" -m tests/golden/tiny/qwen3.gguf --device cuda --no-cache --set generate.drafts="$1" \
+        --policy full --greedy -n 60 --stats -p 'Say Say Say Say' >"$work/guess-$1" 2>"$work/out"
+}
+guess no && guess yes && grep -q '"draft_hits":[1-9]' "$work/out" && cmp "$work/guess-no" "$work/guess-yes" >>"$work/out" 2>&1
+report 'guessed tokens change no answer' $? "$work/out"
+
 # A card that has room for weights and indexes only: keys and values lie in host memory, and recall reads few of them there.
 host_bytes() {
     awk '{ for (i = 2; i < NF; i += 2) if ($i == "host") n += $(i + 1) } END { printf "%.0f", n }' "$work/counters"
