@@ -346,7 +346,8 @@ const unsigned char *exchange(uint32_t mask, Collective what, const void *bytes,
         fault(0, "lanes under one mask meet in different collective operations");
     group.what = what;
     const uint32_t turn = group.turn;
-    memcpy(group.slots[turn] + size_t{ SLOT } * thread->lane, bytes, n);
+    if (n)
+        memcpy(group.slots[turn] + size_t{ SLOT } * thread->lane, bytes, n);
     group.arrived |= self;
     if (group.arrived == (mask & warp.alive)) {
         complete(warp, group);

@@ -1,6 +1,7 @@
 #include "tests/emulator/shadow.h"
 
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <sys/mman.h>
 
@@ -24,7 +25,8 @@ static size_t words_of(size_t bytes)
 
 void add_region(void *begin, size_t bytes, bool pinned)
 {
-    Region *region = new Region{ reinterpret_cast<uintptr_t>(begin), bytes, map_cells(words_of(bytes)), map_cells(4 * words_of(bytes)), pinned };
+    static std::deque<Region> &all = *new std::deque<Region>; /* to the process's end */
+    Region *region = &all.emplace_back(reinterpret_cast<uintptr_t>(begin), bytes, map_cells(words_of(bytes)), map_cells(4 * words_of(bytes)), pinned);
     regions[region->begin] = region;
 }
 
