@@ -123,14 +123,20 @@ INLINE void store_results(const struct kg_product *p, uint32_t tile, uint32_t la
     w_store_n(out, n, p->bias ? w_add(sum, w_load_n(p->bias + column, n)) : sum);
 }
 
-/* Bytes ahead of the one being read: far enough to cover memory latency when weights are streamed. */
-#define AHEAD 8192
+/* Bytes ahead of the one being read when weights are streamed: from memory into the second cache, far enough to cover its
+ * latency, then into the first. Without the latter, 4- and 6-bit weights are read 6 % slower. */
+#define AHEAD       12288
+#define NEAR        4096
+#define PLAIN_AHEAD 8192 /* plain numbers: into the first at once */
 
 INLINE void prefetch_step(const uint8_t *record, uint32_t s, const struct kg_packed_layout *layout, uint32_t steps)
 {
     const uint32_t bytes = layout->bytes / steps;
-    for (uint32_t b = 0; b < bytes; b += 64)
-        _mm_prefetch((const char *)record + (size_t)s * bytes + b + AHEAD, _MM_HINT_T1);
+    const char *step = (const char *)record + (size_t)s * bytes;
+    for (uint32_t b = 0; b < bytes; b += 64) {
+        _mm_prefetch(step + b + AHEAD, _MM_HINT_T1);
+        _mm_prefetch(step + b + NEAR, _MM_HINT_T0);
+    }
 }
 
 /* n rows from `row` on (a group of the activations), lanes lane .. lane+W-1 of a tile. */
@@ -225,7 +231,7 @@ INLINE void plain_rows(enum kg_type type, const struct kg_product *p, uint32_t t
     for (; c + 1 < p->cols; c += 2) {
         wide w0 = plain_load(type, weights, c, lane), w1 = plain_load(type, weights, c + 1, lane);
         if (n <= 4)
-            _mm_prefetch((const char *)weights + (size_t)c * KG_LANES * (type == KG_F32 ? 4 : 2) + AHEAD, _MM_HINT_T0);
+            _mm_prefetch((const char *)weights + (size_t)c * KG_LANES * (type == KG_F32 ? 4 : 2) + PLAIN_AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 8
         for (uint32_t r = 0; r < n; r++) {
             even[r] = w_fma(w0, w_set(x[(size_t)r * p->cols + c]), even[r]);
