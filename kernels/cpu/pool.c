@@ -3,14 +3,22 @@
 #include <assert.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Rounds of waiting with a pause instruction before a thread sleeps: some 30 microseconds. */
 #define SPINS 1000
+
+/* A worker that finds itself on the caller's core only takes time from it, so it steps aside for so long, then for twice as long
+ * and so on: the scheduler wakes it on a free core if there is one. It takes part in one job before it does so again: the
+ * caller may sleep, or have been moved since it began that. */
+#define ASIDE_MIN_NS 1000000
+#define ASIDE_MAX_NS 64000000
 
 /* The ticket says which job is open and which of its pieces is next, in one word:
  *
@@ -38,7 +46,8 @@ struct kg_cpu_pool {
     _Atomic uint32_t caller_sleeps;
     _Alignas(64) _Atomic uint32_t bell;  /* changes with every job: what sleeping workers wait for */
     _Atomic uint32_t sleeping;           /* workers that sleep or are about to */
-    _Atomic bool closing;
+    _Atomic uint32_t closing;
+    _Atomic int caller_core;             /* where the open job was begun */
     uint32_t threads;
     struct worker *workers;
 };
@@ -48,9 +57,10 @@ static void pause_briefly(void)
     __builtin_ia32_pause();
 }
 
-static void sleep_while(_Atomic uint32_t *word, uint32_t value)
+/* limit: NULL = none. */
+static void sleep_while(_Atomic uint32_t *word, uint32_t value, const struct timespec *limit)
 {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, limit, NULL, 0);
 }
 
 static void wake(_Atomic uint32_t *word, int threads)
@@ -78,25 +88,45 @@ static void take_pieces(struct kg_cpu_pool *pool, uint32_t thread)
     }
 }
 
+static bool on_callers_core(struct kg_cpu_pool *pool)
+{
+    return atomic_load_explicit(&pool->caller_core, memory_order_relaxed) == sched_getcpu();
+}
+
+/* Until the bell has changed, or the worker is in the caller's way. */
+static void wait_for_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
+{
+    for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS; spin++) {
+        if (on_callers_core(pool))
+            return;
+        pause_briefly();
+    }
+    if (atomic_load(&pool->bell) != heard)
+        return;
+    atomic_fetch_add(&pool->sleeping, 1);
+    while (atomic_load(&pool->bell) == heard)
+        sleep_while(&pool->bell, heard, NULL);
+    atomic_fetch_sub(&pool->sleeping, 1);
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *self = argument;
     struct kg_cpu_pool *pool = self->pool;
     uint32_t heard = 0;
-    for (;;) {
-        for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS; spin++)
-            pause_briefly();
-        if (atomic_load(&pool->bell) == heard) {
-            atomic_fetch_add(&pool->sleeping, 1);
-            while (atomic_load(&pool->bell) == heard)
-                sleep_while(&pool->bell, heard);
-            atomic_fetch_sub(&pool->sleeping, 1);
+    long aside = ASIDE_MIN_NS;
+    while (!atomic_load(&pool->closing)) {
+        wait_for_the_bell(pool, heard);
+        if (on_callers_core(pool)) {
+            sleep_while(&pool->closing, 0, &(struct timespec){ .tv_nsec = aside });
+            aside = aside < ASIDE_MAX_NS ? 2 * aside : aside;
+        } else {
+            aside = ASIDE_MIN_NS;
         }
         heard = atomic_load(&pool->bell);
-        if (atomic_load(&pool->closing))
-            return NULL;
         take_pieces(pool, self->index);
     }
+    return NULL;
 }
 
 static void ring(struct kg_cpu_pool *pool)
@@ -115,7 +145,7 @@ static void wait_for_the_last(struct kg_cpu_pool *pool, uint32_t pieces)
         return;
     atomic_store(&pool->caller_sleeps, 1);
     while ((done = atomic_load(&pool->done)) != pieces)
-        sleep_while(&pool->done, done);
+        sleep_while(&pool->done, done, NULL);
     atomic_store(&pool->caller_sleeps, 0);
 }
 
@@ -127,6 +157,9 @@ void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *con
             work(context, piece, 0);
         return;
     }
+    const int core = sched_getcpu();
+    if (core != atomic_load_explicit(&pool->caller_core, memory_order_relaxed))
+        atomic_store_explicit(&pool->caller_core, core, memory_order_relaxed);
     uint64_t job = (atomic_load(&pool->ticket) >> PIECE_BITS) + 1;
     /* closed while the description changes: else a thread that holds the last ticket of the old job could take a piece
      * with it once the new job's larger number of pieces is written */
@@ -151,7 +184,7 @@ enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, st
         free(workers);
         return kg_fail_nomem(err, "starting threads");
     }
-    *pool = (struct kg_cpu_pool){ .threads = 1, .workers = workers };
+    *pool = (struct kg_cpu_pool){ .threads = 1, .workers = workers, .caller_core = -1 };
     while (pool->threads < threads) {
         struct worker *w = &workers[pool->threads];
         *w = (struct worker){ .pool = pool, .index = pool->threads };
@@ -169,7 +202,8 @@ void kg_cpu_pool_free(struct kg_cpu_pool *pool)
 {
     if (!pool)
         return;
-    atomic_store(&pool->closing, true);
+    atomic_store(&pool->closing, 1);
+    wake(&pool->closing, (int)pool->threads);
     ring(pool);
     for (uint32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);

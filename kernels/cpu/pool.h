@@ -3,7 +3,8 @@
  * A job is a number of independent pieces. The thread that calls kg_cpu_pool_run and the workers take pieces from
  * one atomic counter, so a worker that lost its core delays the others by the piece that it holds and no more;
  * a worker that comes late finds nothing and waits for the next job. Waiting threads spin for a short while,
- * since operations follow one another within microseconds, then sleep.
+ * since operations follow one another within microseconds, then sleep. A worker that has to share the caller's core, since
+ * others hold the rest, steps aside: two threads on one core are slower than one.
  */
 #ifndef KG_KERNELS_CPU_POOL_H
 #define KG_KERNELS_CPU_POOL_H

@@ -133,6 +133,43 @@ static void a_thread_that_stands_still_delays_its_own_piece_only(void **state)
     kg_cpu_pool_free(pool);
 }
 
+#define SHARED_JOBS 4000
+
+struct shares {
+    uint32_t pieces[2];        /* by thread */
+    volatile uint32_t sum[64]; /* by piece */
+};
+
+static void short_piece(void *context, uint32_t piece, uint32_t thread)
+{
+    struct shares *shares = context;
+    __atomic_fetch_add(&shares->pieces[thread], 1, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < 1000; i++)
+        shares->sum[piece] += i;
+}
+
+/* With one core for both, a worker could only take turns with the caller. */
+static void a_worker_on_the_callers_core_steps_aside(void **state)
+{
+    (void)state;
+    cpu_set_t mine, one;
+    int cpu = 0;
+    CPU_ZERO(&one);
+    assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
+    while (!CPU_ISSET(cpu, &mine))
+        cpu++;
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    struct kg_cpu_pool *pool = make_pool(2);
+    struct shares shares = { 0 };
+    for (uint32_t job = 0; job < SHARED_JOBS; job++)
+        kg_cpu_pool_run(pool, short_piece, &shares, 64);
+    kg_cpu_pool_free(pool);
+    assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
+    assert_int_equal(shares.pieces[0] + shares.pieces[1], SHARED_JOBS * 64);
+    assert_true(shares.pieces[1] < SHARED_JOBS * 64 / 8);
+}
+
 static void pools_come_and_go(void **state)
 {
     (void)state;
@@ -230,6 +267,7 @@ int main(void)
         cmocka_unit_test(late_threads_take_nothing_twice),
         cmocka_unit_test(jobs_far_apart_are_done),
         cmocka_unit_test(a_thread_that_stands_still_delays_its_own_piece_only),
+        cmocka_unit_test(a_worker_on_the_callers_core_steps_aside),
         cmocka_unit_test(pools_come_and_go),
         cmocka_unit_test(usable_threads_follow_the_affinity),
         cmocka_unit_test(quotas_of_cgroups_are_followed),
