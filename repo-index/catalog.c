@@ -62,6 +62,30 @@ static void add_words(struct loading *l, const char *text, const char *end)
     }
 }
 
+static bool same_directory(const struct kg_catalog_file *a, const struct kg_catalog_file *b)
+{
+    size_t n = (size_t)(a->name - a->path);
+    return n == (size_t)(b->name - b->path) && memcmp(a->path, b->path, n) == 0;
+}
+
+/* beside: a file of the same directory, whose words are known, or NULL. */
+static void add_path_words(struct loading *l, struct kg_catalog_file *file, const struct kg_catalog_file *beside)
+{
+    struct kg_catalog *c = l->catalog;
+    const unsigned known = beside ? (unsigned)(beside->word_count - beside->name_words) : 0;
+    for (unsigned i = 0; i < known && !l->failed; i++) {
+        l->failed = !kg_grow(&c->path_words, c->path_word_count, &l->word_capacity, sizeof *c->path_words);
+        if (!l->failed)
+            c->path_words[c->path_word_count++] = c->path_words[beside->first_word + i];
+    }
+    if (!beside)
+        add_words(l, file->path, file->name);
+    size_t before_name = c->path_word_count;
+    add_words(l, file->name, file->path + file->path_length);
+    file->word_count = (uint16_t)(c->path_word_count - file->first_word);
+    file->name_words = (uint16_t)(c->path_word_count - before_name);
+}
+
 static int take_text(void *ctx, const struct kg_store_text *text)
 {
     struct loading *l = ctx;
@@ -76,12 +100,10 @@ static int take_text(void *ctx, const struct kg_store_text *text)
     struct kg_catalog_file *file = &c->files[c->count];
     *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .path_length = (uint32_t)length, .bytes = text->bytes,
                                       .characters = kg_characters_of(path), .words = text->words, .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
-    add_words(l, path, file->name);
-    size_t before_name = c->path_word_count;
-    add_words(l, file->name, path + length);
-    file->word_count = (uint16_t)(c->path_word_count - file->first_word);
-    file->name_words = (uint16_t)(c->path_word_count - before_name);
-    kg_prior_prepare(file);
+    const struct kg_catalog_file *before = c->count ? file - 1 : NULL;
+    const struct kg_catalog_file *beside = before && same_directory(before, file) ? before : NULL;
+    add_path_words(l, file, beside);
+    kg_prior_prepare(file, beside);
     l->doc_of[c->count++] = text->doc;
     return l->failed;
 }

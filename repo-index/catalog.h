@@ -15,7 +15,8 @@ struct kg_catalog_file {
     uint32_t first_word; /* of the path, in path_words */
     uint16_t word_count;
     uint16_t name_words; /* the last so many of them are of the name */
-    bool test;           /* kg_is_test */
+    bool test;           /* by its path or name */
+    unsigned char place; /* what its directories say, for prior.h */
     float priors[4];     /* what kg_prior_of says for questions about code, tests, notes, both of these */
 };
 

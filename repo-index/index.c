@@ -13,6 +13,7 @@
 
 #include "repo-index/graph.h"
 #include "repo-index/history.h"
+#include "repo-index/kept.h"
 #include "repo-index/tree.h"
 
 #define UNUSED_DAYS 90
@@ -101,12 +102,14 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
-    kg_graph_keep(index);
+    if (index->kept_damaged)
+        kg_store_drop_graph(index->store, NULL);
     kg_watch_free(index->watch);
     kg_dirty_free(&index->dirty);
     kg_ctags_free(index->ctags);
     kg_history_free(index->history);
     kg_graph_free(index->graph);
+    kg_kept_free(index->kept);
     kg_tree_free(index->tree);
     kg_catalog_free(index->catalog);
     kg_store_close(index->store);

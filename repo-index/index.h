@@ -11,6 +11,7 @@ struct kg_tree;
 struct kg_ctags;
 struct kg_history;
 struct kg_graph;
+struct kg_kept;
 
 struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
@@ -23,6 +24,8 @@ struct kg_index {
     struct kg_ctags *ctags;     /* NULL until symbols are read */
     struct kg_history *history; /* NULL until the first question */
     struct kg_graph *graph;     /* the same */
+    struct kg_kept *kept;       /* of the store, or newer; NULL until the first question of a large repository */
+    bool kept_damaged;          /* what the store has is to be thrown away */
     struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
     struct kg_watch *watch;     /* NULL unless kg_index_watch was called */
     struct kg_dirty dirty;      /* what the watch has seen and no refresh has looked at */

@@ -3,54 +3,81 @@
 #include <string.h>
 #include <strings.h>
 
+static char folded(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
+static bool is_part(const char *at, const char *name)
+{
+    if (folded(at[0]) != folded(name[0]))
+        return false;
+    size_t n = strlen(name);
+    return strncasecmp(at, name, n) == 0 && (at[n] == '/' || at[n] == '.' || at[n] == '\0');
+}
+
+/* Among the components that begin before end. */
+static bool has_part(const char *path, const char *end, const char *const *names)
+{
+    for (const char *at = path; at && at < end; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL)
+        for (size_t i = 0; names[i]; i++)
+            if (is_part(at, names[i]))
+                return true;
+    return false;
+}
+
 bool kg_path_has_part(const char *path, const char *const *names)
 {
-    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL)
-        for (size_t i = 0; names[i]; i++) {
-            size_t n = strlen(names[i]);
-            if (strncasecmp(at, names[i], n) == 0 && (at[n] == '/' || at[n] == '.' || at[n] == '\0'))
-                return true;
-        }
-    return false;
+    return has_part(path, path + strlen(path) + 1, names);
 }
 
 static bool name_ends(const struct kg_catalog_file *file, const char *const *ends)
 {
-    size_t n = strlen(file->name);
-    for (size_t i = 0; ends[i]; i++) {
+    const char *end = file->path + file->path_length;
+    size_t n = (size_t)(end - file->name);
+    for (size_t i = 0; n && ends[i]; i++) {
         size_t m = strlen(ends[i]);
-        if (n >= m && strcasecmp(file->name + n - m, ends[i]) == 0)
+        if (n >= m && folded(end[-1]) == folded(ends[i][m - 1]) && strcasecmp(end - m, ends[i]) == 0)
             return true;
     }
     return false;
 }
 
-bool kg_is_test(const struct kg_catalog_file *file)
-{
-    static const char *const places[] = { "test", "tests", "testing", "testdata", "spec", "specs", "__tests__", "fixtures", "testsuite", NULL };
-    const char *name = file->name;
-    return kg_path_has_part(file->path, places) || strncasecmp(name, "test_", 5) == 0 || strstr(name, "_test.") || strstr(name, ".test.") ||
-           strstr(name, "_spec.") || strstr(name, ".spec.") || strstr(name, "Test.") || strstr(name, "_tests.");
-}
+/* What the names of directories say, or that of the file. */
+enum place { OTHERS = 1, ASIDE = 2, TESTS = 4 };
 
-void kg_prior_prepare(struct kg_catalog_file *file)
+static unsigned place_of(const char *path, const char *end)
 {
     static const char *const others[] = { "third_party", "third-party", "thirdparty", "vendor", "external", "extern", "deps", "contrib", NULL };
     static const char *const aside[] = { "examples", "example", "samples", "sample", "demo", "demos", "bench", "benchmark", "benchmarks", NULL };
+    static const char *const tests[] = { "test", "tests", "testing", "testdata", "spec", "specs", "__tests__", "fixtures", "testsuite", NULL };
+    return (has_part(path, end, others) ? OTHERS : 0U) | (has_part(path, end, aside) ? ASIDE : 0U) | (has_part(path, end, tests) ? TESTS : 0U);
+}
+
+static bool is_test_name(const char *name)
+{
+    return strncasecmp(name, "test_", 5) == 0 || strstr(name, "_test.") || strstr(name, ".test.") || strstr(name, "_spec.") || strstr(name, ".spec.") ||
+           strstr(name, "Test.") || strstr(name, "_tests.");
+}
+
+void kg_prior_prepare(struct kg_catalog_file *file, const struct kg_catalog_file *beside)
+{
     static const char *const notes[] = { "changelog", "changes", "news", "history", "license", "licence", "copying", "authors", "contributors",
                                          "code_of_conduct", "security", "release", "releases", NULL };
     static const char *const numbers[] = { ".json", ".csv", ".tsv", ".svg", ".xml", ".txt", ".log", ".po", ".pot", ".html", ".css", ".lst", ".dat", ".tex", NULL };
     static const char *const prose[] = { ".md", ".rst", ".adoc", ".org", NULL };
-    bool test = kg_is_test(file), note = kg_path_has_part(file->name, notes), text = name_ends(file, prose);
-    file->test = test;
-    double always = kg_path_has_part(file->path, others) ? 0.5 : 1;
-    if (kg_path_has_part(file->path, aside) || file->name[0] == '.')
+    file->place = (unsigned char)(beside ? beside->place : place_of(file->path, file->name));
+    const unsigned place = file->place | place_of(file->name, file->path + file->path_length);
+    bool note = kg_path_has_part(file->name, notes), text = name_ends(file, prose);
+    file->test = (place & TESTS) || is_test_name(file->name);
+    double always = place & OTHERS ? 0.5 : 1;
+    if ((place & ASIDE) || file->name[0] == '.')
         always *= 0.7;
     if (name_ends(file, numbers))
         always *= 0.6;
     for (unsigned i = 0; i < 4; i++) {
         double as_note = i & 2U ? 1 : note ? 0.35 : text ? 0.8 : 1;
-        file->priors[i] = (float)(always * as_note * (test && !(i & 1U) ? 0.5 : 1));
+        file->priors[i] = (float)(always * as_note * (file->test && !(i & 1U) ? 0.5 : 1));
     }
 }
 

@@ -8,6 +8,7 @@
 
 #define DEFINERS_MAX 3   /* of a name that refers to them */
 #define PLAIN_WEIGHT 0.2 /* of a name that looks like a word of any text */
+#define PAUSE_EVERY 64   /* docs */
 #define USERS_SHARE 0.1  /* of all texts: a name that more use refers to nothing */
 
 struct definition {
@@ -41,8 +42,18 @@ struct referring {
     struct kg_reference *all; /* of all, those of one file together */
     size_t all_count, all_capacity;
     struct span *spans;       /* of each file, in all */
-    bool failed;
+    int (*pause)(void *ctx);
+    void *ctx;
+    unsigned since; /* docs, the last pause */
+    bool failed, stopped;
 };
+
+static bool goes_on(struct referring *r)
+{
+    if (r->since++ % PAUSE_EVERY == 0)
+        r->stopped = r->stopped || r->pause(r->ctx);
+    return !r->failed && !r->stopped;
+}
 
 /* The doc's place in the catalog, or -1 when no file has it. */
 static int64_t place_of(struct referring *r, int64_t doc)
@@ -62,7 +73,7 @@ static int take_definitions(void *ctx, const struct kg_store_names *names)
         if (!r->failed)
             r->definitions[r->count++] = (struct definition){ names->names[i], (uint32_t)doc };
     }
-    return r->failed;
+    return !goes_on(r);
 }
 
 /* By name; those of one name stay in the order of docs. */
@@ -135,7 +146,7 @@ static int take_uses(void *ctx, const struct kg_store_names *names)
     }
     if (doc >= 0)
         r->uses_of[doc] = (struct span){ first, r->use_count - first };
-    return r->failed;
+    return !goes_on(r);
 }
 
 static int by_target(const void *a, const void *b)
@@ -207,23 +218,30 @@ static enum kg_status pass(struct kg_index *index, struct referring *r, int (*ea
     return kg_store_names(index->store, each, r, err);
 }
 
-enum kg_status kg_references(struct kg_index *index, const struct kg_catalog *catalog, void (*take)(void *ctx, const struct kg_reference *reference), void *ctx,
-                             struct kg_error *err)
+static enum kg_status run(struct kg_index *index, struct referring *r, struct kg_error *err)
 {
-    struct referring r = { .catalog = catalog, .file_of = malloc((catalog->doc_count + 1) * sizeof *r.file_of),
+    const struct kg_catalog *catalog = r->catalog;
+    r->failed = !r->file_of || !r->spans || !r->uses_of;
+    for (size_t i = catalog->count; !r->failed && i-- > 0;)
+        r->file_of[catalog->files[i].doc] = (uint32_t)i;
+    enum kg_status status = r->failed ? KG_OK : pass(index, r, take_definitions, err);
+    r->failed = r->failed || (status == KG_OK && !r->stopped && !list_names(r));
+    if (status == KG_OK && goes_on(r))
+        status = pass(index, r, take_uses, err);
+    for (size_t doc = 0; status == KG_OK && doc < catalog->doc_count && goes_on(r); doc++)
+        refer(r, doc);
+    if (status == KG_OK && r->failed)
+        return kg_fail_nomem(err, "linking the files of the repository");
+    return status == KG_OK && r->stopped ? kg_fail(err, KG_ERR_CANCELLED, "stopped while linking the files of the repository") : status;
+}
+
+enum kg_status kg_references(struct kg_index *index, const struct kg_catalog *catalog, void (*take)(void *ctx, const struct kg_reference *reference),
+                             int (*pause)(void *ctx), void *ctx, struct kg_error *err)
+{
+    struct referring r = { .catalog = catalog, .pause = pause, .ctx = ctx, .file_of = malloc((catalog->doc_count + 1) * sizeof *r.file_of),
                            .spans = calloc(catalog->count + 1, sizeof *r.spans), .uses_of = calloc(catalog->doc_count + 1, sizeof *r.uses_of) };
-    r.failed = !r.file_of || !r.spans || !r.uses_of;
-    for (size_t i = catalog->count; !r.failed && i-- > 0;)
-        r.file_of[catalog->files[i].doc] = (uint32_t)i;
-    enum kg_status status = r.failed ? KG_OK : pass(index, &r, take_definitions, err);
-    r.failed = r.failed || (status == KG_OK && !list_names(&r));
-    if (status == KG_OK && !r.failed)
-        status = pass(index, &r, take_uses, err);
-    for (size_t doc = 0; status == KG_OK && !r.failed && doc < catalog->doc_count; doc++)
-        refer(&r, doc);
-    if (status == KG_OK && r.failed)
-        status = kg_fail_nomem(err, "linking the files of the repository");
-    for (size_t file = 0; status == KG_OK && !r.failed && file < catalog->count; file++)
+    enum kg_status status = run(index, &r, err);
+    for (size_t file = 0; status == KG_OK && file < catalog->count; file++)
         for (size_t i = 0; i < r.spans[file].count; i++)
             take(ctx, &r.all[r.spans[file].first + i]);
     free(r.file_of);

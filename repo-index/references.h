@@ -13,8 +13,9 @@ struct kg_reference {
     float weight;      /* more for names that few others use; comparable within one repository */
 };
 
-/* In the order of from, then of to. To be called inside kg_store_begin_read. */
-enum kg_status kg_references(struct kg_index *index, const struct kg_catalog *catalog, void (*take)(void *ctx, const struct kg_reference *reference), void *ctx,
-                             struct kg_error *err);
+/* In the order of from, then of to. pause is called now and then, nonzero stops with KG_ERR_CANCELLED. To be called inside
+ * kg_store_begin_read. */
+enum kg_status kg_references(struct kg_index *index, const struct kg_catalog *catalog, void (*take)(void *ctx, const struct kg_reference *reference),
+                             int (*pause)(void *ctx), void *ctx, struct kg_error *err);
 
 #endif

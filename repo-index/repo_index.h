@@ -54,7 +54,8 @@ struct kg_index_counts {
     const char *doubt; /* what of the repository leads out of it and was not followed, a sentence; NULL = nothing */
 };
 /* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
- * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read, which is done last. While another handle or process refreshes, waits for its work (done and found
+ * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read, and while the files are linked
+ * where that is due (kg_index_settle), which is done last. While another handle or process refreshes, waits for its work (done and found
  * 0); KG_ERR_BUSY when that one does not get on. Others see what was read so far about every second. */
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err);
@@ -75,6 +76,12 @@ double kg_index_watch_due(struct kg_index *index);
  * does not get to for an error or a stop stays due. */
 enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
                                  struct kg_error *err);
+
+/* Which files lie near to which is found out for a repository of 1,000 files or more once in a while only: by a refresh, when a
+ * hundredth of the files has changed since, and here, when anything has. Questions never wait for it; until then what has changed
+ * counts by what it includes, not by the names that it uses. progress as in kg_index_refresh; done and found are 0. Does nothing
+ * while another handle or process is at it. */
+enum kg_status kg_index_settle(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err);
 
 struct kg_index_match {
     const char *path; /* relative to the root, printable */
@@ -150,7 +157,7 @@ struct kg_context_part {
     double score;     /* larger is better, comparable within one list */
     const char *reason;
 };
-/* Best first; the parts of a file one after the other. The same question over the same files and history gives the same list. Nonzero from each stops. */
+/* Best first; the parts of a file one after the other. The same question over the same files and history, once settled, gives the same list. Nonzero from each stops. */
 enum kg_status kg_index_context(struct kg_index *index, const struct kg_context_request *request, int (*each)(void *ctx, const struct kg_context_part *),
                                 void *ctx, struct kg_error *err);
 

@@ -72,7 +72,7 @@ static const struct kg_catalog_file *closest(const struct resolving *r, const ch
     unsigned best_shared = 0, best_depth = 0;
     bool single = true;
     for (size_t i = 0; i < range.count; i++) {
-        const struct kg_catalog_file *file = &r->tree->catalog->files[range.files[i]];
+        const struct kg_catalog_file *file = &r->tree->catalog->files[range.files[i].file];
         if (file->path_length < length || memcmp(file->path + file->path_length - length, tail, length) != 0)
             continue;
         size_t root = file->path_length - length;
@@ -307,7 +307,7 @@ static void add_directory(struct resolving *r, const char *dir, const char *endi
     struct kg_tree_range range = kg_tree_in(r->tree, dir);
     unsigned added = 0;
     for (size_t i = 0; i < range.count && added < KG_PACKAGE_FILES; i++) {
-        const struct kg_catalog_file *file = &r->tree->catalog->files[range.files[i]];
+        const struct kg_catalog_file *file = &r->tree->catalog->files[range.files[i].file];
         size_t n = strlen(file->name), m = strlen(ending), k = strlen(not_ending);
         if (n < m || strcmp(file->name + n - m, ending) != 0 || (k && n >= k && strcmp(file->name + n - k, not_ending) == 0))
             continue;

@@ -13,11 +13,11 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 7
+#define SCHEMA_VERSION 8
 #define BUSY_MS 10000
 #define DIGEST_BYTES KG_STORE_DIGEST
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH, PUT_GRAPH, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH_KNOWN, GRAPH, PUT_GRAPH, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -39,8 +39,9 @@ static const char *const statement_text[STATEMENTS] = {
     [FIND_COMMIT] = "SELECT id FROM past WHERE oid = ?1",
     [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
-    [GRAPH] = "SELECT edges FROM graph WHERE id = 1 AND edition = ?1",
-    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph SELECT 1, ?1, unixepoch(), ?2 WHERE NOT EXISTS (SELECT 1 FROM graph WHERE abs(unixepoch() - made) < ?3)",
+    [GRAPH_KNOWN] = "SELECT edition, last, (SELECT coalesce(max(id), 0) FROM doc) FROM (SELECT 1) LEFT JOIN graph ON graph.id = 1",
+    [GRAPH] = "SELECT edition, edges FROM graph WHERE id = 1",
+    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, last, edges) VALUES(1, ?1, ?2, ?3)",
     [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
 
@@ -52,7 +53,7 @@ static const char schema[] =
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
     "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
-    "CREATE TABLE graph(id INTEGER PRIMARY KEY, edition BLOB NOT NULL, made INTEGER NOT NULL, edges BLOB);"
+    "CREATE TABLE graph(id INTEGER PRIMARY KEY, edition BLOB NOT NULL, last INTEGER NOT NULL, edges BLOB);"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -708,47 +709,65 @@ enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_
     return run(store, sql, err);
 }
 
-enum kg_status kg_store_graph(struct kg_store *store, const unsigned char *edition, void (*take)(void *ctx, const void *edges, size_t length), void *ctx,
+enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_graph *out, struct kg_error *err)
+{
+    sqlite3_stmt *s = NULL;
+    *out = (struct kg_store_graph){ 0 };
+    enum kg_status status = prepared(store, GRAPH_KNOWN, &s, err);
+    if (status != KG_OK)
+        return status;
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
+        const void *edition = sqlite3_column_blob(s, 0);
+        out->any = edition && sqlite3_column_bytes(s, 0) == DIGEST_BYTES;
+        if (out->any)
+            memcpy(out->edition, edition, DIGEST_BYTES);
+        out->then = sqlite3_column_int64(s, 1);
+        out->last_doc = sqlite3_column_int64(s, 2);
+    }
+    status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
+    sqlite3_reset(s);
+    return status;
+}
+
+enum kg_status kg_store_graph(struct kg_store *store, void (*take)(void *ctx, const unsigned char *edition, const void *edges, size_t length), void *ctx,
                               struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
     enum kg_status status = prepared(store, GRAPH, &s, err);
     if (status != KG_OK)
         return status;
-    sqlite3_bind_blob(s, 1, edition, DIGEST_BYTES, SQLITE_STATIC);
     int code = sqlite3_step(s);
-    const void *edges = code == SQLITE_ROW ? sqlite3_column_blob(s, 0) : NULL;
+    const void *edition = code == SQLITE_ROW && sqlite3_column_bytes(s, 0) == DIGEST_BYTES ? sqlite3_column_blob(s, 0) : NULL;
+    const void *edges = edition ? sqlite3_column_blob(s, 1) : NULL;
     if (edges)
-        take(ctx, edges, (size_t)sqlite3_column_bytes(s, 0));
+        take(ctx, edition, edges, (size_t)sqlite3_column_bytes(s, 1));
     status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
     sqlite3_reset(s);
     return status;
 }
 
-enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, uint64_t version, uint32_t seconds, const void *edges, size_t length,
-                                  struct kg_error *err)
+enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, int64_t then, const void *edges, size_t length, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
-    uint64_t now = 0;
-    sqlite3_busy_timeout(store->db, 0);
     enum kg_status status = kg_store_begin(store, err);
-    sqlite3_busy_timeout(store->db, BUSY_MS);
-    if (status == KG_OK)
-        status = kg_store_version(store, &now, err);
-    if (status == KG_OK && now != version)
-        status = kg_fail(err, KG_ERR_BUSY, "the index %s has changed meanwhile", store->path);
     if (status == KG_OK)
         status = prepared(store, PUT_GRAPH, &s, err);
     if (status == KG_OK) {
         sqlite3_bind_blob(s, 1, edition, DIGEST_BYTES, SQLITE_STATIC);
-        sqlite3_bind_blob64(s, 2, edges, length, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 3, seconds);
+        sqlite3_bind_int64(s, 2, then);
+        sqlite3_bind_blob64(s, 3, edges, length, SQLITE_STATIC);
         status = finish(store, s, err);
     }
     if (status == KG_OK)
         return kg_store_commit(store, err);
     kg_store_rollback(store);
     return status;
+}
+
+enum kg_status kg_store_drop_graph(struct kg_store *store, struct kg_error *err)
+{
+    return run(store, "DELETE FROM graph", err);
 }
 
 #define SPARE_DOCS 1000     /* texts without a file that are kept in any case */
@@ -778,9 +797,9 @@ enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err)
     struct doc_list *list = calloc(1, sizeof *list);
     if (!list)
         return kg_fail_nomem(err, "tidying the index of the repository");
-    /* a larger id is a later text; half of what is allowed to stay, stays */
+    /* a larger id is a later text, of which the last stays, or the next one would get its id; half of what is allowed to stay, stays */
     char sql[200];
-    snprintf(sql, sizeof sql, "SELECT id FROM doc WHERE id NOT IN (SELECT doc FROM file WHERE kind = 0) ORDER BY id LIMIT %lld",
+    snprintf(sql, sizeof sql, "SELECT id FROM doc WHERE id NOT IN (SELECT doc FROM file WHERE kind = 0) AND id < (SELECT max(id) FROM doc) ORDER BY id LIMIT %lld",
              (long long)(all - used - (used + SPARE_DOCS) / 2));
     enum kg_status status = each_row(store, sql, take_doc, list, err);
     if (status == KG_OK && (code = kg_store_forget_words(store->db, list->ids, list->count)) != SQLITE_OK)
@@ -790,5 +809,5 @@ enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err)
         status = run(store, sql, err);
     }
     free(list);
-    return status == KG_OK ? run(store, "DELETE FROM graph", err) : status;
+    return status;
 }

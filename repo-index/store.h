@@ -6,7 +6,7 @@
  *   symbols  doc -> records of symbol.h       read apart from the words, and after them
  *   past   id -> oid, words, paths             one row a commit that was looked at, whatever branch it is on
  *   history  head, log                         the commits that lie behind HEAD, newest first
- *   graph  edition, made, edges               that of graph.h, so that a process need not make it again
+ *   graph  edition, last doc, edges           that of kept.h, so that a process need not make it again
  *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
  *
  * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
@@ -114,14 +114,19 @@ enum kg_status kg_store_put_history(struct kg_store *store, const void *head, si
 /* Drops commits that no history has had for long, when they are many. */
 enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_store_history *history, struct kg_error *err);
 
-/* The graph that was kept, if it is of this edition (KG_STORE_DIGEST bytes that tell all it was made of): take is called once, or
- * not at all. */
-enum kg_status kg_store_graph(struct kg_store *store, const unsigned char *edition, void (*take)(void *ctx, const void *edges, size_t length), void *ctx,
+struct kg_store_graph {
+    bool any;
+    unsigned char edition[KG_STORE_DIGEST]; /* tells all that it was made of */
+    int64_t then, last_doc; /* the last id of a doc when it was made, and now */
+};
+/* What is known of the graph that was kept, without reading it. */
+enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_graph *out, struct kg_error *err);
+/* take is called once, or not at all when none was kept. */
+enum kg_status kg_store_graph(struct kg_store *store, void (*take)(void *ctx, const unsigned char *edition, const void *edges, size_t length), void *ctx,
                               struct kg_error *err);
-/* In the place of the one before, unless that is younger than so many seconds. Nothing waits for it: KG_ERR_BUSY when another
- * process writes, or when the file is another one than at this version. */
-enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, uint64_t version, uint32_t seconds, const void *edges, size_t length,
-                                  struct kg_error *err);
+/* In the place of the one before; then: the last doc when it was made. */
+enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, int64_t then, const void *edges, size_t length, struct kg_error *err);
+enum kg_status kg_store_drop_graph(struct kg_store *store, struct kg_error *err);
 
 struct kg_store_text {
     const char *path;
@@ -136,8 +141,7 @@ enum kg_status kg_store_texts(struct kg_store *store, int (*each)(void *ctx, con
 enum kg_status kg_store_docs_with(struct kg_store *store, const char *term, size_t length, bool prefix, int (*each)(void *ctx, int64_t doc),
                                   void *ctx, struct kg_error *err);
 
-/* Drops texts that no file has had for long, when they outnumber the others, and then the graph, since their ids may be given to
- * others. In a transaction. */
+/* Drops texts that no file has had for long, when they outnumber the others; their ids are not given to others. In a transaction. */
 enum kg_status kg_store_collect(struct kg_store *store, struct kg_error *err);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "repo-index/arena.h"
 #include "repo-index/imports.h"
@@ -46,67 +48,80 @@ bool kg_path_join(char out[KG_PATH_MAX], const char *dir, size_t dir_length, con
     return n > 0;
 }
 
-static int compare_bytes(const char *a, size_t a_length, const char *b, size_t b_length)
+/* Hashes first: most are different, and no other file's path need be looked at. */
+static int compare_keys(const struct kg_tree_key *a, const struct kg_tree_key *b, const char *x, size_t x_length, const char *y, size_t y_length)
 {
-    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
-    return order ? order : a_length < b_length ? -1 : a_length > b_length;
+    if (a->hash != b->hash)
+        return a->hash < b->hash ? -1 : 1;
+    int order = memcmp(x, y, x_length < y_length ? x_length : y_length);
+    if (order || x_length != y_length)
+        return order ? order : x_length < y_length ? -1 : 1;
+    return a->file < b->file ? -1 : a->file > b->file;
 }
 
 static int by_name(const void *a, const void *b, void *ctx)
 {
     const struct kg_catalog *c = ctx;
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    int order = strcmp(c->files[x].name, c->files[y].name);
-    return order ? order : x < y ? -1 : x > y;
+    const struct kg_tree_key *x = a, *y = b;
+    const char *p = c->files[x->file].name, *q = c->files[y->file].name;
+    return compare_keys(x, y, p, x->hash == y->hash ? strlen(p) : 0, q, x->hash == y->hash ? strlen(q) : 0);
 }
 
-static int compare_dir(const struct kg_catalog_file *file, const char *dir, size_t length)
+static size_t dir_length(const struct kg_catalog_file *file)
 {
-    return compare_bytes(file->path, file->name > file->path ? (size_t)(file->name - file->path) - 1 : 0, dir, length);
+    return file->name > file->path ? (size_t)(file->name - file->path) - 1 : 0;
 }
 
 static int by_dir(const void *a, const void *b, void *ctx)
 {
     const struct kg_catalog *c = ctx;
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    int order = compare_dir(&c->files[x], c->files[y].path, kg_dir_length(c->files[y].path));
-    return order ? order : x < y ? -1 : x > y;
+    const struct kg_tree_key *x = a, *y = b;
+    const struct kg_catalog_file *p = &c->files[x->file], *q = &c->files[y->file];
+    return compare_keys(x, y, p->path, dir_length(p), q->path, dir_length(q));
 }
 
-/* The first of the files that is not before what compare looks for, from `from` on. */
-typedef int compare_fn(const struct kg_catalog_file *file, const char *text, size_t length);
+typedef bool is_fn(const struct kg_catalog_file *file, const char *text, size_t length);
 
-static struct kg_tree_range range_of(const struct kg_tree *tree, const uint32_t *order, compare_fn *compare, const char *text)
+static bool is_named(const struct kg_catalog_file *file, const char *text, size_t length)
 {
+    (void)length;
+    return strcmp(file->name, text) == 0;
+}
+
+static bool is_in(const struct kg_catalog_file *file, const char *text, size_t length)
+{
+    return dir_length(file) == length && memcmp(file->path, text, length) == 0;
+}
+
+static struct kg_tree_range range_of(const struct kg_tree *tree, const struct kg_tree_key *order, is_fn *is, const char *text)
+{
+    const struct kg_catalog *c = tree->catalog;
     size_t length = strlen(text);
-    size_t low = 0, high = tree->catalog->count;
+    uint64_t hash = XXH3_64bits(text, length);
+    size_t low = 0, high = c->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (compare(&tree->catalog->files[order[middle]], text, length) < 0)
+        if (order[middle].hash < hash)
             low = middle + 1;
         else
             high = middle;
     }
+    while (low < c->count && order[low].hash == hash && !is(&c->files[order[low].file], text, length))
+        low++;
     size_t count = 0;
-    while (low + count < tree->catalog->count && compare(&tree->catalog->files[order[low + count]], text, length) == 0)
+    while (low + count < c->count && order[low + count].hash == hash && is(&c->files[order[low + count].file], text, length))
         count++;
     return (struct kg_tree_range){ order + low, count };
 }
 
-static int compare_name(const struct kg_catalog_file *file, const char *text, size_t length)
-{
-    (void)length;
-    return strcmp(file->name, text);
-}
-
 struct kg_tree_range kg_tree_named(const struct kg_tree *tree, const char *name)
 {
-    return range_of(tree, tree->by_name, compare_name, name);
+    return range_of(tree, tree->by_name, is_named, name);
 }
 
 struct kg_tree_range kg_tree_in(const struct kg_tree *tree, const char *dir)
 {
-    return range_of(tree, tree->by_dir, compare_dir, dir);
+    return range_of(tree, tree->by_dir, is_in, dir);
 }
 
 struct loading {
@@ -143,7 +158,7 @@ static enum kg_status load_modules(struct kg_index *index, struct kg_tree *tree,
     for (size_t m = 0; m < sizeof manifests / sizeof manifests[0]; m++) {
         struct kg_tree_range range = kg_tree_named(tree, manifests[m]);
         for (size_t i = 0; i < range.count; i++) {
-            const struct kg_catalog_file *file = &tree->catalog->files[range.files[i]];
+            const struct kg_catalog_file *file = &tree->catalog->files[range.files[i].file];
             struct loading l = { .tree = tree, .file = file, .language = kg_language_of(file->path) };
             enum kg_status status = kg_store_imports(index->store, tree->catalog->docs[file->doc], take_manifest, &l, err);
             if (status != KG_OK || l.failed)
@@ -161,8 +176,11 @@ static bool order_files(struct kg_tree *tree)
     tree->names = calloc(1, sizeof *tree->names);
     if (!tree->by_name || !tree->by_dir || !tree->names)
         return false;
-    for (size_t i = 0; i < count; i++)
-        tree->by_name[i] = tree->by_dir[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++) {
+        const struct kg_catalog_file *file = &tree->catalog->files[i];
+        tree->by_name[i] = (struct kg_tree_key){ XXH3_64bits(file->name, file->path_length - (size_t)(file->name - file->path)), (uint32_t)i };
+        tree->by_dir[i] = (struct kg_tree_key){ XXH3_64bits(file->path, dir_length(file)), (uint32_t)i };
+    }
     qsort_r(tree->by_name, count, sizeof *tree->by_name, by_name, (void *)tree->catalog);
     qsort_r(tree->by_dir, count, sizeof *tree->by_dir, by_dir, (void *)tree->catalog);
     return true;

@@ -12,10 +12,15 @@ struct kg_tree_module {
     enum kg_language language; /* of the manifest */
 };
 
+struct kg_tree_key {
+    uint64_t hash; /* of the name, or of the directory */
+    uint32_t file;
+};
+
 struct kg_tree {
     const struct kg_catalog *catalog;
     uint64_t version; /* of the catalog */
-    uint32_t *by_name, *by_dir; /* files, in the order of strcmp */
+    struct kg_tree_key *by_name, *by_dir; /* of all files: those of one name, and of one directory, together, in the catalog's order */
     struct kg_tree_module *modules;
     size_t module_count, module_capacity;
     struct kg_arena *names;
@@ -26,7 +31,7 @@ enum kg_status kg_tree_of(struct kg_index *index, const struct kg_catalog *catal
 void kg_tree_free(struct kg_tree *tree);
 
 struct kg_tree_range {
-    const uint32_t *files;
+    const struct kg_tree_key *files;
     size_t count;
 };
 /* Files with this name, whatever their directory. */

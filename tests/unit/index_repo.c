@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 
 struct index_repo here;
 
@@ -117,6 +118,23 @@ struct kg_index_counts index_repo_counts(const struct index_repo *repo)
     struct kg_index_counts counts = index_repo_refresh(index);
     kg_index_close(index);
     return counts;
+}
+
+void index_repo_store(const struct index_repo *repo, char out[512])
+{
+    char dir[300];
+    snprintf(dir, sizeof dir, "%s/index", repo->cache);
+    DIR *stream = opendir(dir);
+    assert_non_null(stream);
+    const struct dirent *e;
+    out[0] = '\0';
+    while ((e = readdir(stream)) != NULL) {
+        size_t n = strlen(e->d_name);
+        if (n > 3 && strcmp(e->d_name + n - 3, ".db") == 0)
+            snprintf(out, 512, "%s/%.200s", dir, e->d_name);
+    }
+    closedir(stream);
+    assert_true(out[0] != '\0');
 }
 
 static int on_match(void *ctx, const struct kg_index_match *match)

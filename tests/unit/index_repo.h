@@ -32,6 +32,9 @@ struct kg_index_counts index_repo_refresh(struct kg_index *index);
 /* Opens, refreshes, closes. */
 struct kg_index_counts index_repo_counts(const struct index_repo *repo);
 
+/* The path of the one index in the cache. */
+void index_repo_store(const struct index_repo *repo, char out[512]);
+
 #define INDEX_FOUND_MAX 64
 struct index_found {
     unsigned count;

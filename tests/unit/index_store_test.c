@@ -33,23 +33,6 @@ static void write_files(unsigned from, unsigned to, const char *word)
     }
 }
 
-static void index_path(char out[512])
-{
-    char dir[300];
-    snprintf(dir, sizeof dir, "%s/index", here.cache);
-    DIR *stream = opendir(dir);
-    assert_non_null(stream);
-    const struct dirent *e;
-    out[0] = '\0';
-    while ((e = readdir(stream)) != NULL) {
-        size_t n = strlen(e->d_name);
-        if (n > 3 && strcmp(e->d_name + n - 3, ".db") == 0)
-            snprintf(out, 512, "%s/%.200s", dir, e->d_name);
-    }
-    closedir(stream);
-    assert_true(out[0] != '\0');
-}
-
 static void the_file_is_ours_alone(void **state)
 {
     (void)state;
@@ -59,7 +42,7 @@ static void the_file_is_ours_alone(void **state)
     struct kg_index *index = index_repo_open(&here);
     write_files(0, 3, "open");
     index_repo_refresh(index);
-    index_path(path);
+    index_repo_store(&here, path);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     strcat(path, "-wal");
@@ -67,7 +50,7 @@ static void the_file_is_ours_alone(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     kg_index_close(index);
     umask(before);
-    index_path(path);
+    index_repo_store(&here, path);
     assert_int_equal(unlink(path) | symlink("/etc/passwd", path), 0);
     struct kg_error err;
     assert_int_equal(kg_index_open(here.root, here.cache, &index, &err), KG_ERR_IO);
@@ -87,7 +70,7 @@ static void who_opens_it_again_takes_no_lock_away(void **state)
     write_files(0, 3, "lock");
     index_repo_refresh(index);
     struct kg_index *again = index_repo_open(&here);
-    index_path(path);
+    index_repo_store(&here, path);
     pid_t other = fork();
     if (other == 0) {
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = READERS, .l_len = READERS_BYTES };
@@ -128,7 +111,7 @@ static void a_damaged_file_is_built_again(void **state)
     char path[512], command[700], junk[4096];
     write_files(0, 60, "alpha");
     expect_whole(60);
-    index_path(path);
+    index_repo_store(&here, path);
     memset(junk, 0xa5, sizeof junk);
     overwrite(path, 0, junk, sizeof junk); /* no database any more */
     expect_whole(60);
@@ -274,7 +257,7 @@ static void waiting_for_a_turn_can_be_stopped(void **state)
     char path[520];
     struct kg_error err;
     struct kg_index *index = index_repo_open(&here);
-    index_path(path);
+    index_repo_store(&here, path);
     strcat(path, ".turn");
     int other = open(path, O_RDWR);
     assert_true(other >= 0);
@@ -293,7 +276,7 @@ static void old_indexes_are_swept_away(void **state)
     write_files(0, 3, "alpha");
     counts = index_repo_counts(&here);
     assert_int_equal(counts.fresh, 3);
-    index_path(path);
+    index_repo_store(&here, path);
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = time(NULL) - 100 * 86400L } };
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
     index_repo_sh(&here, "mkdir ../second && touch ../cache/index/unrelated && touch -d '1 year ago' ../cache/index/unrelated");
@@ -464,79 +447,6 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-struct answer {
-    char paths[2000];
-    size_t length;
-};
-
-static int on_part(void *ctx, const struct kg_context_part *part)
-{
-    struct answer *answer = ctx;
-    answer->length += (size_t)snprintf(answer->paths + answer->length, sizeof answer->paths - answer->length, "%s %.6f\n", part->path, part->score);
-    return answer->length > sizeof answer->paths / 2;
-}
-
-/* By a handle of its own. */
-static struct answer ask(void)
-{
-    struct answer answer = { .length = 0 };
-    struct kg_error err = { 0 };
-    struct kg_index *index = index_repo_open(&here);
-    const struct kg_context_request request = { .question = "delta_function_77 number5", .files = 20 };
-    index_repo_refresh(index);
-    if (kg_index_context(index, &request, on_part, &answer, &err) != KG_OK)
-        fail_msg("%s", err.text);
-    kg_index_close(index);
-    assert_true(answer.length > 0);
-    return answer;
-}
-
-static int64_t number_in(const char *path, const char *sql)
-{
-    sqlite3 *db = NULL;
-    sqlite3_stmt *row = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &row, NULL), SQLITE_OK);
-    int64_t number = sqlite3_step(row) == SQLITE_ROW ? sqlite3_column_int64(row, 0) : -1;
-    sqlite3_finalize(row);
-    sqlite3_close(db);
-    return number;
-}
-
-/* What a process made of the links between files serves the next one, as long as it is sound and of these files. */
-static void the_graph_of_a_large_repository_is_kept(void **state)
-{
-    (void)state;
-    char path[512];
-    write_files(0, 2100, "delta");
-    index_repo_write(&here, "use.c", "#include \"d7/file77.c\"\nint use(void)\n{\n    return delta_function_77(delta_function_5(1));\n}\n");
-    const struct answer first = ask();
-    index_path(path);
-    const int64_t bytes = number_in(path, "SELECT length(edges) FROM graph");
-    assert_true(bytes > 2100 * 4);
-    assert_string_equal(ask().paths, first.paths);
-    static const char *const damages[] = {
-        "UPDATE graph SET edges = substr(edges, 1, length(edges) - 4)",
-        "UPDATE graph SET edges = x'00'",
-        "UPDATE graph SET edges = substr(edges, 1, 20) || x'ffffffff' || substr(edges, 25)",
-        "UPDATE graph SET edges = substr(edges, 1, length(edges) - 4) || x'0000c07f'", /* a weight that is no number */
-        "UPDATE graph SET edges = x'ffffffffffffffffffffffffffffffff' || substr(edges, 17)",
-        "UPDATE graph SET edges = NULL",
-        "UPDATE graph SET edges = 7",
-    };
-    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-        number_in(path, "UPDATE graph SET made = 0");
-        assert_string_equal(ask().paths, first.paths);
-        assert_int_equal(number_in(path, "SELECT length(edges) FROM graph"), bytes);
-        number_in(path, damages[i]);
-        if (strcmp(ask().paths, first.paths) != 0)
-            fail_msg("another answer after: %s", damages[i]);
-    }
-    /* one of other files is not used */
-    index_repo_write(&here, "use.c", "int use(void)\n{\n    return 1;\n}\n");
-    assert_string_not_equal(ask().paths, first.paths);
-}
-
 static void ten_thousand_files(void **state)
 {
     (void)state;
@@ -571,7 +481,6 @@ int main(void)
         INDEX_TEST(a_full_disk_is_an_error_and_nothing_more),
         INDEX_TEST(old_texts_are_forgotten_at_last),
         INDEX_TEST(a_branch_switched_to_and_fro_is_counted_right),
-        INDEX_TEST(the_graph_of_a_large_repository_is_kept),
         INDEX_TEST(ten_thousand_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "tui/interface/lookup.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 #define CANDIDATE_FILES 10 /* where definitions are candidates, too */
 #define LISTED 500
 #define NAMES_S 1.0 /* that definitions are read before those that are known are told */
+#define SETTLE_S 600.0 /* between two times that the files of a large repository are linked anew */
 #define EXCERPT 160 /* characters */
 
 enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_CHANGE, REQUEST_END };
@@ -47,6 +49,8 @@ struct kg_lookup {
     struct kg_definitions *definitions; /* NULL: none was asked for yet */
     bool names_wanted, names_due, names_known; /* some were asked for; there may be others to read; some can be told, or there are none */
     double names_patience, names_until;        /* seconds that they are read at once; when these are over */
+    double settle_at; /* when what has changed is to be linked anew; INFINITY: nothing has */
+    double settled_at;
     struct request *places; /* the newest for them: what is read later is told as well */
     bool lack_told, doubt_told, failure_told;
 };
@@ -288,6 +292,8 @@ static void catch_up(struct kg_lookup *lookup)
     lookup->names_due = true;
     enum kg_status status = kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err);
     if (status == KG_OK) {
+        if (counts.fresh || counts.removed)
+            lookup->settle_at = fmin(lookup->settle_at, lookup->settled_at + SETTLE_S);
         if (counts.doubt && !lookup->doubt_told)
             kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, counts.doubt, strlen(counts.doubt), NULL);
         lookup->doubt_told |= counts.doubt != NULL;
@@ -359,6 +365,22 @@ static void read_names(struct kg_lookup *lookup)
     load_names(lookup);
 }
 
+/* After an error or a stop it is tried again when something has changed. */
+static void settle(struct kg_lookup *lookup)
+{
+    struct kg_error err;
+    lookup->settle_at = INFINITY;
+    tell_failure(lookup, kg_index_settle(lookup->watched, answer_meanwhile, lookup, &err), &err);
+    lookup->settled_at = seconds();
+}
+
+/* Milliseconds until something is due, for poll. */
+static int patience(const struct kg_lookup *lookup, double due)
+{
+    double least = fmin(due < 0 ? INFINITY : due, fmax(lookup->settle_at - seconds(), 0));
+    return isinf(least) ? -1 : (int)(least * 1000) + 1;
+}
+
 /* The next request, for which changes of the worktree are waited out. */
 static struct request *next_request(struct kg_lookup *lookup)
 {
@@ -375,9 +397,13 @@ static struct request *next_request(struct kg_lookup *lookup)
             read_names(lookup);
             continue;
         }
+        if (lookup->watched && seconds() >= lookup->settle_at) {
+            settle(lookup);
+            continue;
+        }
         struct pollfd polled[2] = { { .fd = kg_channel_fd(lookup->requests), .events = POLLIN },
                                     { .fd = lookup->watched ? kg_index_watch_fd(lookup->watched) : -1, .events = POLLIN } };
-        poll(polled, 2, due < 0 ? -1 : (int)(due * 1000) + 1);
+        poll(polled, 2, patience(lookup, due));
     }
 }
 
@@ -427,6 +453,8 @@ enum kg_status kg_lookup_start(const struct kg_interface_options *options, struc
         return kg_fail_nomem(err, "starting the interface");
     lookup->options = options;
     lookup->names_patience = NAMES_S;
+    lookup->settled_at = seconds();
+    lookup->settle_at = INFINITY;
     lookup->events = events;
     lookup->requests = kg_channel_create();
     lookup->last = create_request(REQUEST_END, "", 0);

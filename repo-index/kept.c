@@ -1,0 +1,367 @@
+#include "repo-index/kept.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "repo-index/arena.h"
+#include "repo-index/resolve.h"
+
+#define EDITION 2 /* to be raised with any change of what graphs are made of, or how */
+#define KEPT_BYTES ((size_t)256 << 20)
+#define NONE UINT32_MAX
+
+void kg_kept_free(struct kg_kept *kept)
+{
+    if (!kept)
+        return;
+    free(kept->graph.first);
+    free(kept->graph.to);
+    free(kept->graph.weights);
+    free(kept->paths);
+    free(kept->docs);
+    free(kept);
+}
+
+/* The files with their texts, and how graphs are made of them. */
+void kg_kept_edition(const struct kg_catalog *catalog, unsigned char edition[KG_STORE_DIGEST])
+{
+    XXH3_state_t state;
+    XXH128_canonical_t digest;
+    const uint32_t how = EDITION;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, &how, sizeof how);
+    for (size_t i = 0; i < catalog->count; i++) {
+        XXH3_128bits_update(&state, catalog->files[i].path, catalog->files[i].path_length + 1);
+        XXH3_128bits_update(&state, &catalog->docs[catalog->files[i].doc], sizeof *catalog->docs);
+    }
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(&state));
+    memcpy(edition, digest.digest, KG_STORE_DIGEST);
+}
+
+static uint64_t hash_of(const struct kg_catalog_file *file)
+{
+    return XXH3_64bits(file->path, file->path_length);
+}
+
+enum kg_status kg_kept_of(const struct kg_catalog *catalog, struct kg_graph *graph, struct kg_kept **out, struct kg_error *err)
+{
+    struct kg_kept *kept = calloc(1, sizeof *kept);
+    if (kept) {
+        kept->graph = *graph;
+        kept->unwritten = true;
+        kept->paths = malloc((catalog->count + 1) * sizeof *kept->paths);
+        kept->docs = malloc((catalog->count + 1) * sizeof *kept->docs);
+    } else {
+        free(graph->first);
+        free(graph->to);
+        free(graph->weights);
+    }
+    *graph = (struct kg_graph){ 0 };
+    if (!kept || !kept->paths || !kept->docs) {
+        kg_kept_free(kept);
+        return kg_fail_nomem(err, "linking the files of the repository");
+    }
+    kg_kept_edition(catalog, kept->edition);
+    for (size_t i = 0; i < catalog->count; i++) {
+        kept->paths[i] = hash_of(&catalog->files[i]);
+        kept->docs[i] = catalog->docs[catalog->files[i].doc];
+    }
+    *out = kept;
+    return KG_OK;
+}
+
+/* As written: the number of files and of edges, and the arrays, those of larger items first. */
+struct header {
+    uint64_t files, edges;
+};
+
+struct piece {
+    void *bytes;
+    size_t length;
+};
+#define PIECES 5
+
+static void list_pieces(const struct kg_kept *kept, size_t files, size_t edges, struct piece pieces[PIECES])
+{
+    const struct kg_graph *g = &kept->graph;
+    pieces[0] = (struct piece){ kept->paths, files * sizeof *kept->paths };
+    pieces[1] = (struct piece){ kept->docs, files * sizeof *kept->docs };
+    pieces[2] = (struct piece){ g->first, (files + 1) * sizeof *g->first };
+    pieces[3] = (struct piece){ g->to, edges * sizeof *g->to };
+    pieces[4] = (struct piece){ g->weights, edges * sizeof *g->weights };
+}
+
+static size_t all_bytes(const struct piece pieces[PIECES])
+{
+    size_t length = sizeof(struct header);
+    for (size_t i = 0; i < PIECES; i++)
+        length += pieces[i].length;
+    return length;
+}
+
+static bool is_sound(const struct kg_graph *g, size_t edges)
+{
+    bool sound = g->first[0] == 0 && g->first[g->count] == edges;
+    for (size_t i = 0; sound && i < g->count; i++)
+        sound = g->first[i] <= g->first[i + 1];
+    for (size_t e = 0; sound && e < edges; e++)
+        sound = (g->to[e] & KG_EDGE_FILE) < g->count && isfinite(g->weights[e]) && g->weights[e] >= 0 && g->weights[e] <= 1.001F;
+    return sound;
+}
+
+struct taking {
+    struct kg_kept *kept;
+    bool sound, failed;
+};
+
+static void take_kept(void *ctx, const unsigned char *edition, const void *bytes, size_t length)
+{
+    struct taking *t = ctx;
+    struct kg_kept *kept = t->kept;
+    struct kg_graph *g = &kept->graph;
+    struct header header;
+    struct piece pieces[PIECES];
+    if (length < sizeof header)
+        return;
+    memcpy(&header, bytes, sizeof header);
+    if (header.files > length || header.edges > length || header.files > KG_EDGE_FILE || header.edges > UINT32_MAX)
+        return;
+    g->count = (size_t)header.files;
+    list_pieces(kept, g->count, (size_t)header.edges, pieces);
+    if (length != all_bytes(pieces))
+        return;
+    kept->paths = malloc(pieces[0].length + 1);
+    kept->docs = malloc(pieces[1].length + 1);
+    g->first = malloc(pieces[2].length);
+    g->to = malloc(pieces[3].length + 1);
+    g->weights = malloc(pieces[4].length + 1);
+    t->failed = !kept->paths || !kept->docs || !g->first || !g->to || !g->weights;
+    if (t->failed)
+        return;
+    const char *at = (const char *)bytes + sizeof header;
+    list_pieces(kept, g->count, (size_t)header.edges, pieces);
+    for (size_t i = 0; i < PIECES; at += pieces[i++].length)
+        memcpy(pieces[i].bytes, at, pieces[i].length);
+    memcpy(kept->edition, edition, KG_STORE_DIGEST);
+    t->sound = is_sound(g, (size_t)header.edges);
+}
+
+enum kg_status kg_kept_load(struct kg_index *index, struct kg_kept **out, struct kg_error *err)
+{
+    struct taking t = { .kept = calloc(1, sizeof *t.kept) };
+    enum kg_status status = t.kept ? kg_store_graph(index->store, take_kept, &t, err) : KG_OK;
+    if (status == KG_OK && (!t.kept || t.failed))
+        status = kg_fail_nomem(err, "reading how the files of the repository are linked");
+    *out = status == KG_OK && t.sound ? t.kept : NULL;
+    if (!*out)
+        kg_kept_free(t.kept);
+    return status;
+}
+
+enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, int64_t last, struct kg_error *err)
+{
+    const struct header header = { kept->graph.count, kept->graph.first[kept->graph.count] };
+    struct piece pieces[PIECES];
+    list_pieces(kept, kept->graph.count, (size_t)header.edges, pieces);
+    const size_t length = all_bytes(pieces);
+    if (length > KEPT_BYTES)
+        return kg_fail(err, KG_ERR_RANGE, "the graph of %s is too large to keep", index->root);
+    char *bytes = malloc(length), *at = bytes;
+    if (!bytes)
+        return kg_fail_nomem(err, "keeping how the files of the repository are linked");
+    memcpy(at, &header, sizeof header);
+    at += sizeof header;
+    for (size_t i = 0; i < PIECES; at += pieces[i++].length)
+        memcpy(at, pieces[i].bytes, pieces[i].length);
+    enum kg_status status = kg_store_put_graph(index->store, kept->edition, last, bytes, length, err);
+    kept->unwritten = status != KG_OK;
+    free(bytes);
+    return status;
+}
+
+/* An edge of what a changed file includes now. */
+struct fresh {
+    uint32_t from, to; /* to with its way, as in a graph */
+};
+
+struct serving {
+    const struct kg_catalog *catalog;
+    const struct kg_kept *kept; /* may be NULL */
+    uint32_t *now;  /* of each kept file, its place in the catalog, or NONE */
+    uint32_t *then; /* of each file, its place in the kept graph, or NONE */
+    bool *redone;   /* of each file: what it includes was looked up anew */
+    const struct kg_tree *tree;
+    struct kg_links *links;
+    uint32_t file; /* at hand */
+    struct fresh *fresh; /* by from */
+    size_t count, capacity;
+    bool failed;
+};
+
+/* The catalog's files by the hashes of their paths, in slots counted from 1. */
+static uint32_t *slots_of(const struct kg_catalog *catalog, size_t *mask)
+{
+    size_t size = 64;
+    while (size < 2 * catalog->count)
+        size *= 2;
+    uint32_t *slots = calloc(size, sizeof *slots);
+    *mask = size - 1;
+    for (size_t i = 0; slots && i < catalog->count; i++) {
+        size_t at = hash_of(&catalog->files[i]) & *mask;
+        while (slots[at])
+            at = (at + 1) & *mask;
+        slots[at] = (uint32_t)i + 1;
+    }
+    return slots;
+}
+
+/* Which file is which. A file that took another's hash would only lend its edges. */
+static bool match(struct serving *s)
+{
+    const size_t kept = s->kept ? s->kept->graph.count : 0, count = s->catalog->count;
+    size_t mask;
+    uint32_t *slots = slots_of(s->catalog, &mask);
+    uint64_t *hashes = malloc((count + 1) * sizeof *hashes);
+    s->now = malloc((kept + 1) * sizeof *s->now);
+    s->then = malloc((count + 1) * sizeof *s->then);
+    s->redone = calloc(count + 1, sizeof *s->redone);
+    bool done = slots && hashes && s->now && s->then && s->redone;
+    for (size_t i = 0; done && i < count; i++) {
+        s->then[i] = NONE;
+        hashes[i] = hash_of(&s->catalog->files[i]);
+    }
+    for (size_t i = 0; done && i < kept; i++) {
+        size_t at = s->kept->paths[i] & mask;
+        while (slots[at] && hashes[slots[at] - 1] != s->kept->paths[i])
+            at = (at + 1) & mask;
+        s->now[i] = slots[at] && s->then[slots[at] - 1] == NONE ? slots[at] - 1 : NONE;
+        if (s->now[i] != NONE)
+            s->then[s->now[i]] = (uint32_t)i;
+    }
+    free(slots);
+    free(hashes);
+    return done;
+}
+
+static void add_fresh(struct serving *s, uint32_t from, uint32_t to, enum kg_way way)
+{
+    s->failed = s->failed || !kg_grow(&s->fresh, s->count, &s->capacity, sizeof *s->fresh);
+    if (!s->failed)
+        s->fresh[s->count++] = (struct fresh){ from, to | (uint32_t)way << 30 };
+}
+
+static int take_records(void *ctx, const char *records, size_t length)
+{
+    struct serving *s = ctx;
+    kg_resolve(s->tree, s->file, records, length, s->links);
+    for (size_t i = 0; i < s->links->count; i++) {
+        add_fresh(s, s->file, s->links->files[i], KG_WAY_INCLUDES);
+        add_fresh(s, s->links->files[i], s->file, KG_WAY_INCLUDED);
+    }
+    return s->failed;
+}
+
+static bool has_changed(const struct serving *s, size_t file)
+{
+    return s->then[file] == NONE || s->kept->docs[s->then[file]] != s->catalog->docs[s->catalog->files[file].doc];
+}
+
+static enum kg_status look_up(struct kg_index *index, struct serving *s, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    unsigned looked_at = 0;
+    for (size_t i = 0; i < s->catalog->count && status == KG_OK && !s->failed && looked_at < KG_KEPT_LOOKED_AT; i++) {
+        if (!has_changed(s, i))
+            continue;
+        if (looked_at++ == 0)
+            status = kg_tree_of(index, s->catalog, &s->tree, err);
+        s->file = (uint32_t)i;
+        s->redone[i] = true;
+        if (status == KG_OK)
+            status = kg_store_imports(index->store, s->catalog->docs[s->catalog->files[i].doc], take_records, s, err);
+    }
+    return status;
+}
+
+static int by_from(const void *a, const void *b)
+{
+    const struct fresh *x = a, *y = b;
+    if (x->from != y->from)
+        return x->from < y->from ? -1 : 1;
+    return x->to < y->to ? -1 : x->to > y->to;
+}
+
+/* Whether what was an edge of the file is none any more, or stands in the list of fresh ones, if anywhere. */
+static bool is_gone(const struct serving *s, size_t file, uint32_t edge, uint32_t *now)
+{
+    const enum kg_way way = (enum kg_way)KG_EDGE_WAY(edge);
+    *now = s->now[edge & KG_EDGE_FILE];
+    return *now == NONE || (way == KG_WAY_INCLUDES && s->redone[file]) || (way == KG_WAY_INCLUDED && s->redone[*now]);
+}
+
+/* The file's edges behind those of the files before it; those that it had keep their weights where no other comes or goes. */
+static void lay_row(const struct serving *s, size_t file, size_t *fresh, struct kg_graph *out)
+{
+    uint32_t at = out->first[file];
+    bool torn = false;
+    const struct kg_graph *g = s->then[file] == NONE ? NULL : &s->kept->graph;
+    for (uint32_t e = g ? g->first[s->then[file]] : 0; g && e < g->first[s->then[file] + 1]; e++) {
+        uint32_t now;
+        if (is_gone(s, file, g->to[e], &now)) {
+            torn = true;
+            continue;
+        }
+        out->to[at] = now | (g->to[e] & ~KG_EDGE_FILE);
+        out->weights[at++] = g->weights[e];
+    }
+    for (; *fresh < s->count && s->fresh[*fresh].from == file; ++*fresh, torn = true) {
+        out->to[at] = s->fresh[*fresh].to;
+        out->weights[at++] = 1;
+    }
+    if (torn)
+        kg_graph_weigh(out->to + out->first[file], out->weights + out->first[file], at - out->first[file]);
+    out->first[file + 1] = at;
+}
+
+static bool lay_out(struct serving *s, struct kg_graph *out)
+{
+    const size_t files = s->catalog->count, edges = (s->kept ? s->kept->graph.first[s->kept->graph.count] : 0) + s->count;
+    size_t fresh = 0;
+    out->first = calloc(files + 1, sizeof *out->first);
+    out->to = malloc((edges + 1) * sizeof *out->to);
+    out->weights = malloc((edges + 1) * sizeof *out->weights);
+    if (!out->first || !out->to || !out->weights || edges > UINT32_MAX)
+        return false;
+    if (s->count)
+        qsort(s->fresh, s->count, sizeof *s->fresh, by_from);
+    for (size_t i = 0; i < files; i++)
+        lay_row(s, i, &fresh, out);
+    return true;
+}
+
+enum kg_status kg_kept_serve(struct kg_index *index, const struct kg_catalog *catalog, const struct kg_kept *kept, struct kg_graph *out, struct kg_error *err)
+{
+    unsigned char edition[KG_STORE_DIGEST];
+    *out = (struct kg_graph){ .version = catalog->version, .count = catalog->count };
+    kg_kept_edition(catalog, edition);
+    if (kept && kept->graph.count == catalog->count && memcmp(kept->edition, edition, sizeof edition) == 0) {
+        *out = kept->graph;
+        out->version = catalog->version;
+        out->lent = true;
+        return KG_OK;
+    }
+    struct serving s = { .catalog = catalog, .kept = kept, .links = calloc(1, sizeof *s.links) };
+    s.failed = !s.links || !match(&s);
+    enum kg_status status = s.failed ? KG_OK : look_up(index, &s, err);
+    if (status == KG_OK && (s.failed || !lay_out(&s, out)))
+        status = kg_fail_nomem(err, "linking the files of the repository");
+    free(s.links);
+    free(s.now);
+    free(s.then);
+    free(s.redone);
+    free(s.fresh);
+    return status;
+}
