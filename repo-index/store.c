@@ -15,6 +15,7 @@
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
 #define SCHEMA_VERSION 8
 #define BUSY_MS 10000
+#define PAUSE_MS 5
 #define DIGEST_BYTES KG_STORE_DIGEST
 
 enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH_KNOWN, GRAPH, PUT_GRAPH, STATEMENTS };
@@ -186,11 +187,25 @@ static enum kg_status connect_file(struct kg_store *store, struct kg_error *err)
                       "PRAGMA journal_size_limit = 16777216", err);
 }
 
+/* Of several who do it at once, SQLite lets one wait for the others, and tells these at once that the file is busy. */
+static enum kg_status use_wal(struct kg_store *store, struct kg_error *err)
+{
+    enum kg_status status = KG_ERR_BUSY;
+    for (int tries = 0; tries < BUSY_MS / PAUSE_MS && status == KG_ERR_BUSY; tries++) {
+        if (tries > 0)
+            sqlite3_sleep(PAUSE_MS);
+        status = run(store, "PRAGMA journal_mode = WAL", err);
+    }
+    return status;
+}
+
 static enum kg_status make_schema(struct kg_store *store, struct kg_error *err)
 {
     char stamp[160];
     int code;
-    enum kg_status status = run(store, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE", err);
+    enum kg_status status = use_wal(store, err);
+    if (status == KG_OK)
+        status = run(store, "BEGIN IMMEDIATE", err);
     if (status != KG_OK)
         return status;
     /* another process may have been faster */

@@ -8,8 +8,9 @@ Question: the subject line, and apart from it the whole message without paths an
 the commit changed and that its parent has. Only commits with one parent and one to ten changed source files count. The
 index sees the parent's files and, through a HEAD of its own, no history after the parent. Beside it: BM25 of FTS5 over the
 contents of the same files, and where AIDER names a Python that has aider-chat, the ranking and the map of aider; what it said
-of the same question and commit in an earlier OUT, which KNOWN names, is taken from there. OUT is written after each commit, the
-newest first, so that a run can be ended. BUDGETS= leaves out what is in sight within a budget, three quarters of the time."""
+of the same question and commit in an earlier OUT, which KNOWN names, is taken from there. AIDER_COMMITS: only the newest so many
+are asked of aider, which takes long in large repositories. OUT is written after each commit, the newest first, so that a run can be
+ended. BUDGETS= leaves out what is in sight within a budget, three quarters of the time."""
 import json
 import os
 import random
@@ -23,6 +24,7 @@ import tempfile
 kedge, repo = (os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])) if len(sys.argv) == 4 else ("", "")
 wanted = int(os.environ.get("COMMITS") or "200")
 aider = os.environ.get("AIDER")
+aider_commits = int(os.environ.get("AIDER_COMMITS") or "1000000")
 known = os.environ.get("KNOWN")
 LISTED = 50
 BUDGETS = [int(budget) for budget in os.environ.get("BUDGETS", "4000 8000 16000").split()]
@@ -258,7 +260,7 @@ def measure(out):
             files = len(tree.rows) if number == 0 else files
             for kind, question in (("subject", message.splitlines()[0]), ("message", without_paths(message))):
                 if kind in os.environ.get("KINDS", "subject message").split():
-                    results[kind].append(ask(tree, other, said_before, commit, question, answer))
+                    results[kind].append(ask(tree, other if number < aider_commits else None, said_before, commit, question, answer))
             write(out, {"commits": number + 1, "last": name, "files": files, "results": {kind: rows for kind, rows in results.items() if rows}})
             if sys.stderr.isatty():
                 print("\r%d of %d" % (number + 1, len(chosen)), end="", file=sys.stderr)
@@ -270,26 +272,40 @@ def column(rows, who, key):
     return [row[who][key] for row in rows]
 
 
+def line(who, rows, keys, name=None):
+    print("| %s |" % (name or who) + "|".join(" %.3f " % mean(column(rows, who, key)) for key in keys) + "|")
+
+
+def tell_aider(rows, asked, keys):
+    """asked: those that aider was asked, which are the newest ones."""
+    some = "" if len(asked) == len(rows) else " Of the newest %d commits, the others were not asked of aider:\n" % len(asked)
+    if some:
+        print("\n%s\n| |" % some.strip() + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
+        line("aider", asked, keys)
+        line("kedge", asked, keys)
+    print("\nMore recall than aider's ranking at 10 files: %s." % interval(difference, column(asked, "kedge", "recall@10"), column(asked, "aider", "recall@10")))
+    if not all(len(row["seen"]["kedge"]) == len(row["seen"]["aider"]) == 3 for row in asked):
+        return
+    budgets = list(asked[0]["seen"]["kedge"])
+    print("\n| in sight at the same budget |" + "|".join(" %dk " % (int(b) // 1000) for b in budgets) + "|\n|---" + "|---" * len(budgets) + "|")
+    seen = {who: [[row["seen"][who][b] for row in asked] for b in budgets] for who in ("aider", "kedge")}
+    for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
+        print("| %s |" % what + "|".join(" %.3f " % mean(values) for values in seen[who]) + "|")
+    print("| difference |" + "|".join(" %s " % interval(difference, *pair) for pair in zip(seen["kedge"], seen["aider"])) + "|")
+
+
 def tell(name, whole):
     for kind, rows in whole["results"].items():
-        programs = [who for who in ("BM25", "aider", "kedge") if all(who in row for row in rows)]
+        asked = [row for row in rows if "aider" in row]
         keys = list(rows[0]["kedge"])
         print("\n%s, %d commits up to %s, %d files, the %s as the question:\n" % (name, whole["commits"], whole["last"], whole["files"], kind))
         print("| |" + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
-        for who in programs:
-            print("| %s |" % who + "|".join(" %.3f " % mean(column(rows, who, key)) for key in keys) + "|")
-        ours = column(rows, "kedge", "recall@10")
-        print("\nOf the gap between BM25 and 1 at 10 files: %s." % interval(gap_closed, ours, column(rows, "BM25", "recall@10")))
-        if not all("aider" in row for row in rows):
-            continue
-        print("More recall than aider's ranking at 10 files: %s." % interval(difference, ours, column(rows, "aider", "recall@10")))
-        if not all(len(row["seen"]["kedge"]) == 3 for row in rows):
-            continue
-        print("\n| in sight at the same budget | 4k | 8k | 16k |\n|---|---|---|---|")
-        for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
-            print("| %s |" % what + "|".join(" %.3f " % mean([row["seen"][who][str(b)] for row in rows]) for b in BUDGETS) + "|")
-        print("| difference |" + "|".join(" %s " % interval(difference, [row["seen"]["kedge"][str(b)] for row in rows], [row["seen"]["aider"][str(b)] for row in rows])
-                                           for b in BUDGETS) + "|")
+        for who in ("BM25", "aider", "kedge"):
+            if all(who in row for row in rows):
+                line(who, rows, keys)
+        print("\nOf the gap between BM25 and 1 at 10 files: %s." % interval(gap_closed, column(rows, "kedge", "recall@10"), column(rows, "BM25", "recall@10")))
+        if asked:
+            tell_aider(rows, asked, keys)
 
 
 def table(files):
@@ -299,8 +315,9 @@ Made by `make eval-index REPO=path [COMMITS=200] [AIDER=python]`: past commits a
 changed the answers; tests/bench/eval_index.py says how. Intervals are 95 % of a paired bootstrap over the questions.
 
 recall@10: of the files to be found, those among the first ten. recall@8k: those that are read when files are read whole, best
-first, as far as they fit into 8,000 tokens (bytes / 3.2), the same for all programs. In sight: what a program itself shows for
-that many tokens: files named in aider's map (signatures), files and parts of files of `kedge context --tokens`.
+first, as far as they fit into 8,000 tokens (bytes / 3.2), the same for all programs. In sight, where that was measured: what a
+program itself shows for that many tokens: files named in aider's map (signatures), files and parts of files of
+`kedge context --tokens`.
 Constants of the index were tuned on repositories that are not in here.""")
     for path in sorted(files):
         with open(path) as file:

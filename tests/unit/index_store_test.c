@@ -245,6 +245,31 @@ static void who_comes_second_finds_the_work_done(void **state)
     assert_int_equal(sum, 200);
 }
 
+static void *let_go(void *db)
+{
+    usleep(300000);
+    assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    return NULL;
+}
+
+/* Who makes the tables has it locked for a moment, in a way that SQLite does not wait for. */
+static void who_opens_it_second_waits_for_the_tables(void **state)
+{
+    (void)state;
+    char path[512];
+    sqlite3 *db;
+    pthread_t thread;
+    kg_index_close(index_repo_open(&here));
+    index_repo_store(&here, path);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(pthread_create(&thread, NULL, let_go, db), 0);
+    kg_index_close(index_repo_open(&here));
+    pthread_join(thread, NULL);
+    sqlite3_close(db);
+}
+
 static int always_stop(void *ctx, uint32_t done, uint32_t found)
 {
     (void)ctx;
@@ -475,6 +500,7 @@ int main(void)
         INDEX_TEST(what_was_read_before_a_stop_is_kept),
         INDEX_TEST(processes_share_the_file),
         INDEX_TEST(who_comes_second_finds_the_work_done),
+        INDEX_TEST(who_opens_it_second_waits_for_the_tables),
         INDEX_TEST(waiting_for_a_turn_can_be_stopped),
         INDEX_TEST(old_indexes_are_swept_away),
         INDEX_TEST(a_kill_leaves_an_index_that_opens),
