@@ -440,15 +440,27 @@ static bool is_open(const struct kg_context_request *request, const char *path)
     return false;
 }
 
-static void report(const struct choosing *c, double worth)
+/* Best first; what nothing speaks for, which is most of a large repository, is not put in order. */
+static size_t sort_choices(struct choosing *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->catalog->count; i++)
+        if (c->choices[i].score > 0)
+            c->choices[count++] = c->choices[i];
+    if (count)
+        qsort(c->choices, count, sizeof *c->choices, better);
+    return count;
+}
+
+static void report(const struct choosing *c, size_t count, double worth)
 {
     const struct kg_context_request *request = c->request;
     uint32_t left = request->tokens;
     unsigned given = 0;
     int stop = 0;
-    for (size_t i = 0; i < c->catalog->count && given < request->files && !stop; i++) {
+    for (size_t i = 0; i < count && given < request->files && !stop; i++) {
         const struct choice *choice = &c->choices[i];
-        if (choice->score <= 0 || (!choice->named && request->tokens && choice->score < worth))
+        if (!choice->named && request->tokens && choice->score < worth)
             break;
         uint32_t cost = tokens_of(choice->file->bytes);
         if (choice->file->bytes == 0 || is_open(request, choice->file->path))
@@ -476,8 +488,7 @@ static bool decide(struct choosing *c, const struct kg_rank *rank)
     if (names_files(c))
         worth = fmax(worth, WORTH_BESIDE * rarest(c));
     favour_partners(c, worth);
-    qsort(c->choices, c->catalog->count, sizeof *c->choices, better);
-    report(c, worth);
+    report(c, sort_choices(c), worth);
     return true;
 }
 

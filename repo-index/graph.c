@@ -154,7 +154,7 @@ static enum kg_status load_kept(struct kg_index *index, struct kg_error *err)
     enum kg_status status = kg_store_graph_known(index->store, &known, err);
     if (status != KG_OK || !known.any || index->kept_damaged || (index->kept && (index->kept->unwritten || memcmp(index->kept->edition, known.edition, KG_STORE_DIGEST) == 0)))
         return status;
-    status = kg_kept_load(index, &kept, err);
+    status = kg_kept_load(index, known.edition, &kept, err);
     index->kept_damaged |= status == KG_OK && !kept;
     if (kept) {
         kg_kept_free(index->kept);
@@ -206,7 +206,7 @@ static enum kg_status make_to_keep(struct kg_index *index, int (*progress)(void 
     *last = known.last_doc;
     status = make(index, catalog, progress, ctx, &graph, err);
     if (status == KG_OK)
-        return kg_kept_of(catalog, &graph, made, err);
+        status = kg_kept_of(catalog, &graph, made, err);
     free_arrays(&graph);
     return status;
 }

@@ -15,13 +15,8 @@
 
 void kg_kept_free(struct kg_kept *kept)
 {
-    if (!kept)
-        return;
-    free(kept->graph.first);
-    free(kept->graph.to);
-    free(kept->graph.weights);
-    free(kept->paths);
-    free(kept->docs);
+    if (kept)
+        free(kept->bytes);
     free(kept);
 }
 
@@ -46,60 +41,57 @@ static uint64_t hash_of(const struct kg_catalog_file *file)
     return XXH3_64bits(file->path, file->path_length);
 }
 
-enum kg_status kg_kept_of(const struct kg_catalog *catalog, struct kg_graph *graph, struct kg_kept **out, struct kg_error *err)
-{
-    struct kg_kept *kept = calloc(1, sizeof *kept);
-    if (kept) {
-        kept->graph = *graph;
-        kept->unwritten = true;
-        kept->paths = malloc((catalog->count + 1) * sizeof *kept->paths);
-        kept->docs = malloc((catalog->count + 1) * sizeof *kept->docs);
-    } else {
-        free(graph->first);
-        free(graph->to);
-        free(graph->weights);
-    }
-    *graph = (struct kg_graph){ 0 };
-    if (!kept || !kept->paths || !kept->docs) {
-        kg_kept_free(kept);
-        return kg_fail_nomem(err, "linking the files of the repository");
-    }
-    kg_kept_edition(catalog, kept->edition);
-    for (size_t i = 0; i < catalog->count; i++) {
-        kept->paths[i] = hash_of(&catalog->files[i]);
-        kept->docs[i] = catalog->docs[catalog->files[i].doc];
-    }
-    *out = kept;
-    return KG_OK;
-}
-
-/* As written: the number of files and of edges, and the arrays, those of larger items first. */
+/* The bytes: the number of files and of edges, and the arrays, those of larger items first. */
 struct header {
     uint64_t files, edges;
 };
 
-struct piece {
-    void *bytes;
-    size_t length;
-};
-#define PIECES 5
-
-static void list_pieces(const struct kg_kept *kept, size_t files, size_t edges, struct piece pieces[PIECES])
+static size_t length_of(struct header header)
 {
-    const struct kg_graph *g = &kept->graph;
-    pieces[0] = (struct piece){ kept->paths, files * sizeof *kept->paths };
-    pieces[1] = (struct piece){ kept->docs, files * sizeof *kept->docs };
-    pieces[2] = (struct piece){ g->first, (files + 1) * sizeof *g->first };
-    pieces[3] = (struct piece){ g->to, edges * sizeof *g->to };
-    pieces[4] = (struct piece){ g->weights, edges * sizeof *g->weights };
+    return sizeof header + (size_t)header.files * (sizeof(uint64_t) + sizeof(int64_t) + sizeof(uint32_t)) + sizeof(uint32_t) + (size_t)header.edges * (sizeof(uint32_t) + sizeof(float));
 }
 
-static size_t all_bytes(const struct piece pieces[PIECES])
+static void point_into(struct kg_kept *kept, struct header header)
 {
-    size_t length = sizeof(struct header);
-    for (size_t i = 0; i < PIECES; i++)
-        length += pieces[i].length;
-    return length;
+    struct kg_graph *g = &kept->graph;
+    char *at = (char *)kept->bytes + sizeof header;
+    g->count = (size_t)header.files;
+    g->lent = true;
+    kept->paths = (const void *)at;
+    at += g->count * sizeof *kept->paths;
+    kept->docs = (const void *)at;
+    at += g->count * sizeof *kept->docs;
+    g->first = (void *)at;
+    at += (g->count + 1) * sizeof *g->first;
+    g->to = (void *)at;
+    g->weights = (void *)(at + (size_t)header.edges * sizeof *g->to);
+}
+
+enum kg_status kg_kept_of(const struct kg_catalog *catalog, const struct kg_graph *graph, struct kg_kept **out, struct kg_error *err)
+{
+    const struct header header = { graph->count, graph->first[graph->count] };
+    struct kg_kept *kept = calloc(1, sizeof *kept);
+    if (kept)
+        kept->bytes = malloc(length_of(header));
+    if (!kept || !kept->bytes) {
+        kg_kept_free(kept);
+        return kg_fail_nomem(err, "linking the files of the repository");
+    }
+    kept->length = length_of(header);
+    kept->unwritten = true;
+    kg_kept_edition(catalog, kept->edition);
+    point_into(kept, header);
+    memcpy(kept->bytes, &header, sizeof header);
+    for (size_t i = 0; i < catalog->count; i++) {
+        const uint64_t path = hash_of(&catalog->files[i]);
+        memcpy((char *)kept->bytes + sizeof header + i * sizeof path, &path, sizeof path);
+        memcpy((char *)kept->bytes + sizeof header + (catalog->count + i) * sizeof path, &catalog->docs[catalog->files[i].doc], sizeof *catalog->docs);
+    }
+    memcpy(kept->graph.first, graph->first, (graph->count + 1) * sizeof *graph->first);
+    memcpy(kept->graph.to, graph->to, (size_t)header.edges * sizeof *graph->to);
+    memcpy(kept->graph.weights, graph->weights, (size_t)header.edges * sizeof *graph->weights);
+    *out = kept;
+    return KG_OK;
 }
 
 static bool is_sound(const struct kg_graph *g, size_t edges)
@@ -112,73 +104,43 @@ static bool is_sound(const struct kg_graph *g, size_t edges)
     return sound;
 }
 
-struct taking {
-    struct kg_kept *kept;
-    bool sound, failed;
-};
-
-static void take_kept(void *ctx, const unsigned char *edition, const void *bytes, size_t length)
+static void *make_room(void *ctx, size_t length)
 {
-    struct taking *t = ctx;
-    struct kg_kept *kept = t->kept;
-    struct kg_graph *g = &kept->graph;
-    struct header header;
-    struct piece pieces[PIECES];
-    if (length < sizeof header)
-        return;
-    memcpy(&header, bytes, sizeof header);
-    if (header.files > length || header.edges > length || header.files > KG_EDGE_FILE || header.edges > UINT32_MAX)
-        return;
-    g->count = (size_t)header.files;
-    list_pieces(kept, g->count, (size_t)header.edges, pieces);
-    if (length != all_bytes(pieces))
-        return;
-    kept->paths = malloc(pieces[0].length + 1);
-    kept->docs = malloc(pieces[1].length + 1);
-    g->first = malloc(pieces[2].length);
-    g->to = malloc(pieces[3].length + 1);
-    g->weights = malloc(pieces[4].length + 1);
-    t->failed = !kept->paths || !kept->docs || !g->first || !g->to || !g->weights;
-    if (t->failed)
-        return;
-    const char *at = (const char *)bytes + sizeof header;
-    list_pieces(kept, g->count, (size_t)header.edges, pieces);
-    for (size_t i = 0; i < PIECES; at += pieces[i++].length)
-        memcpy(pieces[i].bytes, at, pieces[i].length);
-    memcpy(kept->edition, edition, KG_STORE_DIGEST);
-    t->sound = is_sound(g, (size_t)header.edges);
+    struct kg_kept *kept = ctx;
+    kept->length = length;
+    kept->bytes = length >= sizeof(struct header) && length <= KEPT_BYTES ? malloc(length) : NULL;
+    return kept->bytes;
 }
 
-enum kg_status kg_kept_load(struct kg_index *index, struct kg_kept **out, struct kg_error *err)
+enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[KG_STORE_DIGEST], struct kg_kept **out, struct kg_error *err)
 {
-    struct taking t = { .kept = calloc(1, sizeof *t.kept) };
-    enum kg_status status = t.kept ? kg_store_graph(index->store, take_kept, &t, err) : KG_OK;
-    if (status == KG_OK && (!t.kept || t.failed))
-        status = kg_fail_nomem(err, "reading how the files of the repository are linked");
-    *out = status == KG_OK && t.sound ? t.kept : NULL;
-    if (!*out)
-        kg_kept_free(t.kept);
+    struct kg_kept *kept = calloc(1, sizeof *kept);
+    struct header header = { 0 };
+    enum kg_status status = kept ? kg_store_graph(index->store, make_room, kept, err) : kg_fail_nomem(err, "reading how the files of the repository are linked");
+    bool sound = status == KG_OK && kept->bytes;
+    if (sound) {
+        memcpy(&header, kept->bytes, sizeof header);
+        sound = header.files <= KG_EDGE_FILE && header.edges <= UINT32_MAX && kept->length == length_of(header);
+    }
+    if (sound) {
+        point_into(kept, header);
+        memcpy(kept->edition, edition, KG_STORE_DIGEST);
+        sound = is_sound(&kept->graph, (size_t)header.edges);
+    }
+    if (!sound) {
+        kg_kept_free(kept);
+        kept = NULL;
+    }
+    *out = kept;
     return status;
 }
 
 enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, int64_t last, struct kg_error *err)
 {
-    const struct header header = { kept->graph.count, kept->graph.first[kept->graph.count] };
-    struct piece pieces[PIECES];
-    list_pieces(kept, kept->graph.count, (size_t)header.edges, pieces);
-    const size_t length = all_bytes(pieces);
-    if (length > KEPT_BYTES)
+    if (kept->length > KEPT_BYTES)
         return kg_fail(err, KG_ERR_RANGE, "the graph of %s is too large to keep", index->root);
-    char *bytes = malloc(length), *at = bytes;
-    if (!bytes)
-        return kg_fail_nomem(err, "keeping how the files of the repository are linked");
-    memcpy(at, &header, sizeof header);
-    at += sizeof header;
-    for (size_t i = 0; i < PIECES; at += pieces[i++].length)
-        memcpy(at, pieces[i].bytes, pieces[i].length);
-    enum kg_status status = kg_store_put_graph(index->store, kept->edition, last, bytes, length, err);
+    enum kg_status status = kg_store_put_graph(index->store, kept->edition, last, kept->bytes, kept->length, err);
     kept->unwritten = status != KG_OK;
-    free(bytes);
     return status;
 }
 

@@ -6,21 +6,23 @@
 
 struct kg_kept {
     unsigned char edition[KG_STORE_DIGEST]; /* of all that it was made of */
+    void *bytes;           /* as the store has them: all arrays lie in here */
+    size_t length;
     struct kg_graph graph;
-    uint64_t *paths; /* of each file, a hash */
-    int64_t *docs;   /* of each file, as in the store */
-    bool unwritten;  /* the store has an older one, or none */
+    const uint64_t *paths; /* of each file, a hash */
+    const int64_t *docs;   /* of each file, as in the store */
+    bool unwritten;        /* the store has an older one, or none */
 };
 void kg_kept_free(struct kg_kept *kept); /* NULL is fine */
 
 /* The edition that a graph of this catalog has. */
 void kg_kept_edition(const struct kg_catalog *catalog, unsigned char edition[KG_STORE_DIGEST]);
 
-/* Takes the arrays of the graph, which is the one of this catalog, also when it fails. KG_ERR_NOMEM. */
-enum kg_status kg_kept_of(const struct kg_catalog *catalog, struct kg_graph *graph, struct kg_kept **out, struct kg_error *err);
+/* A copy of the graph, which is the one of this catalog. KG_ERR_NOMEM. */
+enum kg_status kg_kept_of(const struct kg_catalog *catalog, const struct kg_graph *graph, struct kg_kept **out, struct kg_error *err);
 
-/* What the store has. *out becomes NULL when there is none, or when it is damaged. To be called inside kg_store_begin_read. */
-enum kg_status kg_kept_load(struct kg_index *index, struct kg_kept **out, struct kg_error *err);
+/* What the store has, which is of this edition. *out becomes NULL when it is damaged. To be called inside kg_store_begin_read. */
+enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[KG_STORE_DIGEST], struct kg_kept **out, struct kg_error *err);
 /* last: the last doc of the store when the graph was made. Outside of transactions. KG_ERR_RANGE when it is too large to keep. */
 enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, int64_t last, struct kg_error *err);
 

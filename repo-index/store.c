@@ -18,7 +18,7 @@
 #define PAUSE_MS 5
 #define DIGEST_BYTES KG_STORE_DIGEST
 
-enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH_KNOWN, GRAPH, PUT_GRAPH, STATEMENTS };
+enum statement { PUT_FILE, REMOVE_FILE, FIND_DOC, ADD_DOC, ADD_WORDS, DOCS_WITH, IMPORTS, PUT_SYMBOLS, SYMBOLS, FIND_COMMIT, ADD_COMMIT, PUT_HISTORY, COMMIT, GRAPH_KNOWN, PUT_GRAPH, STATEMENTS };
 
 struct kg_store {
     sqlite3 *db;
@@ -41,7 +41,6 @@ static const char *const statement_text[STATEMENTS] = {
     [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
     [GRAPH_KNOWN] = "SELECT edition, last, (SELECT coalesce(max(id), 0) FROM doc) FROM (SELECT 1) LEFT JOIN graph ON graph.id = 1",
-    [GRAPH] = "SELECT edition, edges FROM graph WHERE id = 1",
     [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, last, edges) VALUES(1, ?1, ?2, ?3)",
     [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
@@ -745,20 +744,20 @@ enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_grap
     return status;
 }
 
-enum kg_status kg_store_graph(struct kg_store *store, void (*take)(void *ctx, const unsigned char *edition, const void *edges, size_t length), void *ctx,
-                              struct kg_error *err)
+/* Into place: a column would be copied twice on its way. */
+enum kg_status kg_store_graph(struct kg_store *store, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err)
 {
-    sqlite3_stmt *s = NULL;
-    enum kg_status status = prepared(store, GRAPH, &s, err);
-    if (status != KG_OK)
-        return status;
-    int code = sqlite3_step(s);
-    const void *edition = code == SQLITE_ROW && sqlite3_column_bytes(s, 0) == DIGEST_BYTES ? sqlite3_column_blob(s, 0) : NULL;
-    const void *edges = edition ? sqlite3_column_blob(s, 1) : NULL;
-    if (edges)
-        take(ctx, edition, edges, (size_t)sqlite3_column_bytes(s, 1));
-    status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
-    sqlite3_reset(s);
+    sqlite3_blob *blob = NULL;
+    int code = sqlite3_blob_open(store->db, "main", "graph", "edges", 1, 0, &blob);
+    if (code == SQLITE_ERROR) /* no such row, or no bytes in it */
+        return KG_OK;
+    if (code != SQLITE_OK)
+        return failed(store, code, err);
+    const int length = sqlite3_blob_bytes(blob);
+    void *bytes = room(ctx, (size_t)length);
+    code = bytes ? sqlite3_blob_read(blob, bytes, length, 0) : SQLITE_OK;
+    enum kg_status status = code == SQLITE_OK ? KG_OK : failed(store, code, err);
+    sqlite3_blob_close(blob);
     return status;
 }
 

@@ -121,9 +121,8 @@ struct kg_store_graph {
 };
 /* What is known of the graph that was kept, without reading it. */
 enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_graph *out, struct kg_error *err);
-/* take is called once, or not at all when none was kept. */
-enum kg_status kg_store_graph(struct kg_store *store, void (*take)(void *ctx, const unsigned char *edition, const void *edges, size_t length), void *ctx,
-                              struct kg_error *err);
+/* Reads it to where room says, which is called once, or not at all when there is nothing; NULL from room: it is not read. */
+enum kg_status kg_store_graph(struct kg_store *store, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err);
 /* In the place of the one before; then: the last doc when it was made. */
 enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, int64_t then, const void *edges, size_t length, struct kg_error *err);
 enum kg_status kg_store_drop_graph(struct kg_store *store, struct kg_error *err);

@@ -113,10 +113,12 @@ static void watched_edit(const char *root, struct kg_index *index)
     fputs("int kedge_bench_edit(void);\n", file);
     struct clocks begin = now();
     fclose(file);
-    for (double due; (due = kg_index_watch_due(index)) != 0;)
-        usleep(due > 0 ? (useconds_t)(due * 1e6) + 1 : 1000);
-    must(kg_index_catch_up(index, NULL, NULL, &counts, &err), &err);
-    put("a watched edit, until it is read", begin, 1, counts);
+    do { /* where nothing is announced, the first look may be at something else */
+        for (double due; (due = kg_index_watch_due(index)) != 0;)
+            usleep(due > 0 ? (useconds_t)(due * 1e6) + 1 : 1000);
+        must(kg_index_catch_up(index, NULL, NULL, &counts, &err), &err);
+    } while (!counts.fresh);
+    put(kg_index_watch_lack(index) ? "an edit that nothing announces, until it is read" : "a watched edit, until it is read", begin, 1, counts);
     first_question(index, "first question after an edit");
     begin = now();
     must(kg_index_settle(index, NULL, NULL, &err), &err);
