@@ -209,12 +209,25 @@ void driver_send(struct driver *driver, const char *keys)
     driver_send_bytes(driver, keys, strlen(keys));
 }
 
-void driver_resize(struct driver *driver, int rows, int columns)
+static void set_size(struct driver *driver, int rows, int columns)
 {
     struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
-    driver_take(driver, 0);
     vterm_set_size(driver->terminal, rows, columns);
     assert_int_equal(ioctl(driver->master, TIOCSWINSZ, &size), 0);
+}
+
+void driver_resize(struct driver *driver, int rows, int columns)
+{
+    driver_take(driver, 0);
+    set_size(driver, rows, columns);
+}
+
+bool driver_resize_unread(struct driver *driver, int rows, int columns, int wait_ms)
+{
+    struct pollfd readable = { .fd = driver->master, .events = POLLIN };
+    bool unread = poll(&readable, 1, wait_ms) > 0;
+    set_size(driver, rows, columns);
+    return unread;
 }
 
 void driver_hang_up(struct driver *driver)

@@ -19,6 +19,8 @@ int driver_process(const struct driver *driver); /* its id */
 void driver_send(struct driver *driver, const char *keys);
 void driver_send_bytes(struct driver *driver, const char *bytes, size_t length);
 void driver_resize(struct driver *driver, int rows, int columns);
+/* The same before what is sent within so many milliseconds is read, which was meant for the size of before; false when nothing was. */
+bool driver_resize_unread(struct driver *driver, int rows, int columns, int wait_ms);
 /* The terminal goes, as when its window is closed. */
 void driver_hang_up(struct driver *driver);
 void driver_signal(struct driver *driver, int number);

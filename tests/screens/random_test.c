@@ -1,11 +1,13 @@
 /* Whatever is typed, however the window changes: at every step the terminal shows what the model of the screen holds.
  *
  * The program under test leaves its model in a file that both have in memory, and stands still between two frames while the test
- * compares. Linked with --wrap for kg_terminal_show and kg_terminal_measure, and for write, to count what it sends.
+ * compares. Linked with --wrap for kg_terminal_show and kg_terminal_measure, for write, to count what it sends, and for poll, to know when
+ * it has nothing to do.
  */
 #include "tests/screens/scripted_interface.h"
 
 #include <locale.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #include "tui/screen/terminal_state.h"
@@ -13,10 +15,11 @@
 enum { ROWS_MOST = 64, COLUMNS_MOST = 160 };
 
 struct model {
-    atomic_int wanted; /* by the test: stand still behind the next frame */
-    atomic_int held;
+    atomic_int wanted; /* by the test: stand still behind every frame */
+    atomic_int held;   /* it does, until this is set to 0 */
     atomic_ulong sent; /* bytes to the terminal so far */
     atomic_uint measured; /* times that it was */
+    atomic_int rested; /* milliseconds that it had nothing to do since the test set this to 0: however slow it is, that counts the same */
     int rows, columns, cursor_row, cursor_column;
     struct kg_cell cells[ROWS_MOST * COLUMNS_MOST];
 };
@@ -47,6 +50,21 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
     return n;
 }
 
+int __real_poll(struct pollfd *watched, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *watched, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *watched, nfds_t count, int timeout_ms)
+{
+    enum { SLICE = 10 };
+    bool counts = is_program && gettid() == getpid();
+    for (int left = timeout_ms;; left -= left < 0 ? 0 : SLICE) {
+        bool last = !counts || (left >= 0 && left <= SLICE);
+        int ready = __real_poll(watched, count, last ? left : SLICE);
+        if (last || ready != 0)
+            return ready;
+        atomic_fetch_add(&model->rested, SLICE);
+    }
+}
+
 void __real_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
 void __wrap_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen);
 void __wrap_kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen)
@@ -60,9 +78,8 @@ void __wrap_kg_terminal_show(struct kg_terminal *terminal, const struct kg_scree
     model->cursor_column = screen->cursor_column;
     memcpy(model->cells, screen->cells, sizeof *screen->cells * (size_t)screen->rows * (size_t)screen->columns);
     atomic_store(&model->held, 1);
-    for (int i = 0; atomic_load(&model->wanted) && i < 60000; i++)
+    while (atomic_load(&model->held) && atomic_load(&model->wanted))
         script_pause();
-    atomic_store(&model->held, 0);
 }
 
 void __real_kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns);
@@ -116,12 +133,12 @@ static void compare(struct driver *d, int rows, int columns, int step)
                  model->cursor_row, model->cursor_column, driver_screen(d));
 }
 
-/* The program stands still behind a frame, and the test has all that was sent; false when no frame came. */
-static bool wait_for_frame(struct driver *d, int patience_ms)
+/* The program stands still behind a frame, and the test has all that was sent; false when none came though it had so long nothing to do. */
+static bool wait_for_frame(struct driver *d, int rest_ms)
 {
     size_t length;
-    for (double end = driver_seconds() + patience_ms / 1000.0; !atomic_load(&model->held);) {
-        if (driver_seconds() > end)
+    for (double end = driver_seconds() + 120; !atomic_load(&model->held);) {
+        if (atomic_load(&model->rested) >= rest_ms || driver_seconds() > end)
             return false;
         driver_take(d, 1);
     }
@@ -131,26 +148,22 @@ static bool wait_for_frame(struct driver *d, int patience_ms)
             fail_msg("%lu bytes were sent, %zu came; the screen:\n%s", atomic_load(&model->sent), length, driver_screen(d));
         driver_take(d, 10);
     }
+    assert_int_equal(length, atomic_load(&model->sent)); /* nobody else sends anything, or it would not be known when all has come */
     return true;
 }
 
-static void let_go(struct driver *d)
-{
-    atomic_store(&model->wanted, 0);
-    while (atomic_load(&model->held))
-        driver_take(d, 1);
-}
-
 /* Until a frame of that size. */
-static bool resize(struct driver *d, int rows, int columns)
+static bool resize(struct driver *d, int rows, int columns, bool overtakes)
 {
     unsigned before = atomic_load(&model->measured);
-    driver_resize(d, rows, columns);
-    while (wait_for_frame(d, 30000)) { /* on a busy machine, too */
+    if (overtakes)
+        driver_resize_unread(d, rows, columns, 50);
+    else
+        driver_resize(d, rows, columns);
+    while (wait_for_frame(d, 30000)) {
         if (atomic_load(&model->measured) > before)
             return true;
-        let_go(d);
-        atomic_store(&model->wanted, 1);
+        atomic_store(&model->held, 0);
     }
     return false;
 }
@@ -176,19 +189,22 @@ static void terminal_and_model_agree_at_every_step(void **state)
         memset(model, 0, sizeof *model);
         struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ modes[mode], "COLOURS=3", "VISUAL=true", "PAGER=true", NULL }, rows = 24, columns = 80);
         driver_wait_for(d, "ask about 3 files");
+        atomic_store(&model->wanted, 1);
         for (int i = 0; i < steps / 2; i++) {
-            atomic_store(&model->wanted, 1);
-            bool resizes = rand() % 20 == 0;
-            if (resizes && !resize(d, rows = 1 + rand() % 50, columns = 1 + rand() % 140))
-                fail_msg("step %d: no screen of %dx%d came; the one before:\n%s", i, rows, columns, driver_screen(d));
-            if (!resizes)
+            atomic_store(&model->rested, 0);
+            bool resizes = rand() % 20 == 0, overtakes = resizes && rand() % 2;
+            if (!resizes || overtakes)
                 driver_send(d, keys[(size_t)rand() % (sizeof keys / sizeof keys[0])]);
-            if (resizes || wait_for_frame(d, 500)) { /* half of a sequence shows nothing */
+            if (resizes && !resize(d, rows = 1 + rand() % 50, columns = 1 + rand() % 140, overtakes))
+                fail_msg("step %d: no screen of %dx%d came; the one before:\n%s", i, rows, columns, driver_screen(d));
+            if (resizes || wait_for_frame(d, 600)) { /* half of a sequence shows nothing */
                 compare(d, rows, columns, i);
                 compared++;
             }
-            let_go(d);
+            atomic_store(&model->held, 0);
         }
+        atomic_store(&model->wanted, 0);
+        atomic_store(&model->held, 0);
         driver_signal(d, SIGTERM);
         assert_int_equal(driver_wait_exit(d), 128 + SIGTERM);
         assert_harmless(d, true);

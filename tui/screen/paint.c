@@ -172,8 +172,13 @@ void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *scre
     if (!terminal->curses || screen->rows != terminal->sent->rows || screen->columns != terminal->sent->columns)
         return; /* a resize is on its way */
     memset(doubtful, 0, (size_t)screen->rows);
-    if (terminal->whole)
+    collecting = terminal;
+    if (terminal->whole) {
         clearok(curscr, TRUE);
+        /* (a frame that came behind a change of size may have left it at the old one, which curses does not know) */
+        if (change_scroll_region)
+            collect_string(tparm(change_scroll_region, 0, screen->rows - 1, 0, 0, 0, 0, 0, 0, 0));
+    }
     bool any = put_changed(terminal, screen, doubtful);
     terminal->whole = false;
     curs_set(screen->cursor_row >= 0);
@@ -182,7 +187,6 @@ void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *scre
     wnoutrefresh(stdscr);
     doupdate();
     kg_frame_take(terminal);
-    collecting = terminal;
     for (int i = 0; any && i < screen->rows; i++)
         if (doubtful[i])
             put_doubtful(terminal, screen, i);
