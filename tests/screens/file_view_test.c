@@ -299,6 +299,31 @@ static void it_is_usable_without_a_model(void **state)
     }
 }
 
+/* It is seen as its text, and stays as it is. */
+static void a_file_in_utf16_is_only_shown(void **state)
+{
+    static const char wide[] = "\xff\xfe" "o\0n\0e\0\r\0\n\0t\0w\0o\0\r\0\n\0", *const writing[] = { "x", "\r", "\t", "\x7f", "\x1b[3~", "\x13", "\x18", "\x16", "\x05", "\x1b[200~y\x1b[201~" };
+    char *now;
+    size_t length;
+    (void)state;
+    assert_int_equal(kg_write_file(file, wide, sizeof wide - 1, 0644, NULL), KG_OK);
+    struct driver *d = start_with("xterm-256color", "scripted", ":2:1", 24, 80);
+    driver_wait_for(d, "1 one\n2 two\n3\n");
+    driver_wait_for(d, "in UTF-16, which is shown, but not written or completed");
+    for (size_t i = 0; i < sizeof writing / sizeof *writing; i++) {
+        driver_send(d, "\x1b[C");
+        driver_wait_for(d, "no completion · UTF-16");
+        driver_send(d, writing[i]);
+        driver_wait_for(d, "in UTF-16, which is shown, but not written");
+    }
+    assert_true(driver_shows(d, "1 one\n2 two\n3\n"));
+    quit(d);
+    assert_int_equal(kg_read_file(file, 1 << 20, &now, &length, NULL), KG_OK);
+    assert_int_equal(length, sizeof wide - 1);
+    assert_memory_equal(now, wide, length);
+    free(now);
+}
+
 /* Ended from outside, it leaves what was not saved beside the file. */
 static void unsaved_text_survives_a_signal(void **state)
 {
@@ -361,6 +386,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(a_file_that_changed_is_asked_about),
         SCREEN_TEST(lines_are_changed_in_a_conversation_only),
         SCREEN_TEST(it_is_usable_without_a_model),
+        SCREEN_TEST(a_file_in_utf16_is_only_shown),
         SCREEN_TEST(unsaved_text_survives_a_signal),
         SCREEN_TEST(it_takes_any_size),
     };

@@ -228,10 +228,14 @@ static void what_cannot_be_written_is_not_asked_for(void **state)
     driver_wait_for(d, "ready");
     assert_false(driver_shows(d, "read wide.txt"));
     assert_false(driver_shows(d, "read broad.txt"));
-    ask(d, "/edit refuse negative sides in @area.c as @wide.txt says");
+    ask(d, "/edit refuse negative sides in @./area.c as @wide.txt says");
     driver_wait_for(d, "change 1 of ");
-    driver_send(d, "\x1b");
-    driver_wait_for(d, "nothing was changed");
+    assert_true(driver_shows(d, "area.c  1 of") && !driver_shows(d, "./area.c  1 of"));
+    driver_send(d, "y");
+    driver_wait_for(d, "change 2 of ");
+    driver_send(d, "q");
+    driver_wait_for(d, "changed area.c");
+    assert_true(holds("area.c", both));
     quit(d);
 }
 

@@ -60,6 +60,12 @@ for how in --print --apply; do
     edit --form search --from "$dir/answer" $how "refuse negative sides" area.c
     check "$how of a file in UTF-16 is refused" "$status $(wc -c <"$dir/out") $(grep -c 'area.c is in UTF-16' "$dir/err") $(same)" = "1 0 1 same"
 done
+edit --from "$dir/nowhere" "refuse negative sides" area.c
+check "and no answer is asked for" "$status $(grep -c 'area.c is in UTF-16' "$dir/err")" = "1 1"
+edit --form search --from "$dir/answer" "refuse negative sides" area.c area.h
+check "unless it is there to be looked at" "$status $(grep -c 'area.c is in UTF-16' "$dir/err") $(same)" = "1 1 same"
+"$kedge" complete --print "$dir/repo/area.c:1:1" >"$dir/out" 2>"$dir/err"
+check "nor is it completed" "$? $(wc -c <"$dir/out") $(grep -c 'area.c is in UTF-16' "$dir/err")" = "1 0 1"
 fresh
 edit --form search --from "$dir/answer" --apply "refuse negative sides" area.c
 check "applied, it is written, and the mode is kept" "$status $(cat "$dir/out") $(holds area.c 'a < 0') $(stat -c %a "$dir/repo/area.c")" = "0 changed area.c 1 640"

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "repo-index/utf16.h"
 #include "tui/commands/command.h"
 #include "tui/complete/around.h"
 #include "tui/complete/completer.h"
@@ -231,6 +232,8 @@ static enum kg_status print(const struct arguments *a, const struct kg_file_plac
     if (place->line == 0 || place->column == 0)
         return kg_fail(err, KG_ERR_USAGE, "%s names no line and column; write FILE:LINE:COL", a->file);
     enum kg_status status = kg_read_input(a->from_stdin ? "-" : place->file, TEXT_MAX, &text, &length, err);
+    if (status == KG_OK && kg_is_utf16(text, length))
+        status = kg_fail(err, KG_ERR_UNSUPPORTED, "%s is in UTF-16, which is not completed; convert it to UTF-8 first", place->file);
     if (status == KG_OK) {
         options->secret = kg_completer_is_secret(place->label, text, length);
         status = print_completion(a, place, options, text, length, end, err);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "repo-index/utf16.h"
+
 #define NEW_MODE 0666 /* less the person's mask */
 
 static void remember(struct kg_disk_file *file, const struct stat *now)
@@ -78,6 +80,10 @@ enum kg_status kg_disk_load(const char *path, struct kg_disk_file *out, char **t
     enum kg_status status = kg_read_file(out->path, KG_FILE_EDIT_MAX, text, length, err);
     if (status != KG_OK)
         return status;
+    out->utf16 = kg_is_utf16(*text, *length);
+    status = kg_utf16_decode(path, KG_FILE_EDIT_MAX, text, length, err);
+    if (status != KG_OK)
+        return status;
     if (memchr(*text, '\0', *length)) {
         free(*text);
         *text = NULL;
@@ -119,6 +125,8 @@ enum kg_status kg_disk_rescue(const struct kg_disk_file *file, const char *text,
 enum kg_status kg_disk_save(struct kg_disk_file *file, const char *text, size_t length, bool anyway, struct kg_error *err)
 {
     struct stat now;
+    if (file->utf16)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "%s is in UTF-16, which is shown but not written; convert it to UTF-8 first", file->path);
     if (!anyway && !is_unchanged(file))
         return kg_fail(err, KG_ERR_CHANGED, "%s was changed by somebody else since it was opened", file->path);
     char *own = file->crlf ? with_returns(text, &length) : NULL;

@@ -149,6 +149,8 @@ static enum kg_status open_screen(struct kg_file_view *view, struct kg_error *er
         return kg_fail_nomem(err, "opening a file");
     if (!themed)
         kg_file_hint(view, "%s", unthemed.text);
+    else if (view->file.utf16)
+        kg_file_hint_unwritten(view);
     else if (view->options->no_model)
         kg_file_hint(view, "no completion: %s", view->options->no_model);
     else if (view->file.is_new)
@@ -185,7 +187,7 @@ static enum kg_status run(struct kg_file_view *view, struct kg_error *err)
         if (kg_place_path(KG_PLACE_STATE, NULL, state, NULL) != KG_OK || kg_make_dirs(state, NULL) != KG_OK)
             state[0] = '\0';
         kg_output_log_begin(state);
-        if (!view->options->no_model)
+        if (!view->options->no_model && !view->file.utf16)
             status = kg_suggest_start(&completer, view->events, &view->suggest, err);
         if (status == KG_OK)
             loop(view);

@@ -171,7 +171,7 @@ static void describe_model(const struct kg_file_view *view, char *out, size_t ca
 {
     const char *doing = !view->suggest ? "no completion" : !view->model[0] ? "loading the model" : view->writing ? "completing" : view->model;
     size_t column = kg_edit_column(view->edit.text, view->edit.cursor) + 1, line = kg_text_line_of(view->edit.text, view->edit.cursor) + 1;
-    snprintf(out, capacity, "%s%s · %zu:%zu ", doing, view->file.crlf ? " · CR LF" : "", line, column);
+    snprintf(out, capacity, "%s%s · %zu:%zu ", doing, view->file.utf16 ? " · UTF-16" : view->file.crlf ? " · CR LF" : "", line, column);
 }
 
 /* The last row. */

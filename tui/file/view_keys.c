@@ -15,6 +15,11 @@ void kg_file_hint(struct kg_file_view *view, const char *format, ...)
     va_end(args);
 }
 
+void kg_file_hint_unwritten(struct kg_file_view *view)
+{
+    kg_file_hint(view, "in UTF-16, which is shown, but not written or completed; convert it to UTF-8 first");
+}
+
 static void enter(struct kg_file_view *view, enum kg_file_mode mode)
 {
     view->mode = mode;
@@ -284,11 +289,30 @@ static void motion_key(struct kg_file_view *view, const struct kg_key *key)
     }
 }
 
+/* What changes the text, saves it or has a model write. */
+static bool writes(const struct kg_key *key)
+{
+    switch (key->code) {
+    case KG_KEY_TEXT: return !(key->modifiers & KG_ALT);
+    case KG_KEY_CTRL: return memchr("jsxve@", key->letter, 6);
+    case KG_KEY_PASTE:
+    case KG_KEY_ENTER:
+    case KG_KEY_TAB:
+    case KG_KEY_BACKSPACE:
+    case KG_KEY_DELETE: return true;
+    default: return false;
+    }
+}
+
 static void edit_key(struct kg_file_view *view, const struct kg_key *key)
 {
     if (view->options->wish)
         view->options->wish->first = 0; /* the view was not left with it */
     view->leaving = false;
+    if (view->file.utf16 && writes(key)) {
+        kg_file_hint_unwritten(view);
+        return;
+    }
     switch (key->code) {
     case KG_KEY_TEXT:
         if (!(key->modifiers & KG_ALT))

@@ -61,6 +61,9 @@ void kg_file_draw(struct kg_file_view *view);
 /* In place of what the last row says, until the next key. */
 void kg_file_hint(struct kg_file_view *view, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same: that nothing is written into the file, as it is in UTF-16. */
+void kg_file_hint_unwritten(struct kg_file_view *view);
+
 /* Completions (view_ghost.c). The text or the cursor changed: what was proposed is gone, and more is asked for after a pause; text:
  * something was written. */
 void kg_file_changed(struct kg_file_view *view, bool text);

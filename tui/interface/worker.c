@@ -414,6 +414,7 @@ static void compact(struct kg_worker *worker, bool undo)
 static void pin(struct kg_worker *worker, const char *path)
 {
     struct kg_error err;
+    path = kg_worker_plain(path);
     if (kg_session_pin(worker->session, path, !kg_session_pinned(worker->session, path), &err) != KG_OK)
         kg_worker_tell_error(worker, err.text);
 }
@@ -459,7 +460,7 @@ static void add(struct kg_worker *worker, const char *path)
         kg_worker_tell_error(worker, err.text);
         return;
     }
-    kg_worker_add_file(worker, path + (path[0] == '@'), "added by hand", &err);
+    kg_worker_add_file(worker, kg_worker_plain(path + (path[0] == '@')), "added by hand", &err);
     kg_worker_tell_files(worker);
 }
 
@@ -491,6 +492,7 @@ static void drop(struct kg_worker *worker, const char *path)
 {
     char text[KG_PATH_MAX + 64];
     struct kg_error err;
+    path = kg_worker_plain(path);
     if (kg_session_drop_file(worker->session, path, &err) != KG_OK) {
         kg_worker_tell_error(worker, err.text);
         return;

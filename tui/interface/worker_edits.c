@@ -161,14 +161,6 @@ static enum kg_status take_region(struct shown *shown, const struct region *regi
     return KG_OK;
 }
 
-/* As kg_index_read takes a path. */
-static enum kg_status admits(struct kg_worktree *tree, const char *path, struct kg_error *err)
-{
-    while (path[0] == '.' && path[1] == '/')
-        path += 2;
-    return kg_worktree_admits(tree, path, err);
-}
-
 /* A file of which lines are to change, or else all that the request names, cannot be written: nothing is read and asked for that. Of
  * several files some may be there to be looked at only. */
 static enum kg_status refuse_unwritable(struct kg_worker *worker, const struct region *region, struct kg_error *err)
@@ -184,11 +176,11 @@ static enum kg_status refuse_unwritable(struct kg_worker *worker, const struct r
     if (status != KG_OK)
         return status;
     if (region->path[0])
-        status = admits(tree, region->path, err);
+        status = kg_worktree_admits(tree, region->path, err);
     for (size_t at = 0; !region->path[0] && kg_mention_next(region->text, length, at, &mention); at = mention.end) {
         if (!kg_worker_mentioned(worker, region->text, &mention, path))
             continue;
-        enum kg_status one = admits(tree, path, status == KG_OK ? err : &later);
+        enum kg_status one = kg_worktree_admits(tree, path, status == KG_OK ? err : &later);
         if (one == KG_OK) {
             status = KG_OK;
             break;
@@ -214,6 +206,8 @@ void kg_worker_edit(struct kg_worker *worker, const struct kg_task *task)
     struct region region;
     kg_worker_index(worker, &err); /* what it says, reading the file says again */
     find_region(worker, task->text, &region);
+    const char *plain = kg_worker_plain(region.path);
+    memmove(region.path, plain, strlen(plain) + 1);
     enum kg_status status = refuse_unwritable(worker, &region, &err);
     if (status != KG_OK) {
         kg_worker_tell_error(worker, err.text);

@@ -82,6 +82,13 @@ void kg_worker_tell_files(struct kg_worker *worker)
     free(text);
 }
 
+const char *kg_worker_plain(const char *path)
+{
+    while (path[0] == '.' && path[1] == '/' && path[1 + strspn(path + 1, "/")])
+        path += 1 + strspn(path + 1, "/");
+    return path;
+}
+
 bool kg_worker_find_file(const struct kg_worker *worker, const char *path, struct kg_part *out)
 {
     size_t parts = kg_session_parts(worker->session);

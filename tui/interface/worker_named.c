@@ -115,6 +115,9 @@ static enum kg_status find_word(struct kg_worker *worker, const char *word, size
     struct kg_error again;
     memcpy(out->word, word, length);
     out->word[length] = '\0';
+    const char *plain = kg_worker_plain(out->word);
+    length = strlen(plain);
+    memmove(out->word, plain, length + 1);
     enum kg_status status = read_word(worker, out, err);
     while (status == KG_ERR_NOT_FOUND && length > 1 && strchr(",.;:!?)]'\"", out->word[length - 1])) {
         out->word[--length] = '\0';

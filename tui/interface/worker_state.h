@@ -66,6 +66,8 @@ enum kg_status kg_worker_index(struct kg_worker *worker, struct kg_error *err);
 enum kg_status kg_worker_add_file(struct kg_worker *worker, const char *path, const char *why, struct kg_error *err);
 enum kg_status kg_worker_files_for(struct kg_worker *worker, const char *question, size_t length, struct kg_error *err);
 void kg_worker_tell_files(struct kg_worker *worker);
+/* A path that was named by hand as the index writes it: without "./" before it. */
+const char *kg_worker_plain(const char *path);
 /* The part of a file in context; false if there is none. */
 bool kg_worker_find_file(const struct kg_worker *worker, const char *path, struct kg_part *out);
 /* After KG_ERR_CANCELLED: a file that was not in context before leaves it again, unless the person leaves, too. Tells what is so now. */
