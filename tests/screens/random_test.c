@@ -152,7 +152,7 @@ static bool wait_for_frame(struct driver *d, int rest_ms)
     return true;
 }
 
-/* Until a frame of that size. */
+/* Until a frame of that size, which is another than now. */
 static bool resize(struct driver *d, int rows, int columns, bool overtakes)
 {
     unsigned before = atomic_load(&model->measured);
@@ -168,15 +168,22 @@ static bool resize(struct driver *d, int rows, int columns, bool overtakes)
     return false;
 }
 
+enum { EDITOR_KEYS = 1, RESTING_KEYS = 56 };
+static const char *const keys[] = {
+    "\x18", /* the next may have an editor run, which has the terminal as it was before */
+    "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f",
+    "\x01", "\x05", "\x0a", "\x0b", "\x0c", "\x0f", "\x12", "\x13", "\x1b" "y", "\x14", "\x1bOQ", "j", "d", "\x15", "\x17", "\x19", "\x1f",
+    "\x1b" "b", "\x1b" "f", "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", " ", "word ", "漢字", "e\u0301", "👩‍👩‍👧", "\xff",
+    "markdown", "unicode", "hostile", "think", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~", "\x1b[99;99", "\x1bO", "/files\r", "/clear\r",
+    /* with those behind here it does not come to rest */
+    "\x1bOR", "@run_", "@GLY", "n", "N", "[", "]", "{", "}", "t", "o", "y", "q", "i", "dw", "\x1b[<0;5;3M", "\x1b[<64;9;4M",
+    "\x1b[<65;9;4M", "endless", "gate", "too long\r", "/edit too long\x0a" "in @run.c\r", "/resume older talk\r", "/times\r", "/help\r",
+    "!seq 30\r",
+};
+enum { KEYS = sizeof keys / sizeof keys[0] };
+
 static void terminal_and_model_agree_at_every_step(void **state)
 {
-    static const char *const keys[] = {
-        "\r", "\t", "\x1b", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[1;5A", "\x1b[1;5B", "\x7f", "\x01", "\x05",
-        "\x0a", "\x0b", "\x0c", "\x0f", "\x12", "\x13", "\x1b" "y", "\x14", "\x1bOQ", "\x1bOR", "j", "d", "\x15", "\x17", "\x19", "\x1f", "\x1b" "b", "\x1b" "f",
-        "\x1b" "d", "\x1b[Z", "/", "/he", "/add ", "@", "@ru", "@run_", "@GLY", " ", "word ", "漢字", "e\u0301", "👩‍👩‍👧", "\xff", "n", "N", "[", "]", "{", "}", "t", "o", "y", "q", "i", "dw",
-        "\x1b[<0;5;3M", "\x1b[<64;9;4M", "\x1b[<65;9;4M", "markdown", "unicode", "hostile", "think", "endless", "gate", "\x1b[200~pasted\rlines\x1b[31337m\x1b[201~",
-        "\x1b[99;99", "\x1bO", "too long\r", "/edit too long\x0a" "in @run.c\r", "/resume older talk\r", "/files\r", "/clear\r", "/times\r", "/help\r", "!seq 30\r",
-    };
     static const char *const modes[] = { "MOUSE=1", "VI=1" };
     const char *wanted = getenv("CHECK_LONG"), *seed = getenv("SEED");
     int steps = wanted && *wanted == '1' ? 10000 : 1000, compared = 0, rows = 24, columns = 80;
@@ -194,8 +201,10 @@ static void terminal_and_model_agree_at_every_step(void **state)
             atomic_store(&model->rested, 0);
             bool resizes = rand() % 20 == 0, overtakes = resizes && rand() % 2;
             if (!resizes || overtakes)
-                driver_send(d, keys[(size_t)rand() % (sizeof keys / sizeof keys[0])]);
-            if (resizes && !resize(d, rows = 1 + rand() % 50, columns = 1 + rand() % 140, overtakes))
+                driver_send(d, keys[EDITOR_KEYS + rand() % (KEYS - EDITOR_KEYS)]);
+            if (resizes)
+                columns = 1 + (columns + rand() % 139) % 140;
+            if (resizes && !resize(d, rows = 1 + rand() % 50, columns, overtakes))
                 fail_msg("step %d: no screen of %dx%d came; the one before:\n%s", i, rows, columns, driver_screen(d));
             if (resizes || wait_for_frame(d, 600)) { /* half of a sequence shows nothing */
                 compare(d, rows, columns, i);
@@ -217,6 +226,44 @@ static void terminal_and_model_agree_at_every_step(void **state)
     assert_true(compared > steps * 9 / 10);
 }
 
+/* Left to itself it goes on, and shows what it shows when all of it is sent again. */
+static void random_keys_and_sizes_do_no_harm(void **state)
+{
+    const char *wanted = getenv("CHECK_LONG");
+    int rounds = wanted && *wanted == '1' ? 10000 : 500;
+    (void)state;
+    srand(20);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "VISUAL=true", "PAGER=cat", NULL }, 24, 80);
+    driver_wait_for(d, "ask about 3 files");
+    driver_wait_for(d, "ready");
+    for (int i = 0; i < rounds; i++) {
+        if (rand() % 20 == 0)
+            driver_resize(d, 1 + rand() % 50, 1 + rand() % 140);
+        driver_send(d, keys[rand() % RESTING_KEYS]);
+        if (i % 100 != 99)
+            continue;
+        driver_resize(d, 24, 80);
+        driver_send(d, "\x1b"); /* ends what may be unfinished, or stops an answer */
+        driver_wait_for(d, "tokens");
+        driver_wait_for(d, "ready");
+        driver_settle(d);
+        char *shown = strdup(driver_screen(d));
+        driver_send(d, "\x0c");
+        driver_settle(d);
+        assert_string_equal(shown, driver_screen(d));
+        free(shown);
+    }
+    driver_send(d, "\x1b\x05\x15");
+    driver_settle(d);
+    driver_send(d, "\x03");
+    driver_wait_for(d, "Ctrl-C again quits");
+    driver_send(d, "\x03");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_harmless(d, true);
+    assert_restored(d);
+    driver_free(d);
+}
+
 static int remove_model(void **state)
 {
     char path[128];
@@ -234,6 +281,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(terminal_and_model_agree_at_every_step, make_directory, remove_model),
+        cmocka_unit_test_setup_teardown(random_keys_and_sizes_do_no_harm, make_directory, remove_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
