@@ -15,7 +15,7 @@ $(O)/tests/%_test: $(O)/tests/%_test.o $(call objects,$(test_support)) $(LIBRARI
 scripted := interface browse inline keys pace random review views file_view sessions terminal typing ending
 $(scripted:%=$(O)/tests/screens/%_test): ldflags += -Wl,-z,muldefs
 # It reads the model of the screen, counts what is sent, and knows when there is nothing to do.
-$(O)/tests/screens/random_test: ldflags += -Wl,--wrap=kg_terminal_show,--wrap=kg_terminal_measure,--wrap=write,--wrap=poll
+$(O)/tests/screens/random_test: ldflags += -Wl,--wrap=kg_terminal_show,--wrap=kg_terminal_heed,--wrap=write,--wrap=poll
 
 .PHONY: test-programs check check-long check-only
 .SECONDARY:

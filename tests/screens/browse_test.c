@@ -75,18 +75,6 @@ static void matches_are_shown_as_they_are_written(void **state)
     leave(d);
 }
 
-/* The bytes that were sent since, with the sequence that is expected in them. */
-static void wait_for_bytes(struct driver *d, const char *sequence)
-{
-    size_t length;
-    double end = driver_seconds() + 10;
-    while (!strstr(driver_raw(d, &length), sequence)) {
-        if (driver_seconds() > end)
-            fail_msg("%s was not sent", sequence + 1);
-        driver_settle(d);
-    }
-}
-
 /* int main(int argc, char **argv)\n{\n\treturn run(argc, argv); ünïcödé ... in base 64, as coreutils' base64 writes it. */
 #define CODE_BASE64 "aW50IG1haW4oaW50IGFyZ2MsIGNoYXIgKiphcmd2KQp7CglyZXR1cm4gcnVuKGFyZ2MsIGFyZ3YpOyAvKiDDvG7Dr2PDtmTDqSDmvKLlrZcgKi8KfQ=="
 #define QUESTION_BASE64 "V2hhdCBkb2VzIG1haW4gZG8sIGluIG1hcmtkb3duPw=="
@@ -109,11 +97,11 @@ static void copies_reach_the_terminal(void **state)
         assert_false(driver_shows(d, "copied"));
         driver_send(d, "y");
         driver_wait_for(d, "copied the code: 4 lines, 85 bytes");
-        wait_for_bytes(d, cases[i].code);
+        driver_wait_sent(d, cases[i].code);
         driver_send(d, "[[");
         driver_send(d, "y");
         driver_wait_for(d, "copied the message: 1 line, 31 bytes");
-        wait_for_bytes(d, cases[i].question);
+        driver_wait_sent(d, cases[i].question);
         driver_send(d, "q/copy code\r");
         driver_wait_for(d, "copied the code: 4 lines, 85 bytes");
         driver_send(d, "/copy\r");

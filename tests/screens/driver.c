@@ -329,6 +329,16 @@ void driver_wait_gone(struct driver *driver, const char *text)
     wait_until(driver, text, false);
 }
 
+void driver_wait_sent(struct driver *driver, const char *bytes)
+{
+    double end = driver_seconds() + DEADLINE_S;
+    while (!driver->raw || !strstr(driver->raw, bytes)) {
+        if (driver_seconds() > end)
+            fail_msg("'%s' was not sent in %.0f s", bytes + (bytes[0] == '\x1b'), DEADLINE_S);
+        driver_take(driver, 50);
+    }
+}
+
 void driver_settle(struct driver *driver)
 {
     double end = driver_seconds() + DEADLINE_S;

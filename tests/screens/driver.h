@@ -29,6 +29,8 @@ void driver_signal(struct driver *driver, int number);
 void driver_wait_for(struct driver *driver, const char *text);
 void driver_wait_for_either(struct driver *driver, const char *text, const char *other);
 void driver_wait_gone(struct driver *driver, const char *text);
+/* Until these bytes have been sent to the terminal. */
+void driver_wait_sent(struct driver *driver, const char *bytes);
 /* Until nothing has been sent for a while: the screen is at rest. Only for programs that have nothing left to do. */
 void driver_settle(struct driver *driver);
 /* Until the program was stopped by SIGTSTP. */

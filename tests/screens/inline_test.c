@@ -17,6 +17,18 @@ static void assert_lines_only(struct driver *d)
         assert_true((unsigned char)raw[i] >= 0x20 || raw[i] == '\r' || raw[i] == '\n' || raw[i] == '\t');
 }
 
+/* says: what stays on the terminal, or NULL. */
+static void leave(struct driver *d, const char *says)
+{
+    driver_settle(d);
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    assert_true(driver_modes_restored(d));
+    assert_true(!says || driver_shows(d, says));
+    assert_lines_only(d);
+    driver_free(d);
+}
+
 static void dumb_terminals_get_lines(void **state)
 {
     static const char *const terms[] = { "dumb", "xterm-256color", "no-such-terminal" };
@@ -27,12 +39,7 @@ static void dumb_terminals_get_lines(void **state)
         driver_wait_for(d, "is broken at words.");
         driver_wait_for(d, "\n\n>\n");
         driver_golden(d, "inline");
-        driver_send(d, "\x04");
-        assert_int_equal(driver_wait_exit(d), 0);
-        assert_true(driver_modes_restored(d));
-        driver_wait_for(d, "This conversation is kept. Go on with it: kedge --session");
-        assert_lines_only(d);
-        driver_free(d);
+        leave(d, "This conversation is kept. Go on with it: kedge --session");
     }
 }
 
@@ -80,11 +87,7 @@ static void lines_join(void **state)
     driver_wait_for(d, "It was `older`.^[[31337m");
     driver_send(d, "something hostile\n");
     driver_wait_for(d, "override <U+202E>desrever hidden <U+200B>");
-    driver_settle(d);
-    driver_send(d, "\x04");
-    assert_int_equal(driver_wait_exit(d), 0);
-    assert_lines_only(d);
-    driver_free(d);
+    leave(d, NULL);
 }
 
 /* What the screen asks in modes of its own is asked in lines, too. */
@@ -110,11 +113,7 @@ static void a_full_context_is_asked_about_in_lines(void **state)
     driver_wait_for(d, "You asked: too long for it");
     driver_send(d, "and on\n");
     driver_wait_for(d, "You asked: and on");
-    driver_settle(d);
-    driver_send(d, "\x04");
-    assert_int_equal(driver_wait_exit(d), 0);
-    assert_lines_only(d);
-    driver_free(d);
+    leave(d, NULL);
 }
 
 static void conversations_are_listed_in_lines(void **state)
@@ -127,11 +126,7 @@ static void conversations_are_listed_in_lines(void **state)
     driver_settle(d);
     driver_send(d, "/sessions nobody said this\n");
     driver_wait_for(d, "nothing was said with these words");
-    driver_settle(d);
-    driver_send(d, "\x04");
-    assert_int_equal(driver_wait_exit(d), 0);
-    assert_lines_only(d);
-    driver_free(d);
+    leave(d, NULL);
 }
 
 static void it_is_suspended(void **state)

@@ -57,15 +57,6 @@ static void the_input_has_vi_keys(void **state)
     quit(d);
 }
 
-static void wait_for_bytes(struct driver *d, const char *sequence)
-{
-    size_t length;
-    double end = driver_seconds() + 10;
-    while (!strstr(driver_raw(d, &length), sequence) && driver_seconds() < end)
-        driver_settle(d);
-    assert_non_null(strstr(driver_raw(d, &length), sequence));
-}
-
 static void the_mouse_is_the_terminals_until_it_is_asked_for(void **state)
 {
     (void)state;
@@ -75,7 +66,7 @@ static void the_mouse_is_the_terminals_until_it_is_asked_for(void **state)
     assert_null(strstr(driver_raw(d, &length), "1000h"));
     driver_send(d, "\x1bOR");
     driver_wait_for(d, "the mouse scrolls");
-    wait_for_bytes(d, "\x1b[?1000h\x1b[?1006h");
+    driver_wait_sent(d, "\x1b[?1000h\x1b[?1006h");
     driver_send(d, "first \xe6\xbc\xa2 line\x0asecond");
     driver_wait_for(d, "second");
     driver_send(d, "\x1b[<0;12;23M\x1b[<0;12;23mX"); /* behind the wide character */
@@ -105,7 +96,7 @@ static void the_mouse_is_the_terminals_until_it_is_asked_for(void **state)
     driver_wait_gone(d, "↓ more");
     driver_send(d, "\x1bOR");
     driver_wait_for(d, "the mouse selects text");
-    wait_for_bytes(d, "\x1b[?1006l\x1b[?1000l");
+    driver_wait_sent(d, "\x1b[?1006l\x1b[?1000l");
     quit(d);
 }
 
@@ -137,7 +128,7 @@ static void the_mouse_is_given_back(void **state)
     size_t length;
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "MOUSE=1", NULL }, 24, 80);
     driver_wait_for(d, "ask about 3 files");
-    wait_for_bytes(d, "\x1b[?1000h\x1b[?1006h");
+    driver_wait_sent(d, "\x1b[?1000h\x1b[?1006h");
     driver_send(d, "\x1a");
     driver_wait_stopped(d);
     assert_non_null(strstr(driver_raw(d, &length), "\x1b[?1006l\x1b[?1000l"));

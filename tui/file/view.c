@@ -23,25 +23,11 @@ double kg_file_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void measure(struct kg_file_view *view)
-{
-    int rows, columns;
-    kg_terminal_measure(view->terminal, &rows, &columns);
-    if (rows != view->screen->rows || columns != view->screen->columns)
-        kg_screen_resize(view->screen, rows, columns);
-    view->dirty = true;
-}
-
 static void take_signals(struct kg_file_view *view)
 {
     struct kg_heard heard = kg_signals_take();
     view->quit = view->quit || heard.ended_by;
-    if (heard.suspended)
-        kg_terminal_suspend(view->terminal);
-    if (heard.continued)
-        kg_terminal_retake(view->terminal);
-    if (heard.resized || heard.suspended || heard.continued)
-        measure(view);
+    view->dirty |= kg_terminal_heed(view->terminal, &heard, view->screen);
 }
 
 /* What was typed in one go is done before anything is shown; a file that is left gets no more keys. */

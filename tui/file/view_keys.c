@@ -294,7 +294,7 @@ static bool writes(const struct kg_key *key)
 {
     switch (key->code) {
     case KG_KEY_TEXT: return !(key->modifiers & KG_ALT);
-    case KG_KEY_CTRL: return memchr("jsxve@", key->letter, 6);
+    case KG_KEY_CTRL: return key->letter && strchr("jsxve@", key->letter);
     case KG_KEY_PASTE:
     case KG_KEY_ENTER:
     case KG_KEY_TAB:

@@ -28,25 +28,11 @@ double kg_interface_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void measure(struct kg_interface *ui)
-{
-    int rows, columns;
-    kg_terminal_measure(ui->terminal, &rows, &columns);
-    if (rows != ui->screen->rows || columns != ui->screen->columns)
-        kg_screen_resize(ui->screen, rows, columns);
-    ui->dirty = true;
-}
-
 static void take_signals(struct kg_interface *ui)
 {
     struct kg_heard heard = kg_signals_take();
     ui->quit = ui->quit || heard.ended_by;
-    if (heard.suspended)
-        kg_terminal_suspend(ui->terminal);
-    if (heard.continued)
-        kg_terminal_retake(ui->terminal);
-    if (heard.resized || heard.suspended || heard.continued)
-        measure(ui);
+    ui->dirty |= kg_terminal_heed(ui->terminal, &heard, ui->screen);
 }
 
 static void draw(struct kg_interface *ui)

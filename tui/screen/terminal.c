@@ -226,21 +226,25 @@ static bool open_streams(struct kg_terminal *terminal)
     return terminal->in && terminal->sink && terminal->out >= 0 && tcgetattr(terminal->out, &terminal->modes) == 0;
 }
 
-enum kg_status kg_terminal_open_plain(struct kg_terminal **out, struct kg_error *err)
+static enum kg_status create(struct kg_terminal **out, struct kg_error *err)
 {
-    enum kg_status status = check_streams(err);
-    if (status != KG_OK)
-        return status;
     struct kg_terminal *terminal = calloc(1, sizeof *terminal);
     if (!terminal)
         return kg_fail_nomem(err, "opening the interface");
     terminal->utf8 = choose_locale();
     if (!open_streams(terminal)) {
+        enum kg_status status = kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
         kg_terminal_close(terminal);
-        return kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
+        return status;
     }
     *out = terminal;
     return KG_OK;
+}
+
+enum kg_status kg_terminal_open_plain(struct kg_terminal **out, struct kg_error *err)
+{
+    enum kg_status status = check_streams(err);
+    return status == KG_OK ? create(out, err) : status;
 }
 
 void kg_terminal_print(struct kg_terminal *terminal, const char *text, size_t length)
@@ -252,22 +256,16 @@ void kg_terminal_print(struct kg_terminal *terminal, const char *text, size_t le
 enum kg_status kg_terminal_open(const struct kg_theme *theme, enum kg_colours colours, struct kg_terminal **out, struct kg_error *err)
 {
     enum kg_status status = check_terminal(err);
+    if (status == KG_OK)
+        status = create(out, err);
     if (status != KG_OK)
         return status;
-    struct kg_terminal *terminal = calloc(1, sizeof *terminal);
-    if (!terminal)
-        return kg_fail_nomem(err, "opening the interface");
-    terminal->utf8 = choose_locale();
-    if (!open_streams(terminal))
-        status = kg_fail(err, KG_ERR_IO, "cannot open the terminal: %s", strerror(errno));
-    else
-        status = start_curses(terminal, theme, colours, err);
+    status = start_curses(*out, theme, colours, err);
     if (status != KG_OK) {
-        kg_terminal_close(terminal);
-        return status;
+        kg_terminal_close(*out);
+        *out = NULL;
     }
-    *out = terminal;
-    return KG_OK;
+    return status;
 }
 
 void kg_terminal_close(struct kg_terminal *terminal)
@@ -374,6 +372,21 @@ void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
     *columns = terminal->sent->columns;
 }
 
+bool kg_terminal_heed(struct kg_terminal *terminal, const struct kg_heard *heard, struct kg_screen *screen)
+{
+    int rows, columns;
+    if (heard->suspended)
+        kg_terminal_suspend(terminal);
+    if (heard->continued)
+        take_over(terminal);
+    if (!heard->resized && !heard->suspended && !heard->continued)
+        return false;
+    kg_terminal_measure(terminal, &rows, &columns);
+    if (rows != screen->rows || columns != screen->columns)
+        kg_screen_resize(screen, rows, columns);
+    return true;
+}
+
 void kg_terminal_redraw(struct kg_terminal *terminal)
 {
     terminal->whole = true;
@@ -386,11 +399,6 @@ void kg_terminal_suspend(struct kg_terminal *terminal)
     sigaction(SIGTSTP, &stop, &before);
     raise(SIGTSTP);
     sigaction(SIGTSTP, &before, NULL);
-    kg_terminal_retake(terminal);
-}
-
-void kg_terminal_retake(struct kg_terminal *terminal)
-{
     take_over(terminal);
 }
 
@@ -413,7 +421,7 @@ int kg_terminal_lend(struct kg_terminal *terminal, const char *command, const ch
     int result = kg_lend(fileno(terminal->in), terminal->out, command, input, length);
     if (terminal->curses)
         arm(terminal);
-    kg_terminal_retake(terminal);
+    take_over(terminal);
     return result;
 }
 

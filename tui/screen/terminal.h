@@ -9,6 +9,7 @@
 
 #include "tui/input/keys.h"
 #include "tui/screen/screen.h"
+#include "tui/screen/signals.h"
 #include "tui/screen/theme.h"
 
 struct kg_terminal;
@@ -43,8 +44,8 @@ void kg_terminal_redraw(struct kg_terminal *terminal);
 
 /* Hands the terminal back, stops this process as Ctrl-Z does, and takes it over again when it goes on. */
 void kg_terminal_suspend(struct kg_terminal *terminal);
-/* Takes it over again after the process was stopped by somebody else and goes on. */
-void kg_terminal_retake(struct kg_terminal *terminal);
+/* Does what signals ask of it: stops, goes on, measures it and fits the screen to it. True: the screen is blank, or has to be shown again. */
+bool kg_terminal_heed(struct kg_terminal *terminal, const struct kg_heard *heard, struct kg_screen *screen);
 
 /* Gives a text to the terminal's clipboard (see clipboard.h). False when it is too long or out of memory. */
 bool kg_terminal_copy(struct kg_terminal *terminal, const char *text, size_t length);
