@@ -72,7 +72,7 @@ void kg_interface_copy_last(struct kg_interface *ui, bool code)
 {
     size_t length;
     const char *text = code ? kg_transcript_last_code(ui->transcript, &length) : kg_transcript_last(ui->transcript, KG_ENTRY_ANSWER, &length);
-    if (text)
+    if (text && length > 0)
         copy(ui, text, length, code ? "the code" : "the answer");
     else
         kg_interface_hint(ui, code ? "the last answer holds no block of code" : "there is no answer to copy");

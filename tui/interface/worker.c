@@ -413,10 +413,20 @@ static void compact(struct kg_worker *worker, bool undo)
 
 static void pin(struct kg_worker *worker, const char *path)
 {
+    char text[KG_PATH_MAX + 64];
     struct kg_error err;
+    struct kg_part part;
     path = kg_worker_plain(path);
-    if (kg_session_pin(worker->session, path, !kg_session_pinned(worker->session, path), &err) != KG_OK)
+    bool pinned = !kg_session_pinned(worker->session, path);
+    enum kg_status status = pinned && !kg_worker_find_file(worker, path, &part)
+                                ? kg_fail(&err, KG_ERR_NOT_FOUND, "%s is not in context; /files lists what is", path)
+                                : kg_session_pin(worker->session, path, pinned, &err);
+    if (status != KG_OK) {
         kg_worker_tell_error(worker, err.text);
+        return;
+    }
+    snprintf(text, sizeof text, pinned ? "%s stays when others leave" : "%s may leave with others", path);
+    kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
 }
 
 static bool branch(struct kg_worker *worker, size_t parts, const char *name)
