@@ -203,6 +203,28 @@ static void a_resize_overtakes_a_frame(void **state)
     quit(d);
 }
 
+/* Where its cursor stands there, the shell goes on: what moves it is for the other screen. */
+static void the_cursor_of_the_normal_screen_stays(void **state)
+{
+    size_t length;
+    bool inside = false;
+    (void)state;
+    struct driver *d = start(24, 80);
+    driver_send(d, "\x1a");
+    driver_wait_stopped(d);
+    driver_signal(d, SIGCONT);
+    driver_wait_for(d, "ask about 3 files");
+    driver_send(d, "\x04");
+    assert_int_equal(driver_wait_exit(d), 0);
+    for (const char *at = driver_raw(d, &length); (at = strstr(at, "\x1b[")); at += 2) {
+        if (strncmp(at + 2, "?1049", 5) == 0)
+            inside = at[7] == 'h';
+        size_t digits = strspn(at + 2, "0123456789;");
+        assert_true(inside || !strchr("rH", at[2 + digits]));
+    }
+    driver_free(d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -217,6 +239,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(nothing_hostile_reaches_the_terminal),
         SCREEN_TEST(libraries_do_not_write_on_the_screen),
         SCREEN_TEST(a_resize_overtakes_a_frame),
+        SCREEN_TEST(the_cursor_of_the_normal_screen_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

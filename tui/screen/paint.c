@@ -175,9 +175,12 @@ void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *scre
     collecting = terminal;
     if (terminal->whole) {
         clearok(curscr, TRUE);
-        /* (a frame that came behind a change of size may have left it at the old one, which curses does not know) */
-        if (change_scroll_region)
+        /* (a frame that came behind a change of size may have left it at the old one, which curses does not know; before it takes over
+         * the terminal again, as it does with it, the cursor is not ours) */
+        if (change_scroll_region && !isendwin()) {
+            kg_frame_take(terminal);
             collect_string(tparm(change_scroll_region, 0, screen->rows - 1, 0, 0, 0, 0, 0, 0, 0));
+        }
     }
     bool any = put_changed(terminal, screen, doubtful);
     terminal->whole = false;
