@@ -88,6 +88,8 @@ static enum kg_status name_numerics(struct kg_engine *engine, const char *path, 
     kg_digest_add(stream, engine->model_digest.bytes, sizeof engine->model_digest.bytes);
     kg_digest_add(stream, numerics, strlen(numerics) + 1);
     kg_digest_add(stream, &(uint8_t){ (uint8_t)engine->index_bits }, 1);
+    if (engine->kv_type != KG_KV_F16)
+        kg_digest_add(stream, &(uint8_t){ (uint8_t)engine->kv_type }, 1);
     kg_digest_end(stream, &engine->numerics);
     return KG_OK;
 }
@@ -105,6 +107,10 @@ static enum kg_status create_pool(struct kg_engine *engine, struct kg_error *err
     struct kg_kv_shape shape = kg_model_shape(engine->model)->kv;
     if (engine->backend->choose && shape.head_size * engine->index_bits % 32 == 0)
         shape.index_bits = engine->index_bits;
+    shape.type = engine->kv_type;
+    if (shape.type == KG_KV_Q8_0 && shape.head_size % 32 != 0)
+        return kg_fail(err, KG_ERR_USAGE, "keys of %u numbers cannot be kept as q8_0, which takes 32 at a time; use f16 (see kv in kedge.conf)",
+                       shape.head_size);
     enum kg_status status = kg_pool_create(engine->backend, engine->device, &shape, &engine->pool, err);
     if (status == KG_OK)
         kg_pool_watch(engine->pool, let_go, engine);
@@ -194,6 +200,12 @@ enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg
     engine->progress = options->progress;
     engine->give_up = options->give_up;
     engine->ctx = options->ctx;
+    if (options->kv && strcmp(options->kv, "q8_0") == 0)
+        engine->kv_type = KG_KV_Q8_0;
+    else if (options->kv && strcmp(options->kv, "f16") != 0) {
+        kg_engine_close(engine);
+        return kg_fail(err, KG_ERR_USAGE, "keys and values cannot be kept as '%.40s'; use f16 or q8_0", options->kv);
+    }
     engine->index_bits = options->index_bits ? options->index_bits : KG_INDEX_BITS;
     if (engine->index_bits != 1 && engine->index_bits != 2 && engine->index_bits != 4) {
         kg_engine_close(engine);

@@ -67,6 +67,7 @@ struct kg_engine_options {
     bool behind;           /* weights may come while the engine is used already: see kg_engine_loaded */
     bool weightless;       /* no weights are loaded: nothing can be read or asked, but what is known can be told */
     uint32_t index_bits;   /* of a number in the key index: 1, 2 or 4; 0 = KG_INDEX_BITS */
+    const char *kv;        /* what keys and values are kept as, in memory and in kv.db: "f16" or "q8_0"; NULL = "f16" */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
     int (*give_up)(void *ctx); /* may be NULL; asked while opening: nonzero ends kg_engine_open with KG_ERR_CANCELLED */
     void *ctx;

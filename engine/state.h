@@ -42,6 +42,7 @@ struct kg_engine {
     struct kg_session_store *session_store; /* opened by the first session that is stored */
     struct kg_digest model_digest;
     uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
+    enum kg_kv_type kv_type;
     bool *anchors;       /* line anchors by id, once somebody looked at them */
     struct kg_digest numerics; /* everything that decides the bits of a block but the block itself */
     struct kg_draft_record drafts; /* what they cost and bring with this model on this device */

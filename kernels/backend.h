@@ -88,16 +88,26 @@ struct kg_rope {
     float scale;
 };
 
+/* What keys and values are kept as. Q8_0: each 32 numbers of a head as d (f16) and 32 codes c (s8), read as f16(d c):
+ *
+ *   d = f16(max |x| / 127)
+ *   c = round(x / d), halves to even, at most 127 in size; 0 where d is 0 or no finite number
+ *
+ * d is NaN where an x is no finite number, so that it shows; numbers beyond 65488 in size may be read as infinite. */
+enum kg_kv_type { KG_KV_F16, KG_KV_Q8_0 };
+
 struct kg_kv_shape {
     uint32_t layers, kv_heads, head_size; /* head_size even, <= KG_HEAD_MAX */
     uint32_t index_bits;                  /* 0 = no key index; else 1, 2 or 4, and head_size * index_bits a multiple of 32 */
+    enum kg_kv_type type;                 /* Q8_0: head_size a multiple of 32 */
 };
 
-/* One layer's page: K then V, each (kv_heads, KG_PAGE, head_size) f16. A page is all layers in order. */
-#define KG_KV_PAGE_BYTES(s) ((size_t)(s)->layers * 2 * (s)->kv_heads * KG_PAGE * (s)->head_size * 2)
+/* One layer's page: K then V, each (kv_heads, KG_PAGE) rows of head_size numbers. A page is all layers in order. */
+#define KG_KV_ROW_BYTES(s)  ((s)->type == KG_KV_Q8_0 ? (size_t)(s)->head_size / 32 * 34 : (size_t)(s)->head_size * 2)
+#define KG_KV_PAGE_BYTES(s) ((size_t)(s)->layers * 2 * (s)->kv_heads * KG_PAGE * KG_KV_ROW_BYTES(s))
 
 /* The key index: a low-bit copy of a page's keys, for choosing which tokens a query recalls. Per layer and KV head,
- * over the n <= KG_PAGE tokens of the page that are indexed (K as stored: rotated, f16):
+ * over the n <= KG_PAGE tokens of the page that are indexed (K as it is read: rotated, f16):
  *
  *   m[d]     f16    minimum over t of K[t][d], never -0
  *   e[d]     u8     0: all equal, step 0; else step[d] = 2^((e - 128) / 8), the least such step (e <= 255) with
@@ -183,6 +193,7 @@ struct kg_backend {
     /* Pages. Capacity grows by kv_reserve (never shrinks, contents stay; a failure changes nothing); page numbers are
      * 0 .. pages-1, and the engine decides who owns which. Slots that nobody has written may hold anything, and nothing
      * may depend on them. */
+    /* KG_ERR_UNSUPPORTED where a device does not keep them as this type. */
     enum kg_status (*kv_create)(struct kg_device *, const struct kg_kv_shape *, struct kg_kv **out, struct kg_error *);
     enum kg_status (*kv_reserve)(struct kg_device *, struct kg_kv *, uint32_t pages, struct kg_error *);
     void (*kv_free)(struct kg_device *, struct kg_kv *);
@@ -224,7 +235,7 @@ struct kg_backend {
     /* out = silu(gate) * up, n elements; out may be gate. */
     void (*silu_mul)(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n);
 
-    /* Rounds k and v (rows, kv_heads*head_size) to f16 and stores them as tokens first .. first+rows-1 of a block
+    /* Rounds k and v (rows, kv_heads*head_size) to the type of the pages and stores them as tokens first .. first+rows-1 of a block
      * whose page list is `pages` (ceil((first+rows)/KG_PAGE) numbers, host memory, may be reused on return); k is
      * rotated for positions local+first, local+first+1, ... before it is rounded. */
     void (*kv_write)(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,

@@ -226,3 +226,19 @@ void kg_dequantise(enum kg_type type, const void *blocks, size_t n, double *out)
     for (size_t i = 0; i < n; i += entry->elements, block += entry->bytes)
         entry->expand(block, out + i);
 }
+
+void kg_q8_0_from_double(uint8_t *out, const double *x, size_t n)
+{
+    assert(n % 32 == 0);
+    for (; n > 0; n -= 32, x += 32, out += 34) {
+        double most = 0;
+        for (unsigned i = 0; i < 32; i++)
+            most = isfinite(x[i]) && !isnan(most) ? fmax(most, fabs(x[i])) : (double)NAN;
+        const uint16_t bits = kg_f16_from_double(most / 127);
+        const double d = kg_f16_to_double(bits);
+        out[0] = (uint8_t)bits;
+        out[1] = (uint8_t)(bits >> 8);
+        for (unsigned i = 0; i < 32; i++)
+            out[2 + i] = d > 0 && isfinite(d) ? (uint8_t)(int8_t)fmax(-127, fmin(127, rint(x[i] / d))) : 0;
+    }
+}

@@ -1,4 +1,4 @@
-/* Half-precision numbers (IEEE 754 binary16) and bfloat16, exact: for reference and tests.
+/* Half-precision numbers (IEEE 754 binary16) and bfloat16, exact: for reference and tests; numbers of 8 bits as all write them.
  * What a GGUF type is in whole is in kernels/backend.h (kg_type_layout, kg_type_name, kg_dequantise). */
 #ifndef KG_KERNELS_TYPE_H
 #define KG_KERNELS_TYPE_H
@@ -23,5 +23,8 @@ static inline double kg_f16_to_double(uint16_t bits)
 uint16_t kg_f16_from_double(double x);
 
 double kg_bf16_to_double(uint16_t bits);
+
+/* n numbers (a multiple of 32) as keys and values are kept as Q8_0 (kernels/backend.h): n / 32 times 34 bytes. */
+void kg_q8_0_from_double(uint8_t *out, const double *x, size_t n);
 
 #endif

@@ -7,7 +7,7 @@ struct kg_kv_layout kg_kv_layout_of(const struct kg_kv_shape *shape)
 {
     struct kg_kv_layout layout = {
         .strips = shape->layers * 2 * shape->kv_heads,
-        .slot_bytes = shape->head_size * 2,
+        .slot_bytes = (uint32_t)KG_KV_ROW_BYTES(shape),
         .kv_bytes = KG_KV_PAGE_BYTES(shape),
         .index_bytes = shape->index_bits ? sizeof(uint32_t) + KG_INDEX_PAGE_BYTES(shape) : 0,
     };

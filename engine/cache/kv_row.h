@@ -1,7 +1,7 @@
 /* What a row of kv.db holds: the used slots of one page or the page's key index, cut so that no row exceeds 1 MiB.
  *
  *   page   strip 0 (layer 0, K, head 0) | strip 1 (layer 0, K, head 1) | ... | layer 0, V, head 0 | ... | layer 1 ... | index
- *   strip  KG_PAGE slots of head_size f16, of which a row keeps the first `tokens`
+ *   strip  KG_PAGE slots, each a row of keys or values (kernels/backend.h), of which a row keeps the first `tokens`
  *   index  where the shape has one: u32 how many tokens are indexed, 0 or `tokens`, then KG_INDEX_PAGE_BYTES
  *   part   consecutive strips, as many as fit into 1 MiB when all slots are used; behind them 1 MiB of the index each
  */

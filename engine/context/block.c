@@ -333,7 +333,7 @@ void kg_block_set_held(struct kg_block *block, uint32_t tokens)
 /* One slot of a page in host memory to another, in all strips (kernels/backend.h: layer, K or V, KV head). */
 static void copy_slot(const struct kg_kv_shape *shape, const uint8_t *from, uint32_t slot, uint8_t *to, uint32_t to_slot)
 {
-    const size_t bytes = (size_t)shape->head_size * 2, strip = KG_PAGE * bytes, strips = (size_t)shape->layers * 2 * shape->kv_heads;
+    const size_t bytes = KG_KV_ROW_BYTES(shape), strip = KG_PAGE * bytes, strips = (size_t)shape->layers * 2 * shape->kv_heads;
     for (size_t i = 0; i < strips; i++)
         memcpy(to + i * strip + to_slot * bytes, from + i * strip + slot * bytes, bytes);
 }

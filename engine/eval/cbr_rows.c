@@ -50,7 +50,7 @@ static void count_between(const struct layout *layout, uint32_t from, uint32_t u
 struct kg_cbr_cost kg_cbr_cost(const struct kg_cbr_text *text, const struct kg_kv_shape *shape, const struct kg_cbr_rule *rule, const bool *anchors)
 {
     const struct layout layout = { text, anchors };
-    const double heads = (double)shape->layers * shape->kv_heads, row = 4.0 * shape->head_size;
+    const double heads = (double)shape->layers * shape->kv_heads, row = 2.0 * (double)KG_KV_ROW_BYTES(shape);
     const size_t index = KG_INDEX_HEAD_BYTES(shape);
     struct kg_cbr_cost cost = { 0, 0 };
     uint32_t context = 0;

@@ -215,13 +215,14 @@ static enum kg_status put_together(struct patching *p, enum kg_patch_read read, 
 static void compare_values(const struct kg_kv_shape *shape, const uint8_t *a, uint32_t a_slot, const uint8_t *b, uint32_t b_slot, double *difference,
                            double *size)
 {
-    const size_t row = (size_t)shape->head_size * 2, strip = KG_PAGE * row;
+    const enum kg_type type = shape->type == KG_KV_Q8_0 ? KG_Q8_0 : KG_F16;
+    const size_t row = KG_KV_ROW_BYTES(shape), strip = KG_PAGE * row;
     double x[KG_HEAD_MAX], y[KG_HEAD_MAX];
     for (uint32_t l = 0; l < shape->layers; l++)
         for (uint32_t h = 0; h < shape->kv_heads; h++) {
             const size_t at = ((size_t)(2 * l + 1) * shape->kv_heads + h) * strip;
-            kg_dequantise(KG_F16, a + at + a_slot * row, shape->head_size, x);
-            kg_dequantise(KG_F16, b + at + b_slot * row, shape->head_size, y);
+            kg_dequantise(type, a + at + a_slot * row, shape->head_size, x);
+            kg_dequantise(type, b + at + b_slot * row, shape->head_size, y);
             for (uint32_t d = 0; d < shape->head_size; d++) {
                 *difference += (x[d] - y[d]) * (x[d] - y[d]);
                 *size += y[d] * y[d];

@@ -28,6 +28,7 @@ struct task {
     uint32_t group;      /* query heads of a KV head */
     uint32_t block_rows, blocks;
     uint32_t padded;     /* head size, to a multiple of 16 */
+    size_t halves;       /* elements of a thread's halves */
     float *scratch;      /* scratch_floats for each thread */
     size_t scratch_floats;
     float *parts;        /* few rows: (segments, KV heads, rows, group) of max, then sum, then values */
@@ -38,6 +39,7 @@ struct task {
 struct scratch {
     float *q, *scores, *tile;
     uint32_t *visible;
+    uint16_t *halves; /* (keys and values, KG_SEGMENT, head_size), where they are kept otherwise */
     struct part {
         float *max, *sum, *acc;
     } part, whole;
@@ -60,9 +62,10 @@ static struct part place_part(float **next, size_t queries, uint32_t padded)
     return part;
 }
 
-static size_t scratch_floats(size_t queries, uint32_t padded)
+static size_t scratch_floats(const struct task *task)
 {
-    return queries * padded + queries * KG_SEGMENT + (size_t)padded * KG_PAGE + rounded(queries) + 2 * part_floats(queries, padded);
+    const size_t queries = (size_t)task->block_rows * task->group, padded = task->padded;
+    return queries * padded + queries * KG_SEGMENT + padded * KG_PAGE + rounded(queries) + 2 * part_floats(queries, task->padded) + task->halves / 2;
 }
 
 static struct scratch place_scratch(const struct task *task, uint32_t thread)
@@ -76,6 +79,7 @@ static struct scratch place_scratch(const struct task *task, uint32_t thread)
     next = (float *)(void *)(s.visible + rounded(queries));
     s.part = place_part(&next, queries, task->padded);
     s.whole = place_part(&next, queries, task->padded);
+    s.halves = (uint16_t *)(void *)next;
     return s;
 }
 
@@ -135,10 +139,13 @@ static void compute_segment(const struct task *task, const struct block *b, cons
         .sum = out->sum,
         .acc = out->acc,
     };
+    const size_t strip = (size_t)KG_PAGE * segment.head_size;
     for (uint32_t i = 0; i < KG_SEGMENT_PAGES && where->first + i * KG_PAGE < span->tokens; i++) {
         const uint32_t page = span->pages[where->first / KG_PAGE + i];
-        segment.keys[i] = kg_cpu_kv_at(task->kv, page, task->layer, 0, b->kv_head);
-        segment.values[i] = kg_cpu_kv_at(task->kv, page, task->layer, 1, b->kv_head);
+        const uint8_t *keys = kg_cpu_kv_at(task->kv, page, task->layer, 0, b->kv_head);
+        const uint8_t *values = kg_cpu_kv_at(task->kv, page, task->layer, 1, b->kv_head);
+        segment.keys[i] = kg_cpu_halves(task->isa, task->kv, keys, KG_PAGE, s->halves + 2 * i * strip);
+        segment.values[i] = kg_cpu_halves(task->isa, task->kv, values, KG_PAGE, s->halves + (2 * i + 1) * strip);
     }
     task->isa->segment(&segment);
 }
@@ -241,10 +248,11 @@ void kg_cpu_attend(struct kg_device *device, struct kg_buffer *out, const struct
         .group = group,
         .block_rows = group < BLOCK_QUERIES ? BLOCK_QUERIES / group : 1,
         .padded = (uint32_t)rounded(a->head_size),
+        .halves = kv->shape.type == KG_KV_F16 ? 0 : (size_t)2 * KG_SEGMENT * a->head_size,
     };
     task.block_rows = task.block_rows < rows ? task.block_rows : rows;
     task.blocks = (rows + task.block_rows - 1) / task.block_rows;
-    task.scratch_floats = rounded(scratch_floats((size_t)task.block_rows * group, task.padded));
+    task.scratch_floats = rounded(scratch_floats(&task));
     task.n_parts = (size_t)view->n_segments * rows * a->heads;
     size_t parts_bytes = task.n_parts * (task.padded + 2) * sizeof(float);
     const bool split = task.blocks * a->kv_heads < TASKS_A_THREAD * threads && view->n_segments > 1 && threads > 1 &&

@@ -41,6 +41,7 @@ struct scratch {
     struct result part, whole;
     uint32_t *slots;
     struct kg_slots *pages;
+    uint16_t *halves;
 };
 
 static struct result take_result(struct kg_memory_places *next, uint32_t group, uint32_t padded)
@@ -61,6 +62,7 @@ static size_t place_scratch(const struct task *task, struct kg_memory_places nex
     out->whole = take_result(&next, task->group, task->padded);
     out->slots = kg_memory_place(&next, task->slots, sizeof(uint32_t));
     out->pages = kg_memory_place(&next, task->view->n_pages, sizeof *out->pages);
+    out->halves = kg_memory_place(&next, kg_cpu_listed_halves(task->kv), sizeof *out->halves);
     return next.used;
 }
 
@@ -119,10 +121,10 @@ static void attend_part(const struct task *task, uint32_t row, uint32_t kv_head,
 {
     const uint32_t n = left < KG_LISTED ? left : KG_LISTED;
     const struct kg_cpu_row who = { task->isa, task->kv, task->view, task->attention, task->q, task->layer, row, kv_head };
-    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS } };
+    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS }, .halves = s->halves };
     kg_cpu_score_listed(&who, slots, n, left - n, s->q, &listed);
     task->isa->listed_weights(&listed.keys, task->attention->soft_cap, out->max, out->sum);
-    task->isa->listed_values(&listed.keys, out->acc, task->padded);
+    kg_cpu_add_listed(&who, slots, &listed, out->acc, task->padded);
 }
 
 static void join_part(const struct task *task, const struct result *whole, const struct result *part)

@@ -42,6 +42,7 @@ struct scratch {
     float *log_sums;         /* (query heads of a KV head) */
     float *ranks, *maxima;   /* (slots) */
     uint32_t *slots;         /* (slots) */
+    uint16_t *halves;        /* of keys that are kept otherwise */
 };
 
 struct task {
@@ -90,6 +91,7 @@ static size_t place_scratch(const struct task *task, struct kg_memory_places nex
     out->ranks = kg_memory_place(&next, task->slots, sizeof(float));
     out->maxima = kg_memory_place(&next, task->slots, sizeof(float));
     out->slots = kg_memory_place(&next, task->slots, sizeof(uint32_t));
+    out->halves = kg_memory_place(&next, kg_cpu_listed_halves(task->kv), sizeof *out->halves);
     return next.used;
 }
 
@@ -141,7 +143,7 @@ static struct block block_of(const struct task *task, uint32_t index, uint32_t k
 static void score_exactly(const struct task *task, uint32_t row, uint32_t kv_head, const struct scratch *s, const struct room *room)
 {
     const struct kg_cpu_row who = { task->isa, task->kv, task->view, task->attention, task->q, task->layer, row, kv_head };
-    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS } };
+    struct kg_cpu_listed listed = { .keys = { .scores = s->scores, .stride = KG_LISTED_FLOATS }, .halves = s->halves };
     const uint32_t n = kg_cpu_list(s->slots, room->pages, task->view, NULL, 0, task->position + row);
     uint32_t parts = 0;
     for (uint32_t i = 0; i < n; i += KG_LISTED, parts++) {

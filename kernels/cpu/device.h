@@ -47,7 +47,7 @@ struct kg_matrix {
 /* Pages in chunks that never move: page p is page p % chunk_pages of chunk p / chunk_pages, 2^chunk_shift being their number. */
 struct kg_kv {
     struct kg_kv_shape shape;
-    size_t page_bytes;
+    size_t page_bytes, row_bytes;
     uint32_t pages, chunk_pages, chunk_shift, chunks;
     struct kg_memory *chunk;
     /* Chunk by chunk the index of the same pages, NULL without one: pieces (layers, KV heads, chunk_pages), so that scanning
@@ -118,12 +118,21 @@ static inline uint8_t *kg_cpu_page_at(const struct kg_kv *kv, uint32_t page)
     return (uint8_t *)kv->chunk[page >> kv->chunk_shift].bits + (page & (kv->chunk_pages - 1)) * kv->page_bytes;
 }
 
-/* K (V with value = 1) of one page, layer and head: (KG_PAGE, head_size). */
-static inline uint16_t *kg_cpu_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head)
+/* K (V with value = 1) of one page, layer and head: KG_PAGE rows of row_bytes. */
+static inline uint8_t *kg_cpu_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head)
 {
     const struct kg_kv_shape *s = &kv->shape;
     assert(layer < s->layers && head < s->kv_heads);
-    return (uint16_t *)(void *)kg_cpu_page_at(kv, page) + (((size_t)layer * 2 + value) * s->kv_heads + head) * KG_PAGE * s->head_size;
+    return kg_cpu_page_at(kv, page) + (((size_t)layer * 2 + value) * s->kv_heads + head) * KG_PAGE * kv->row_bytes;
+}
+
+/* The kernels read f16: n rows as they stand or, of another type, expanded into `room` (n, head_size). */
+static inline const uint16_t *kg_cpu_halves(const struct kg_isa *isa, const struct kg_kv *kv, const uint8_t *rows, uint32_t n, uint16_t *room)
+{
+    if (kv->shape.type == KG_KV_F16)
+        return (const uint16_t *)(const void *)rows;
+    isa->expand_q8_0(room, rows, (size_t)n * kv->shape.head_size);
+    return room;
 }
 
 /* The index of one page, layer and head, in the form kv->index. */

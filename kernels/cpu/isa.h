@@ -132,6 +132,8 @@ struct kg_isa {
     void (*rotate)(float *out, const float *x, uint32_t heads, uint32_t head_size, enum kg_rope_layout layout, uint32_t pairs,
                    const float *cosines, const float *sines, float factor);
     void (*to_f16)(uint16_t *out, const float *x, size_t n);
+    /* n numbers kept as KG_KV_Q8_0, n a multiple of 32. */
+    void (*expand_q8_0)(uint16_t *out, const uint8_t *blocks, size_t n);
     void (*segment)(const struct kg_segment *);
     /* Joins a segment's result (m, s, a) to those before it (max, sum, acc of n elements); s > 0. */
     void (*join)(float *max, float *sum, float *acc, float m, float s, const float *a, uint32_t n);

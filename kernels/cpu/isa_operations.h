@@ -19,6 +19,7 @@
     .silu_mul = silu_mul,                     \
     .rotate = rotate,                         \
     .to_f16 = to_f16,                         \
+    .expand_q8_0 = expand_q8_0,               \
     .segment = segment,                       \
     .join = join,                             \
     .divide = divide,                         \

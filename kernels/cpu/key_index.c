@@ -107,9 +107,12 @@ static void index_page(void *context, uint32_t piece, uint32_t thread)
     (void)thread;
     const struct index_write *w = context;
     const uint32_t page = w->pages[piece], tokens = piece == w->last ? w->last_tokens : KG_PAGE;
+    uint16_t room[KG_PAGE * KG_HEAD_MAX];
     bool finite = true;
-    for (uint32_t h = 0; h < w->kv->shape.kv_heads && finite; h++)
-        finite = w->isa->index_page(&w->kv->index, kg_cpu_index_at(w->kv, page, w->layer, h), kg_cpu_kv_at(w->kv, page, w->layer, 0, h), tokens);
+    for (uint32_t h = 0; h < w->kv->shape.kv_heads && finite; h++) {
+        const uint16_t *keys = kg_cpu_halves(w->isa, w->kv, kg_cpu_kv_at(w->kv, page, w->layer, 0, h), KG_PAGE, room);
+        finite = w->isa->index_page(&w->kv->index, kg_cpu_index_at(w->kv, page, w->layer, h), keys, tokens);
+    }
     *kg_cpu_indexed_at(w->kv, page, w->layer) = (uint8_t)(finite ? tokens : 0);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "kernels/cpu/device.h"
+#include "kernels/type.h"
 
 #define CHUNK_BYTES ((size_t)32 << 20)
 
@@ -13,11 +14,13 @@ enum kg_status kg_cpu_kv_create(struct kg_device *device, const struct kg_kv_sha
     (void)device;
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
     assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
+    assert(shape->type == KG_KV_F16 || shape->head_size % 32 == 0);
     struct kg_kv *kv = calloc(1, sizeof *kv);
     if (!kv)
         return kg_fail_nomem(err, "creating pages of keys and values");
     kv->shape = *shape;
     kv->page_bytes = KG_KV_PAGE_BYTES(shape);
+    kv->row_bytes = KG_KV_ROW_BYTES(shape);
     while ((2U << kv->chunk_shift) * kv->page_bytes <= CHUNK_BYTES)
         kv->chunk_shift++;
     kv->chunk_pages = 1U << kv->chunk_shift;
@@ -124,6 +127,19 @@ struct kv_write {
     uint32_t layer, first;
 };
 
+static void store_row(const struct kv_write *w, uint8_t *row, const float *x)
+{
+    const uint32_t n = w->kv->shape.head_size;
+    double exact[KG_HEAD_MAX];
+    if (w->kv->shape.type == KG_KV_F16) {
+        w->isa->to_f16((uint16_t *)(void *)row, x, n);
+        return;
+    }
+    for (uint32_t d = 0; d < n; d++)
+        exact[d] = (double)x[d];
+    kg_q8_0_from_double(row, exact, n);
+}
+
 static void write_token(void *context, uint32_t piece, uint32_t thread)
 {
     (void)thread;
@@ -132,11 +148,11 @@ static void write_token(void *context, uint32_t piece, uint32_t thread)
     const float *cosines = w->angles ? w->angles + (size_t)piece * 2 * w->rope->pairs : NULL;
     const float *sines = cosines ? cosines + w->rope->pairs : NULL;
     for (uint32_t h = 0; h < heads; h++) {
-        const size_t from = ((size_t)piece * heads + h) * n, to = (size_t)(t % KG_PAGE) * n;
+        const size_t from = ((size_t)piece * heads + h) * n, to = t % KG_PAGE * w->kv->row_bytes;
         float rotated[KG_HEAD_MAX];
         w->isa->rotate(rotated, w->k + from, 1, n, w->rope->layout, w->rope->pairs, cosines, sines, 1);
-        w->isa->to_f16(kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 0, h) + to, rotated, n);
-        w->isa->to_f16(kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 1, h) + to, w->v + from, n);
+        store_row(w, kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 0, h) + to, rotated);
+        store_row(w, kg_cpu_kv_at(w->kv, w->pages[t / KG_PAGE], w->layer, 1, h) + to, w->v + from);
     }
 }
 

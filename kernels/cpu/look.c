@@ -83,20 +83,48 @@ uint32_t kg_cpu_list(uint32_t *slots, const struct kg_slots *choosable, const st
     return n;
 }
 
+static const uint8_t *row_at(const struct kg_cpu_row *row, uint32_t slot, unsigned value)
+{
+    const uint32_t page = row->view->pages[slot / KG_PAGE];
+    return kg_cpu_kv_at(row->kv, page, row->layer, value, row->kv_head) + slot % KG_PAGE * row->kv->row_bytes;
+}
+
+/* Rows that are no f16, as f16. */
+static void expand(const struct kg_cpu_row *row, const uint32_t *slots, uint32_t n, unsigned value, const uint16_t **out, uint16_t *halves)
+{
+    const uint32_t head_size = row->attention->head_size;
+    for (uint32_t i = 0; i < n; i++, halves += head_size) {
+        const uint8_t *ahead = i + KG_KEYS_AHEAD < n ? row_at(row, slots[i + KG_KEYS_AHEAD], value) : NULL;
+        for (size_t at = 0; ahead && at < row->kv->row_bytes; at += 64)
+            __builtin_prefetch(ahead + at);
+        out[i] = kg_cpu_halves(row->isa, row->kv, row_at(row, slots[i], value), 1, halves);
+    }
+}
+
+/* Keys of n slots and of `ahead` that are to be fetched behind them, and values. */
+static void find(const struct kg_cpu_row *row, const uint32_t *slots, uint32_t n, uint32_t ahead, struct kg_cpu_listed *out)
+{
+    const size_t to_value = (size_t)row->kv->shape.kv_heads * KG_PAGE * row->attention->head_size;
+    for (uint32_t i = 0; i < n + ahead; i++)
+        out->key[i] = (const uint16_t *)(const void *)row_at(row, slots[i], 0);
+    for (uint32_t i = 0; i < n; i++)
+        out->value[i] = out->key[i] + to_value;
+    out->keys.values = out->value;
+}
+
 void kg_cpu_score_listed(const struct kg_cpu_row *row, const uint32_t *slots, uint32_t n, uint32_t following, float *q, struct kg_cpu_listed *out)
 {
     const struct kg_view *view = row->view;
-    const struct kg_kv *kv = row->kv;
-    const uint32_t head_size = row->attention->head_size, layer = row->layer, kv_head = row->kv_head;
-    const uint32_t ahead = following < KG_KEYS_AHEAD ? following : KG_KEYS_AHEAD;
-    const size_t to_value = (size_t)kv->shape.kv_heads * KG_PAGE * head_size;
-    for (uint32_t i = 0; i < n + ahead; i++)
-        out->key[i] = kg_cpu_kv_at(kv, view->pages[slots[i] / KG_PAGE], layer, 0, kv_head) + (size_t)(slots[i] % KG_PAGE) * head_size;
-    for (uint32_t i = 0; i < n; i++)
-        out->value[i] = out->key[i] + to_value;
+    const uint32_t head_size = row->attention->head_size;
+    const bool f16 = row->kv->shape.type == KG_KV_F16;
+    const uint32_t ahead = !f16 ? 0 : following < KG_KEYS_AHEAD ? following : KG_KEYS_AHEAD;
     struct kg_listed *all = &out->keys;
+    all->values = NULL;
+    if (f16)
+        find(row, slots, n, ahead, out);
+    else
+        expand(row, slots, n, 0, out->key, out->halves);
     all->keys = out->key;
-    all->values = out->value;
     all->n = n;
     all->head_size = head_size;
     all->queries = row->attention->heads / row->attention->kv_heads;
@@ -105,14 +133,22 @@ void kg_cpu_score_listed(const struct kg_cpu_row *row, const uint32_t *slots, ui
     for (uint32_t begin = 0, end; begin < n; begin = end) {
         const uint32_t span = view->page_spans[slots[begin] / KG_PAGE];
         for (end = begin + 1; end < n && view->page_spans[slots[end] / KG_PAGE] == span; end++) {}
-        kg_cpu_turn(row->isa, view, span, row->attention, row->q, row->row, kv_head, row->attention->scale, turned);
+        kg_cpu_turn(row->isa, view, span, row->attention, row->q, row->row, row->kv_head, row->attention->scale, turned);
         kg_queries_in_fours(q, turned, all->queries, head_size);
         struct kg_listed some = *all;
         some.keys += begin;
-        some.values += begin;
+        some.values = some.values ? some.values + begin : NULL;
         some.scores += begin;
         some.n = end - begin;
         some.following = n + ahead - end;
         row->isa->listed_scores(&some);
     }
+}
+
+void kg_cpu_add_listed(const struct kg_cpu_row *row, const uint32_t *slots, struct kg_cpu_listed *listed, float *acc, uint32_t padded)
+{
+    if (row->kv->shape.type != KG_KV_F16)
+        expand(row, slots, listed->keys.n, 1, listed->value, listed->halves);
+    listed->keys.values = listed->value;
+    row->isa->listed_values(&listed->keys, acc, padded);
 }

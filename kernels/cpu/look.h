@@ -47,10 +47,20 @@ struct kg_cpu_row {
 struct kg_cpu_listed {
     struct kg_listed keys; /* scores and stride are the caller's */
     const uint16_t *key[KG_LISTED + KG_KEYS_AHEAD], *value[KG_LISTED];
+    uint16_t *halves; /* the caller's: room for keys or values that are kept otherwise */
 };
+
+/* Elements of `halves`; 0 where they are kept as f16. */
+static inline size_t kg_cpu_listed_halves(const struct kg_kv *kv)
+{
+    return kv->shape.type == KG_KV_F16 ? 0 : (size_t)KG_LISTED * kv->shape.head_size;
+}
 
 /* Fills in keys and values and computes scores of n slots; `following` more are behind them, for a later call. q: scratch for
  * the query heads of a KV head twice, in fours. */
 void kg_cpu_score_listed(const struct kg_cpu_row *, const uint32_t *slots, uint32_t n, uint32_t following, float *q, struct kg_cpu_listed *);
+
+/* Afterwards: sums of the values by what the scores have become. acc as in listed_values. */
+void kg_cpu_add_listed(const struct kg_cpu_row *, const uint32_t *slots, struct kg_cpu_listed *, float *acc, uint32_t padded);
 
 #endif

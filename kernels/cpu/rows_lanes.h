@@ -128,6 +128,17 @@ static void to_f16(uint16_t *out, const float *x, size_t n)
     memcpy(out + i, last, (n - i) * sizeof *out);
 }
 
+static void expand_q8_0(uint16_t *out, const uint8_t *blocks, size_t n)
+{
+    for (size_t i = 0; i < n; i += 32, blocks += 34) {
+        uint16_t d;
+        memcpy(&d, blocks, sizeof d);
+        const vec scale = v_set(_cvtsh_ss(d));
+        v_store_f16(out + i, v_mul(scale, v_load_s8(blocks + 2)));
+        v_store_f16(out + i + 16, v_mul(scale, v_load_s8(blocks + 18)));
+    }
+}
+
 static uint32_t find_above(const float *x, uint32_t begin, uint32_t n, float least, uint32_t *ids, uint32_t *count, uint32_t capacity)
 {
     const vec limit = v_set(least);

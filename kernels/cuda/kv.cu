@@ -38,6 +38,8 @@ enum kg_status kg_cuda_room(struct kg_device *device, size_t *bytes, size_t *kep
 enum kg_status kg_cuda_kv_create(struct kg_device *device, const struct kg_kv_shape *shape, struct kg_kv **out, struct kg_error *err)
 {
     (void)device;
+    if (shape->type != KG_KV_F16)
+        return kg_fail(err, KG_ERR_UNSUPPORTED, "a CUDA device keeps keys and values as f16 only; use f16 for them, or compute on the CPU");
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
     assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
     struct kg_kv *kv = (struct kg_kv *)calloc(1, sizeof *kv);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "kernels/ref/ref.h"
-#include "kernels/type.h"
 
 enum kg_status kg_ref_view_create(struct kg_device *device, struct kg_view **out, struct kg_error *err)
 {
@@ -89,10 +88,10 @@ static void score_span(const struct look *look, const struct kg_span *span, doub
     double q[KG_HEAD_MAX];
     kg_ref_rotate(q, look->q, a->head_size, a->rope, look->position - span->base + span->local);
     for (uint32_t t = 0; t < visible(span, look->position); t++) {
-        const uint16_t *k = kg_ref_kv_at(look->kv, span->pages[t / KG_PAGE], look->layer, 0, look->kv_head, t % KG_PAGE);
-        double dot = 0;
+        double k[KG_HEAD_MAX], dot = 0;
+        kg_ref_kv_get(look->kv, span->pages[t / KG_PAGE], look->layer, 0, look->kv_head, t % KG_PAGE, k);
         for (uint32_t d = 0; d < a->head_size; d++)
-            dot += q[d] * kg_f16_to_double(k[d]);
+            dot += q[d] * k[d];
         double s = dot * (double)a->scale, cap = (double)a->soft_cap;
         scores[t] = cap > 0 ? cap * tanh(s / cap) : s;
     }
@@ -102,9 +101,10 @@ static void score_span(const struct look *look, const struct kg_span *span, doub
 static void add_values(const struct look *look, const struct kg_span *span, const double *weights, double *sum)
 {
     for (uint32_t t = 0; t < visible(span, look->position); t++) {
-        const uint16_t *v = kg_ref_kv_at(look->kv, span->pages[t / KG_PAGE], look->layer, 1, look->kv_head, t % KG_PAGE);
+        double v[KG_HEAD_MAX];
+        kg_ref_kv_get(look->kv, span->pages[t / KG_PAGE], look->layer, 1, look->kv_head, t % KG_PAGE, v);
         for (uint32_t d = 0; d < look->attention->head_size; d++)
-            sum[d] += weights[t] * kg_f16_to_double(v[d]);
+            sum[d] += weights[t] * v[d];
     }
 }
 

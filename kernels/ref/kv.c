@@ -17,6 +17,7 @@ enum kg_status kg_ref_kv_create(struct kg_device *device, const struct kg_kv_sha
     (void)device;
     assert(shape->layers && shape->kv_heads && shape->head_size && shape->head_size % 2 == 0 && shape->head_size <= KG_HEAD_MAX);
     assert(shape->index_bits * shape->head_size % 32 == 0 && (shape->index_bits < 3 || shape->index_bits == 4));
+    assert(shape->type == KG_KV_F16 || shape->head_size % 32 == 0);
     struct kg_kv *kv = calloc(1, sizeof *kv);
     if (!kv)
         return kg_fail_nomem(err, "creating pages");
@@ -66,7 +67,7 @@ enum kg_status kg_ref_kv_export(struct kg_device *device, const struct kg_kv *kv
 {
     (void)device, (void)err;
     assert(page < kv->pages);
-    memcpy(host, (const char *)kv->bits + page * page_bytes(kv), page_bytes(kv));
+    memcpy(host, kv->bits + page * page_bytes(kv), page_bytes(kv));
     return KG_OK;
 }
 
@@ -74,16 +75,37 @@ void kg_ref_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page,
 {
     (void)device;
     assert(page < kv->pages);
-    memcpy((char *)kv->bits + page * page_bytes(kv), host, page_bytes(kv));
+    memcpy(kv->bits + page * page_bytes(kv), host, page_bytes(kv));
 }
 
 /*  page | layer | K V | KV head | slot | element  */
-uint16_t *kg_ref_kv_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot)
+static uint8_t *row_at(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot)
 {
     const struct kg_kv_shape *s = &kv->shape;
     assert(page < kv->pages && layer < s->layers && head < s->kv_heads && slot < KG_PAGE);
     size_t at = ((size_t)page * s->layers + layer) * 2 + value;
-    return kv->bits + ((at * s->kv_heads + head) * KG_PAGE + slot) * s->head_size;
+    return kv->bits + ((at * s->kv_heads + head) * KG_PAGE + slot) * KG_KV_ROW_BYTES(s);
+}
+
+void kg_ref_kv_get(const struct kg_kv *kv, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot, double *out)
+{
+    const struct kg_kv_shape *s = &kv->shape;
+    const bool q8_0 = s->type == KG_KV_Q8_0;
+    kg_dequantise(q8_0 ? KG_Q8_0 : KG_F16, row_at(kv, page, layer, value, head, slot), s->head_size, out);
+    for (uint32_t d = 0; d < s->head_size && q8_0; d++)
+        out[d] = kg_f16_to_double(kg_f16_from_double(out[d]));
+}
+
+static void put_row(const struct kg_kv *kv, uint8_t *row, const double *x)
+{
+    if (kv->shape.type == KG_KV_Q8_0) {
+        kg_q8_0_from_double(row, x, kv->shape.head_size);
+        return;
+    }
+    for (uint32_t d = 0; d < kv->shape.head_size; d++) {
+        uint16_t half = kg_f16_from_double(x[d]);
+        memcpy(row + 2 * (size_t)d, &half, sizeof half);
+    }
 }
 
 /* Pair j = (a, b) turns by the angle t = position frequency[j]:  a' = scale (a cos t - b sin t),
@@ -115,14 +137,12 @@ void kg_ref_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer,
         uint32_t t = first + r;
         kg_ref_index_forget(kv, layer, pages[t / KG_PAGE]);
         for (uint32_t h = 0; h < heads; h++, key += n, value += n) {
-            double rotated[KG_HEAD_MAX];
-            kg_ref_rotate(rotated, key, n, rope, (int64_t)local + t);
-            uint16_t *stored_key = kg_ref_kv_at(kv, pages[t / KG_PAGE], layer, 0, h, t % KG_PAGE);
-            uint16_t *stored_value = kg_ref_kv_at(kv, pages[t / KG_PAGE], layer, 1, h, t % KG_PAGE);
-            for (uint32_t d = 0; d < n; d++) {
-                stored_key[d] = kg_f16_from_double(rotated[d]);
-                stored_value[d] = kg_f16_from_double((double)value[d]);
-            }
+            double row[KG_HEAD_MAX];
+            kg_ref_rotate(row, key, n, rope, (int64_t)local + t);
+            put_row(kv, row_at(kv, pages[t / KG_PAGE], layer, 0, h, t % KG_PAGE), row);
+            for (uint32_t d = 0; d < n; d++)
+                row[d] = (double)value[d];
+            put_row(kv, row_at(kv, pages[t / KG_PAGE], layer, 1, h, t % KG_PAGE), row);
         }
     }
 }

@@ -35,7 +35,7 @@ static uint8_t step_code(double range, double levels)
     return (uint8_t)e;
 }
 
-static void index_channel(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, uint32_t d, uint32_t tokens)
+static void index_channel(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, uint32_t d, double keys[KG_PAGE][KG_HEAD_MAX], uint32_t tokens)
 {
     const struct kg_kv_shape *s = &kv->shape;
     const uint32_t bits = s->index_bits, in_byte = 8 / bits;
@@ -44,40 +44,48 @@ static void index_channel(const struct kg_kv *kv, uint32_t page, uint32_t layer,
     uint8_t *codes = at + 3 * (size_t)s->head_size + (size_t)(d / in_byte) * KG_PAGE;
     double low = INFINITY, high = -INFINITY;
     for (uint32_t t = 0; t < tokens; t++) {
-        double k = kg_f16_to_double(kg_ref_kv_at(kv, page, layer, 0, head, t)[d]);
-        low = fmin(low, k);
-        high = fmax(high, k);
+        low = fmin(low, keys[t][d]);
+        high = fmax(high, keys[t][d]);
     }
     low += 0; /* -0 becomes 0 */
     uint16_t m = kg_f16_from_double(low);
     uint8_t e = step_code(high - low, levels);
     memcpy(at + 2 * (size_t)d, &m, sizeof m);
     at[2 * (size_t)s->head_size + d] = e;
-    for (uint32_t t = 0; t < tokens && e; t++) {
-        double k = kg_f16_to_double(kg_ref_kv_at(kv, page, layer, 0, head, t)[d]);
-        codes[t] |= (uint8_t)((uint32_t)fmin(levels, nearbyint((k - low) / step_of(e))) << (d % in_byte * bits));
-    }
+    for (uint32_t t = 0; t < tokens && e; t++)
+        codes[t] |= (uint8_t)((uint32_t)fmin(levels, nearbyint((keys[t][d] - low) / step_of(e))) << (d % in_byte * bits));
+}
+
+static void get_keys(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, uint32_t tokens, double keys[KG_PAGE][KG_HEAD_MAX])
+{
+    for (uint32_t t = 0; t < tokens; t++)
+        kg_ref_kv_get(kv, page, layer, 0, head, t, keys[t]);
 }
 
 static bool keys_are_finite(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t tokens)
 {
+    double keys[KG_PAGE][KG_HEAD_MAX];
     bool finite = true;
-    for (uint32_t h = 0; h < kv->shape.kv_heads; h++)
+    for (uint32_t h = 0; h < kv->shape.kv_heads; h++) {
+        get_keys(kv, page, layer, h, tokens, keys);
         for (uint32_t t = 0; t < tokens; t++)
             for (uint32_t d = 0; d < kv->shape.head_size; d++)
-                finite = finite && isfinite(kg_f16_to_double(kg_ref_kv_at(kv, page, layer, 0, h, t)[d]));
+                finite = finite && isfinite(keys[t][d]);
+    }
     return finite;
 }
 
 static void index_page(struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t tokens)
 {
+    double keys[KG_PAGE][KG_HEAD_MAX];
     *indexed_at(kv, page, layer) = 0;
     if (!keys_are_finite(kv, page, layer, tokens))
         return;
     for (uint32_t h = 0; h < kv->shape.kv_heads; h++) {
         memset(index_at(kv, page, layer, h), 0, KG_INDEX_HEAD_BYTES(&kv->shape));
+        get_keys(kv, page, layer, h, tokens, keys);
         for (uint32_t d = 0; d < kv->shape.head_size; d++)
-            index_channel(kv, page, layer, h, d, tokens);
+            index_channel(kv, page, layer, h, d, keys, tokens);
     }
     *indexed_at(kv, page, layer) = (uint8_t)tokens;
 }
@@ -135,10 +143,10 @@ static double capped(const struct kg_attention *a, double s)
 
 static double exact_dot(const struct kg_kv *kv, uint32_t page, uint32_t layer, uint32_t head, uint32_t slot, const double *q)
 {
-    const uint16_t *k = kg_ref_kv_at(kv, page, layer, 0, head, slot);
-    double dot = 0;
+    double k[KG_HEAD_MAX], dot = 0;
+    kg_ref_kv_get(kv, page, layer, 0, head, slot, k);
     for (uint32_t d = 0; d < kv->shape.head_size; d++)
-        dot += q[d] * kg_f16_to_double(k[d]);
+        dot += q[d] * k[d];
     return dot;
 }
 
@@ -290,11 +298,11 @@ static void attend_head(const struct kg_kv *kv, uint32_t layer, const struct kg_
         for (uint32_t t = 0; t < visible(&view->spans[i], position); t++) {
             if (view->scores[at + t] == -INFINITY)
                 continue;
-            double w = exp(view->scores[at + t] - most);
-            const uint16_t *v = kg_ref_kv_at(kv, view->spans[i].pages[t / KG_PAGE], layer, 1, kv_head, t % KG_PAGE);
+            double w = exp(view->scores[at + t] - most), v[KG_HEAD_MAX];
+            kg_ref_kv_get(kv, view->spans[i].pages[t / KG_PAGE], layer, 1, kv_head, t % KG_PAGE, v);
             total += w;
             for (uint32_t d = 0; d < a->head_size; d++)
-                sum[d] += w * kg_f16_to_double(v[d]);
+                sum[d] += w * v[d];
         }
     }
     for (uint32_t d = 0; d < a->head_size; d++)

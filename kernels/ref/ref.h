@@ -27,7 +27,7 @@ struct kg_matrix {
 struct kg_kv {
     struct kg_kv_shape shape;
     uint32_t pages;
-    uint16_t *bits;   /* pages in the layout of KG_KV_PAGE_BYTES */
+    uint8_t *bits;    /* pages in the layout of KG_KV_PAGE_BYTES */
     uint8_t *index;   /* pages in the layout of KG_INDEX_PAGE_BYTES; NULL without an index */
     uint8_t *indexed; /* (pages, layers): tokens of the page that are in the index */
 };
@@ -73,8 +73,8 @@ void kg_ref_kv_import(struct kg_device *, struct kg_kv *, uint32_t page, const v
 void kg_ref_kv_write(struct kg_device *, struct kg_kv *, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,
                      const struct kg_buffer *k, const struct kg_buffer *v, const struct kg_rope *rope, uint32_t rows);
 
-/* The K element (V with value = 1) d = 0 of a token's slot; head_size of them follow. */
-uint16_t *kg_ref_kv_at(const struct kg_kv *, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot);
+/* K (V with value = 1) of a token's slot as it is read: head_size numbers. */
+void kg_ref_kv_get(const struct kg_kv *, uint32_t page, uint32_t layer, unsigned value, uint32_t head, uint32_t slot, double *out);
 
 /* out = x rotated for a position; n elements. */
 void kg_ref_rotate(double *out, const float *x, uint32_t n, const struct kg_rope *rope, int64_t position);

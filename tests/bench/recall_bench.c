@@ -108,7 +108,7 @@ static void fill(struct bench *b)
 static void set_up(struct bench *b, uint32_t threads, uint32_t bits)
 {
     struct kg_error err;
-    const struct kg_kv_shape shape = { LAYERS, KV_HEADS, HEAD, bits };
+    const struct kg_kv_shape shape = { LAYERS, KV_HEADS, HEAD, bits, KG_KV_F16 };
     uint64_t seed = 7;
     const size_t n = (size_t)b->rows * HEADS * HEAD;
     must(kg_backend_cpu.open(&(struct kg_device_options){ .threads = threads }, &b->device, &err), &err);

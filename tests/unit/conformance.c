@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/type.h"
 #include "tests/unit/seeded.h"
 
 #define GUARD 256 /* bytes */
@@ -276,4 +277,39 @@ void check_operation(const struct variant *variant, const struct operation *op, 
     free(by_ref);
     free(by_one);
     free(c.part);
+}
+
+bool conformance_keeps(const struct variant *variant, const struct kg_kv_shape *shape)
+{
+    if (shape->type == KG_KV_F16)
+        return true;
+    struct rig rig = rig_open(variant, 1);
+    struct kg_error err = { .text = "" };
+    struct kg_kv *kv = NULL;
+    const enum kg_status status = rig.b->kv_create(rig.d, shape, &kv, &err);
+    if (status != KG_OK && (status != KG_ERR_UNSUPPORTED || !strstr(err.text, "use f16")))
+        fail_msg("cannot create pages: %s", err.text);
+    rig.b->kv_free(rig.d, kv);
+    rig_close(&rig);
+    return status == KG_OK;
+}
+
+uint8_t *conformance_pages(const struct kg_kv_shape *shape, uint32_t pages, uint8_t *halves)
+{
+    const size_t row = KG_KV_ROW_BYTES(shape), rows = pages * KG_KV_PAGE_BYTES(shape) / row;
+    uint8_t *out = test_alloc(rows, row);
+    for (size_t i = 0; i < rows; i++) {
+        uint8_t *half = halves + i * shape->head_size * 2, *to = out + i * row;
+        double x[KG_HEAD_MAX];
+        if (shape->type == KG_KV_F16) {
+            memcpy(to, half, row);
+            continue;
+        }
+        kg_dequantise(KG_F16, half, shape->head_size, x);
+        kg_q8_0_from_double(to, x, shape->head_size);
+        kg_dequantise(KG_Q8_0, to, shape->head_size, x);
+        for (uint32_t d = 0; d < shape->head_size; d++)
+            memcpy(half + (size_t)2 * d, &(uint16_t){ kg_f16_from_double(x[d]) }, 2);
+    }
+    return out;
 }

@@ -75,6 +75,11 @@ struct operation {
 void check_operation(const struct variant *variant, const struct operation *op, const void *what, uint32_t rows, uint32_t width,
                      double tolerance, const char *text, float *want, float *got);
 
+/* False where a backend does not keep keys and values as the shape's type. */
+bool conformance_keeps(const struct variant *variant, const struct kg_kv_shape *shape);
+/* So many pages of the shape's type that hold what `halves` does, pages of f16 in the same order; halves become what is read of them. */
+uint8_t *conformance_pages(const struct kg_kv_shape *shape, uint32_t pages, uint8_t *halves);
+
 /* calloc that fails the test. */
 void *test_alloc(size_t count, size_t size);
 

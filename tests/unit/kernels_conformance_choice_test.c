@@ -146,6 +146,7 @@ static void broken_numbers_show(void **state)
             scene_half_at(&s, t / KG_PAGE, false, 1, t % KG_PAGE)[i] = i < 4 ? 0x7e00 : 0x7c00; /* infinite: no weight, or none is a number */
         for (uint32_t r = 0; r < s.rows && !key; r++)
             s.q[r * width + head * n + i] = i % 2 ? NAN : INFINITY;
+        scene_keep(&s);
         free(s.index);
         free(s.indexed);
         scene_take_index(&s);

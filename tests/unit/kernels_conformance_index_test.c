@@ -9,7 +9,7 @@
 /* Keys of all kinds: equal ones, zeros of both signs, the smallest and the largest numbers, steps that fit exactly. */
 static void odd_keys(const struct scene *s, uint64_t *seed)
 {
-    static const double sizes[] = { 1, 6e-8, 3e-5, 65504, 0, 0.5 };
+    const double sizes[] = { 1, 6e-8, 3e-5, s->shape.type == KG_KV_Q8_0 ? 65440 : 65504, 0, 0.5 };
     for (uint32_t p = 0; p < s->pages; p++) {
         for (uint32_t h = 0; h < s->shape.kv_heads; h++) {
             for (uint32_t d = 0; d < s->shape.head_size; d++) {
@@ -53,11 +53,14 @@ static void indexes_are_equal(void **state)
         struct scene s = { .rows = 1 };
         uint64_t seed = h;
         scene_set_heads(&s, &scene_heads[h / 2]);
+        if (!conformance_keeps(variant, &s.shape))
+            continue;
         scene_add_span(&s, 3 * KG_PAGE + 13, 0, 0, true);
         scene_fill(&s, h);
         for (s.layer = 0; s.layer < SCENE_LAYERS; s.layer++)
             odd_keys(&s, &seed);
         s.layer = 0;
+        scene_keep(&s);
         const size_t bytes = KG_INDEX_PAGE_BYTES(&s.shape);
         uint8_t *want = test_alloc(s.pages, bytes), *got = test_alloc(s.pages, bytes);
         uint32_t *want_tokens = test_alloc(s.pages, sizeof *want_tokens), *got_tokens = test_alloc(s.pages, sizeof *got_tokens);

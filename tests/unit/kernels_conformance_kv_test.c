@@ -35,8 +35,13 @@ static void fill_page(uint8_t *host, size_t bytes, uint64_t seed)
 
 static void pages_survive_growth_and_come_back_as_they_were(void **state)
 {
-    static const struct kg_kv_shape shapes[] = { { 1, 1, 2, 0 }, { 3, 5, 80, 0 }, { 2, 2, 128, 0 }, { 4, 3, 64, 0 }, { 1, 1, 256, 0 }, { 1, 3, 6, 0 } };
+    static const struct kg_kv_shape shapes[] = {
+        { 1, 1, 2, 0, KG_KV_F16 }, { 3, 5, 80, 0, KG_KV_F16 },  { 2, 2, 128, 0, KG_KV_F16 }, { 4, 3, 64, 0, KG_KV_F16 },
+        { 1, 3, 6, 0, KG_KV_F16 }, { 1, 1, 256, 0, KG_KV_F16 }, { 2, 3, 64, 0, KG_KV_Q8_0 },
+    };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        if (!conformance_keeps(*state, &shapes[s]))
+            continue;
         struct rig rig = rig_open(*state, 2);
         size_t bytes = KG_KV_PAGE_BYTES(&shapes[s]);
         uint8_t *page = test_alloc(bytes, 1), *back = test_alloc(bytes, 1);
@@ -151,6 +156,33 @@ static void judge_keys(const struct writing *w, const uint8_t *want, const uint8
         fail_msg("%s: %zu elements differ from ref", text, other);
 }
 
+/* The same of numbers of 8 bits: what was not rotated is exact; a key may have the neighbouring code or scale, but seldom. */
+static void judge_q8_0(const struct writing *w, const uint8_t *want, const uint8_t *got, const char *text)
+{
+    const size_t bytes = KG_KV_ROW_BYTES(&w->shape), rows = PAGES * KG_KV_PAGE_BYTES(&w->shape) / bytes;
+    size_t other = 0;
+    for (size_t i = 0; i < rows; i++, want += bytes, got += bytes) {
+        const size_t strip = i / KG_PAGE / w->shape.kv_heads, layer = strip / 2 % w->shape.layers;
+        const uint32_t t = (uint32_t)(strip / 2 / w->shape.layers * KG_PAGE + i % KG_PAGE);
+        const bool rotated = strip % 2 == 0 && layer == w->layer && t >= w->first && t < w->first + w->rows && w->layout != KG_ROPE_NONE;
+        double x[KG_HEAD_MAX], y[KG_HEAD_MAX];
+        if (memcmp(want, got, bytes) == 0)
+            continue;
+        if (!rotated)
+            fail_msg("%s: a row of layer %zu, token %u, that had to stay or be exact is another one", text, layer, t);
+        kg_dequantise(KG_Q8_0, want, w->shape.head_size, x);
+        kg_dequantise(KG_Q8_0, got, w->shape.head_size, y);
+        for (uint32_t d = 0; d < w->shape.head_size; d++) {
+            const double scale = kg_f16_to_double(half_at(want + (size_t)d / 32 * 34, 0));
+            if (!(fabs(x[d] - y[d]) <= 1.2 * scale))
+                fail_msg("%s: token %u, element %u of key is %.6g, should be %.6g", text, t, d, y[d], x[d]);
+            other += fabs(x[d] - y[d]) > 0.5 * scale;
+        }
+    }
+    if (other > 2 + (size_t)w->rows * w->shape.kv_heads * w->shape.head_size / 1000)
+        fail_msg("%s: %zu codes differ from those of ref", text, other);
+}
+
 static void check_writing(const struct variant *variant, const struct writing *w)
 {
     char text[120];
@@ -160,7 +192,7 @@ static void check_writing(const struct variant *variant, const struct writing *w
     uint8_t *want = test_alloc(bytes, 1), *got = test_alloc(bytes, 1), *again = test_alloc(bytes, 1);
     write_and_export(NULL, 1, w, w->rows, 1, want);
     write_and_export(variant, 1, w, w->rows, 2, got);
-    judge_keys(w, want, got, text);
+    (w->shape.type == KG_KV_Q8_0 ? judge_q8_0 : judge_keys)(w, want, got, text);
     static const uint32_t steps[] = { 1, 3, 32, KG_ROWS_MAX };
     for (uint32_t i = 0; i < 4; i++) {
         write_and_export(variant, i % CONFORMANCE_THREADS + 1, w, steps[i], 3 + i, again);
@@ -180,7 +212,7 @@ static void check_writing(const struct variant *variant, const struct writing *w
 
 static struct writing make_writing(uint32_t layers, uint32_t kv_heads, uint32_t head_size, uint32_t first, uint32_t rows, int32_t local)
 {
-    struct writing w = { { layers, kv_heads, head_size, 0 }, layers / 2, first, rows, local, KG_ROPE_HALVES, head_size / 2, 1, 10000, NULL, NULL };
+    struct writing w = { { layers, kv_heads, head_size, 0, KG_KV_F16 }, layers / 2, first, rows, local, KG_ROPE_HALVES, head_size / 2, 1, 10000, NULL, NULL };
     uint64_t seed = head_size + 7 * rows;
     size_t n = (size_t)rows * kv_heads * head_size;
     w.k = test_alloc(n, sizeof *w.k);
@@ -219,6 +251,23 @@ static void keys_are_written_in_every_shape(void **state)
     }
 }
 
+static void keys_of_8_bits_are_written(void **state)
+{
+    static const float odd[] = { 0, -0.0F, 3e-9F, -65504, 1e6F, 1e30F, INFINITY, NAN, 1e-40F };
+    for (uint32_t h = 0; h < 3; h++) {
+        struct writing w = make_writing(2, h + 1, 32 << h, 31 * h, 40, 3000);
+        w.shape.type = KG_KV_Q8_0;
+        if (conformance_keeps(*state, &w.shape)) {
+            check_writing(*state, &w);
+            w.layout = KG_ROPE_NONE;
+            for (size_t i = 0; i < (size_t)w.rows * w.shape.kv_heads * w.shape.head_size; i += 37)
+                w.k[i] = w.v[i] = odd[i % (sizeof odd / sizeof *odd)];
+            check_writing(*state, &w);
+        }
+        free_writing(&w);
+    }
+}
+
 /* Without rotation keys and values are the nearest halves, exactly: ties, subnormals, and beyond 65504. */
 static void unrotated_keys_and_values_are_the_nearest_halves(void **state)
 {
@@ -249,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_survive_growth_and_come_back_as_they_were),
         cmocka_unit_test(keys_are_written_in_every_shape),
+        cmocka_unit_test(keys_of_8_bits_are_written),
         cmocka_unit_test(unrotated_keys_and_values_are_the_nearest_halves),
     };
     return conformance_main(tests, sizeof tests / sizeof *tests);

@@ -43,6 +43,40 @@ static void values_equal_those_of_the_gguf_package(void **state)
     }
 }
 
+/* Scales and codes that can be told by hand: halves to even, subnormal scales, and what is no number. */
+static void numbers_of_8_bits_are_the_nearest(void **state)
+{
+    static const struct {
+        double most, x[6];
+        uint16_t scale;
+        int8_t code[6];
+    } cases[] = {
+        { 127, { 0.5, 1.5, 2.5, -0.5, -3.5, 126.6 }, 0x3c00, { 0, 2, 2, 0, -4, 127 } },
+        { -254, { 1, 3, -5, 253, -0.0, 2 }, 0x4000, { 0, 2, -2, 126, 0, 1 } },
+        { 127 * 0x1p-24, { 0x1p-24, -0x1p-25, 0x3p-25, 0, 0x7fp-24, 1e-300 }, 0x0001, { 1, 0, 2, 0, 127, 0 } },
+        { 180 * 0x1p-24, { 0x1p-24, -180 * 0x1p-24, 0x80p-24, 0, 0, 0 }, 0x0001, { 1, -127, 127, 0, 0, 0 } },
+        { 63 * 0x1p-24, { 0x1p-24, 63 * 0x1p-24, 0, 0, 0, 0 }, 0x0000, { 0 } },
+        { 0, { 0, -0.0, 0, 0, 0, 0 }, 0x0000, { 0 } },
+        { 1e30, { 1, -1e30, 0, 0, 0, 0 }, 0x7c00, { 0 } },
+        { 1, { (double)INFINITY, 1, 0, 0, 0, 0 }, 0x7e00, { 0 } },
+        { 1, { 1, 1, (double)NAN, 1, 1, 1 }, 0x7e00, { 0 } },
+        { 1, { 0, 0, 0, 0, 0, -(double)INFINITY }, 0x7e00, { 0 } },
+    };
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        double x[64] = { 0 };
+        uint8_t out[68];
+        memcpy(x + 32, cases[c].x, sizeof cases[c].x);
+        x[63] = cases[c].most;
+        kg_q8_0_from_double(out, x, 64);
+        for (unsigned i = 0; i < 34; i++)
+            assert_int_equal(out[i], 0); /* the others are on their own */
+        assert_int_equal(out[34] | out[35] << 8, cases[c].scale);
+        for (unsigned i = 0; i < 6; i++)
+            assert_int_equal((int8_t)out[36 + i], cases[c].code[i]);
+    }
+}
+
 static void every_half_survives_and_ties_go_to_even(void **state)
 {
     (void)state;
@@ -109,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_equal_those_of_the_gguf_package),
         cmocka_unit_test(rounded_values_come_back),
+        cmocka_unit_test(numbers_of_8_bits_are_the_nearest),
         cmocka_unit_test(every_half_survives_and_ties_go_to_even),
         cmocka_unit_test(unknown_types_are_refused),
     };

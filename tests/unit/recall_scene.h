@@ -20,7 +20,7 @@ struct scene {
     uint32_t first_page[SCENE_SPANS_MAX];
     bool closes[SCENE_SPANS_MAX]; /* the last page is indexed as far as it is filled */
     uint32_t never_indexed; /* a page; behind all if none */
-    uint8_t *bits, *index;  /* of all pages */
+    uint8_t *halves, *bits, *index; /* of all pages: as f16, as they hold it, and of the keys */
     uint8_t *indexed;
     float *q;
     double deviation; /* of q */
@@ -33,9 +33,10 @@ struct heads {
     enum kg_rope_layout layout;
     uint32_t pairs, bits;
     float soft_cap;
+    enum kg_kv_type type;
 };
 
-#define SCENE_HEADS 14
+#define SCENE_HEADS 16
 extern const struct heads scene_heads[SCENE_HEADS];
 
 void scene_set_heads(struct scene *s, const struct heads *h);
@@ -44,6 +45,8 @@ void scene_add_span(struct scene *s, uint32_t tokens, int32_t base, int32_t loca
 /* The element 0 of a key, or of a value. */
 uint16_t *scene_half_at(const struct scene *s, uint32_t page, bool value, uint32_t head, uint32_t slot);
 struct kg_kv *scene_create_pages(const struct rig *rig, const struct kg_kv_shape *shape, uint32_t pages);
+/* After a change of halves: bits anew, and halves as they are read. */
+void scene_keep(struct scene *s);
 /* The index as ref has it, of pages that are filled; fill does it as well. */
 void scene_take_index(struct scene *s);
 void scene_fill(struct scene *s, uint64_t seed);

@@ -6,6 +6,7 @@
 
 static const char help[] =
     "usage: kedge bench [-m MODEL] [-t THREADS] [-p TOKENS] [-n TOKENS] [-d DEPTH] [--policy NAME] [--device NAME] [--gpu-layers N]\n"
+    "                   [--kv TYPE]\n"
     "       kedge bench --copy [-m MODEL] [-t THREADS] [--policy NAME] [--device NAME] [--gpu-layers N]\n"
     "\n"
     "Measures speed and memory; one JSON object a line: test, tokens/s, bytes/s, share of measured memory bandwidth, pss.\n"
@@ -19,7 +20,8 @@ static const char help[] =
     "                      a question explained; the tokens are the same\n"
     "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
     "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
-    "      --gpu-layers N  a card computes the last N layers, the CPU the others; auto = as many as fit\n";
+    "      --gpu-layers N  a card computes the last N layers, the CPU the others; auto = as many as fit\n"
+    "      --kv TYPE       what keys and values are kept as: f16 (the default) or q8_0\n";
 
 static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
 {
@@ -100,7 +102,7 @@ int kg_command_bench(int argc, char **argv)
     static const struct option options[] = { { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
                                              { "prefill", required_argument, NULL, 'p' }, { "decode", required_argument, NULL, 'n' },
                                              { "depth", required_argument, NULL, 'd' },   { "device", required_argument, NULL, 'D' },
-                                             { "gpu-layers", required_argument, NULL, 'G' },
+                                             { "gpu-layers", required_argument, NULL, 'G' }, { "kv", required_argument, NULL, 'K' },
                                              { "policy", required_argument, NULL, 'P' },  { "copy", no_argument, NULL, 'c' },
                                              { "help", no_argument, NULL, 'h' },          { 0 } };
     struct kg_engine_options engine_options = { .cache_off = true };
@@ -116,6 +118,7 @@ int kg_command_bench(int argc, char **argv)
         case 'c': copy = true; break;
         case 'D': engine_options.backend = optarg; break;
         case 'G': engine_options.gpu_layers = optarg; break;
+        case 'K': engine_options.kv = optarg; break;
         case 'P':
             if (kg_policy_parse(optarg, &policy, &err) != KG_OK)
                 return kg_command_failed("bench", &err);

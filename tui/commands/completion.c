@@ -214,6 +214,8 @@ static bool offer_values(const char *option, const char *prefix)
         offer_choices("", kg_option_row(KG_OPTION_DEVICE)->choices, prefix);
     else if (strcmp(option, "--gpu-layers") == 0)
         offer_choices("", kg_option_row(KG_OPTION_GPU_LAYERS)->choices, prefix);
+    else if (strcmp(option, "--kv") == 0)
+        offer_choices("", kg_option_row(KG_OPTION_CACHE_KV)->choices, prefix);
     else
         return strcmp(option, "-C") == 0 || strcmp(option, "--file") == 0 || strcmp(option, "--from") == 0;
     return true;

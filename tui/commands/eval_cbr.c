@@ -24,6 +24,7 @@ static const char help[] =
     "  -k N,...             tokens that are recalled (576)\n"
     "  -w N,...             tokens of the window (64)\n"
     "      --bits B,...     of a number in the key index: 1, 2, 4 (2)\n"
+    "      --kv TYPE        what keys and values are kept as: f16 (the default) or q8_0\n"
     "      --tokens N       of context, to which files are cut (8192)\n"
     "      --target N       tokens of the target (384)\n"
     "      --constants N    planted and asked for in each text (12)\n"
@@ -46,7 +47,7 @@ struct numbers {
 };
 
 struct arguments {
-    const char *model, *device, *texts;
+    const char *model, *device, *texts, *kv;
     enum kg_cbr_read reads[LIST_MAX];
     enum kg_cbr_look looks[LIST_MAX];
     size_t read_count, look_count;
@@ -154,7 +155,7 @@ static enum kg_status parse_small(const char *text, uint64_t least, uint64_t mos
     return status;
 }
 
-enum { READ = 256, LOOK, POLICY, BITS, TOKENS, TARGET, CONSTANTS, PROTOTYPES, SEED, CHAT, TEXTS, JSON, DEVICE };
+enum { READ = 256, LOOK, POLICY, BITS, TOKENS, TARGET, CONSTANTS, PROTOTYPES, SEED, CHAT, TEXTS, JSON, DEVICE, KV };
 
 static enum kg_status parse_option(int c, struct arguments *a, struct kg_error *err)
 {
@@ -162,6 +163,7 @@ static enum kg_status parse_option(int c, struct arguments *a, struct kg_error *
     case 'm': a->model = optarg; return KG_OK;
     case DEVICE: a->device = optarg; return KG_OK;
     case TEXTS: a->texts = optarg; return KG_OK;
+    case KV: a->kv = optarg; return KG_OK;
     case CHAT: a->options.chat = true; return KG_OK;
     case JSON: a->json = true; return KG_OK;
     case READ: return parse_rules(optarg, true, a, err);
@@ -190,12 +192,12 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "seed", required_argument, NULL, SEED },       { "prototypes", required_argument, NULL, PROTOTYPES },
         { "chat", no_argument, NULL, CHAT },             { "texts", required_argument, NULL, TEXTS },
         { "json", no_argument, NULL, JSON },             { "threads", required_argument, NULL, 't' },
-        { "device", required_argument, NULL, DEVICE },   { "help", no_argument, NULL, 'h' },
-        { 0 }
+        { "device", required_argument, NULL, DEVICE },   { "kv", required_argument, NULL, KV },
+        { "help", no_argument, NULL, 'h' },              { 0 }
     };
     struct kg_error err;
     bool rules = false, policy = false;
-    *a = (struct arguments){ .reads = { KG_CBR_LINKED }, .looks = { KG_CBR_RECALL }, .read_count = 1, .look_count = 1,
+    *a = (struct arguments){ .kv = "f16", .reads = { KG_CBR_LINKED }, .looks = { KG_CBR_RECALL }, .read_count = 1, .look_count = 1,
                              .k = { { KG_RECALL_K }, 1 }, .window = { { KG_RECALL_WINDOW }, 1 }, .bits = { { KG_INDEX_BITS }, 1 },
                              .options = { .tokens = 8192, .target = 384, .constants = 12, .prototypes = 20, .seed = 1 } };
     for (int c; (c = getopt_long(argc, argv, "m:k:w:t:h", options, NULL)) != -1;) {
@@ -372,7 +374,7 @@ static void print_rows(const struct study *study, struct kg_cbr_result *const *r
 {
     const struct arguments *a = study->arguments;
     for (size_t i = 0; i < study->rule_count; i++) {
-        struct kg_cbr_line line = { .text = name, .model = model, .texts = count, .bits = bits, .rule = study->rules[i], .chat = a->options.chat,
+        struct kg_cbr_line line = { .text = name, .model = model, .kv = a->kv, .texts = count, .bits = bits, .rule = study->rules[i], .chat = a->options.chat,
                                     .seed = a->options.seed };
         kg_cbr_summarise(results, count, i, a->options.seed, &line.summary);
         if (a->json)
@@ -410,7 +412,7 @@ static enum kg_status run_with_bits(struct study *study, const char *model, uint
     const struct arguments *a = study->arguments;
     struct kg_engine *engine = NULL;
     struct kg_engine_options options = { .model_path = model, .backend = a->device, .threads = (uint32_t)a->threads, .cache_off = true,
-                                         .index_bits = bits, .ctx = study, .progress = isatty(STDERR_FILENO) ? show_progress : NULL };
+                                         .index_bits = bits, .kv = a->kv, .ctx = study, .progress = isatty(STDERR_FILENO) ? show_progress : NULL };
     const struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND }; /* a second one ends kedge at once */
     struct sigaction before;
     enum kg_status status = kg_engine_open(&options, &engine, err);

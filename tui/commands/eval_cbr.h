@@ -8,7 +8,7 @@ int kg_command_eval_cbr(int argc, char **argv);
 
 struct kg_cbr_line {
     const char *text; /* the own file's path, or "all" */
-    const char *model;
+    const char *model, *kv;
     size_t texts;
     uint32_t bits;
     struct kg_cbr_rule rule;

@@ -40,6 +40,7 @@ static void add_rule(cJSON *object, const struct kg_cbr_line *line)
     cJSON_AddStringToObject(object, "look", kg_cbr_look_name(line->rule.look));
     add(object, "w", kg_cbr_uses_window(&line->rule) ? line->rule.window : NAN);
     add(object, "k", kg_cbr_uses_k(&line->rule) ? line->rule.k : NAN);
+    cJSON_AddStringToObject(object, "kv", line->kv);
     add(object, "bits", kg_cbr_uses_k(&line->rule) ? line->bits : NAN);
     cJSON_AddNumberToObject(object, "seed", (double)line->seed);
     cJSON_AddNumberToObject(object, "tokens", (double)line->summary.context);

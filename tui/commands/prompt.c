@@ -36,6 +36,7 @@ static const char help[] =
     "  -t, --threads N      default: all that the process may use\n"
     "      --device NAME    best, cpu, cuda, cuda:N or ref (plain, slow)\n"
     "      --gpu-layers N   the card computes the last N layers, the CPU the others; auto = as many as fit\n"
+    "      --kv TYPE        what keys and values are kept as: f16 (the default) or q8_0 (about half the bytes; the CPU only)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
     "      --set NAME=VALUE any option of kedge.conf (kedge config lists them); may be repeated\n"
     "      --stats          one JSON object on standard error: tokens, seconds, bytes\n"
@@ -76,6 +77,7 @@ static const struct {
     { 'o', KG_OPTION_TOP_P, "--top-p" },
     { 'i', KG_OPTION_MIN_P, "--min-p" },
     { 'd', KG_OPTION_SEED, "--seed" },
+    { 'K', KG_OPTION_CACHE_KV, "--kv" },
     { 'N', KG_OPTION_CACHE_OFF, "--no-cache" },
 };
 
@@ -124,7 +126,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "model", required_argument, NULL, 'm' },   { "prompt", required_argument, NULL, 'p' },      { "file", required_argument, NULL, 'f' },
         { "greedy", no_argument, NULL, 'g' },        { "seed", required_argument, NULL, 'd' },        { "session", required_argument, NULL, 's' },
         { "policy", required_argument, NULL, 'P' },  { "threads", required_argument, NULL, 't' },     { "stats", no_argument, NULL, 'S' },
-        { "gpu-layers", required_argument, NULL, 'G' },
+        { "gpu-layers", required_argument, NULL, 'G' }, { "kv", required_argument, NULL, 'K' },
         { "device", required_argument, NULL, 'D' },  { "choose", required_argument, NULL, 'c' },      { "temperature", required_argument, NULL, 'T' },
         { "top-k", required_argument, NULL, 'k' },   { "top-p", required_argument, NULL, 'o' },       { "min-p", required_argument, NULL, 'i' },
         { "no-cache", no_argument, NULL, 'N' },      { "set", required_argument, NULL, 'O' },         { "version", no_argument, NULL, 'V' },

@@ -39,6 +39,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                  .help = "Bytes that what was read may take on disk; 0 = 8 GiB or a tenth of the free disk, the smaller." },
     [KG_OPTION_CACHE_OFF] = { .section = "cache", .name = "off", .kind = KG_OPTION_SWITCH, .standard = "no",
                               .help = "Neither use nor fill the cache of what was read." },
+    [KG_OPTION_CACHE_KV] = { .section = "cache", .name = "kv", .kind = KG_OPTION_CHOICE, .standard = "f16", .choices = "f16 q8_0",
+                             .help = "What keys and values are kept as, in memory and on disk; q8_0 takes about half the bytes, and runs on the CPU only." },
     [KG_OPTION_MAX_TOKENS] = { .section = "generate", .name = "max-tokens", .kind = KG_OPTION_NUMBER, .standard = "0", .most = 1 << 24,
                                .help = "Tokens of an answer, at most; 0 = as many as fit." },
     [KG_OPTION_TEMPERATURE] = { .section = "generate", .name = "temperature", .kind = KG_OPTION_REAL, .standard = "0.7", .high = 100,
