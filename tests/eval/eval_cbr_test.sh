@@ -107,6 +107,10 @@ check "the context helps" "$(awk -v a="$(field one 1 nll_full)" -v b="$(field on
 check "a row says how it was measured" \
     "$(field one 2 read) $(field one 2 look) $(field one 2 k) $(field one 2 w) $(field one 2 bits) $(field one 2 form) $(field one 1 k)" = "chain recall 32 64 2 plain null"
 
+eval_cbr --json --kv q8_0 --read chain --look all --target 64 --constants 2 --prototypes 4 "$dir/p/tank.h" "$dir/p/plan.py" "$dir/p/main.c" >"$dir/q8" 2>/dev/null
+check "keys of 8 bits read 17 bytes where those of 16 bits read 32" "$(field q8 1 kv) $(awk -v a="$(field q8 1 bytes_per_token)" -v b="$(field one 1 bytes_per_token)" 'BEGIN { print a * 32 == b * 17 }')" = "q8_0 1"
+check "and are nearly as good" "$(field one 1 kv) $(near "$(field q8 1 nll)" "$(field one 1 nll)" 0.02) $(test "$(field q8 1 nll)" != "$(field one 1 nll)" && echo another)" = "f16 yes another"
+
 eval_cbr --json --policy recall --bits 1,4 --chat --target 32 --constants 2 --prototypes 1 --texts "$dir/LIST" >"$dir/list" 2>/dev/null
 check "a list of texts is measured in chat form" $? = 0
 check "a row a text and one for all, for each number of bits" "$(wc -l <"$dir/list")" = 6
@@ -136,6 +140,7 @@ refused "no file is wrong usage" 2 FILE
 refused "files and a list are wrong usage" 2 FILE --texts "$dir/LIST" "$dir/p/main.c"
 refused "an unknown rule is wrong usage" 2 linked --read alone,every "$dir/p/main.c"
 refused "three bits are wrong usage" 2 "1, 2 or 4" --bits 3 "$dir/p/main.c"
+refused "an unknown type of keys is wrong usage" 2 "f16 or q8_0" --json --kv f32 "$dir/p/main.c"
 refused "a rule and a policy are wrong usage" 2 policy --policy full --look all "$dir/p/main.c"
 refused "an empty file fails" 1 "too few" --json "$dir/empty.c"
 refused "a file that is not there fails" 1 nothere --json "$dir/nothere.c"

@@ -80,7 +80,7 @@ static uint8_t *page_of_answer(struct world *w, const char *name, bool behind, c
     kg_session_counts(session, &counts);
     *computed = (uint32_t)counts.computed_tokens;
     const struct kg_block *block = session->pieces[session->count - 1].block;
-    const size_t bytes = KG_KV_PAGE_BYTES(kg_pool_shape(engine->pool)), strips = bytes / (KG_PAGE * (size_t)kg_pool_shape(engine->pool)->head_size * 2);
+    const size_t bytes = KG_KV_PAGE_BYTES(kg_pool_shape(engine->pool)), strips = bytes / (KG_PAGE * KG_KV_ROW_BYTES(kg_pool_shape(engine->pool)));
     uint8_t *page = malloc(bytes);
     assert_non_null(page);
     good(kg_block_export(block, 0, page, &err), &err);
@@ -91,9 +91,8 @@ static uint8_t *page_of_answer(struct world *w, const char *name, bool behind, c
     return page;
 }
 
-static void a_conversation_opened_beside_weights_goes_on_alike(void **state)
+static void goes_on_alike(struct world *w, size_t row_bytes)
 {
-    struct world *w = *state;
     uint32_t first, second;
     uint8_t *pages[4];
     pages[0] = page_of_answer(w, "one", false, "What does twice return?", &first);
@@ -102,11 +101,23 @@ static void a_conversation_opened_beside_weights_goes_on_alike(void **state)
     pages[2] = page_of_answer(w, "one", false, "And what does area return?", &first);
     pages[3] = page_of_answer(w, "two", true, "And what does area return?", &second);
     assert_true(first > second);
-    const size_t bytes = (size_t)30 * 2 * 3 * KG_PAGE * 64 * 2; /* of this model */
+    const size_t bytes = (size_t)30 * 2 * 3 * KG_PAGE * row_bytes; /* of this model */
     assert_memory_equal(pages[0], pages[1], bytes);
     assert_memory_equal(pages[2], pages[3], bytes);
     for (size_t i = 0; i < 4; i++)
         free(pages[i]);
+}
+
+static void a_conversation_opened_beside_weights_goes_on_alike(void **state)
+{
+    goes_on_alike(*state, (size_t)64 * 2);
+}
+
+static void and_one_that_is_kept_as_numbers_of_8_bits(void **state)
+{
+    struct world *w = *state;
+    w->options.kv = "q8_0";
+    goes_on_alike(w, (size_t)64 / 32 * 34);
 }
 
 static void who_gives_up_is_told_so(void **state)
@@ -158,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_conversation_opened_beside_weights_goes_on_alike, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(and_one_that_is_kept_as_numbers_of_8_bits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_gives_up_is_told_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_waits_can_be_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_has_to_wait, set_up, tear_down),

@@ -118,6 +118,17 @@ static void nor_what_was_read_by_another_rule(void **state)
     assert_int_equal(known(w, source, "area.h", header), -1); /* files look at all that they see */
 }
 
+static void nor_what_is_kept_in_another_format(void **state)
+{
+    struct world *w = *state;
+    w->options.kv = "q8_0";
+    open_plain(w);
+    assert_int_equal(known(w, header, "", NULL), 0);
+    w->options.kv = "f16";
+    open_plain(w);
+    assert_int_equal(known(w, header, "", NULL), -1);
+}
+
 static void nor_what_another_index_or_device_made(void **state)
 {
     struct world *w = *state;
@@ -230,6 +241,7 @@ int main(void)
         TEST(another_text_is_not),
         TEST(nor_what_saw_something_else),
         TEST(nor_what_was_read_by_another_rule),
+        TEST(nor_what_is_kept_in_another_format),
         TEST(nor_what_another_index_or_device_made),
         TEST(nor_what_another_model_read),
         TEST(parts_and_turns_are_named_by_all_they_saw),

@@ -32,6 +32,7 @@ gives "no models behind ls" "" words model ls ""
 gives "values of an option" "smol" words -m s
 gives "policies" "$(kedge config --json | tr '{' '\n' | sed -n 's/.*"name":"policy".*"allowed":"\([^"]*\)".*/\1/p' | sed 's/,//g; s/ or / /')" words --policy ""
 gives "settings" "recall.window= recall.k= recall.bits=" words --set rec
+gives "what keys and values are kept as" "f16 q8_0" words --kv ""
 gives "values of a setting" "cache.off=yes cache.off=no" words --set cache.off=
 gives "options of a command" "--json --all --model" words cache --
 gives "options that begin so" "--temperature --top-k --top-p --threads" words --t

@@ -100,6 +100,7 @@ static void the_defaults_are_the_engines(void **state)
     assert_int_equal(engine.cache_bytes, 0);
     assert_false(engine.cache_off);
     assert_int_equal(engine.index_bits, KG_INDEX_BITS);
+    assert_string_equal(engine.kv, "f16");
     assert_int_equal(session.policy, ((struct kg_session_options){ 0 }).policy);
     assert_int_equal(session.recall.window, KG_RECALL_WINDOW);
     assert_int_equal(session.recall.k, KG_RECALL_K);
@@ -166,7 +167,7 @@ static void a_file_says_everything(void **state)
     struct kg_session_options session = { 0 };
     char model[KG_PATH_MAX], expected[KG_PATH_MAX];
     put(p->person, "\xef\xbb\xbf# a comment\n; another\n\nmodel = ~/a model.gguf\n  threads=3\ndevice = ref\r\npolicy = full ; said aside\n"
-                   "[recall]\nwindow = 64\nk = 4096\nbits = 4\n[cache]\nbudget = 20G\noff = yes\n"
+                   "[recall]\nwindow = 64\nk = 4096\nbits = 4\n[cache]\nbudget = 20G\noff = yes\nkv = q8_0\n"
                    "[generate]\ntemperature = 0\nseed = 18446744073709551615\nmax-tokens = 7\ndrafts = no\n[read]\nbudget = 5");
     assert_int_equal(load(p), KG_OK);
     assert_int_equal(kg_config_fill(p->config, &engine, &session, &p->err), KG_OK);
@@ -178,6 +179,7 @@ static void a_file_says_everything(void **state)
     assert_true(engine.cache_off);
     assert_true(session.drafts_off);
     assert_int_equal(engine.index_bits, 4);
+    assert_string_equal(engine.kv, "q8_0");
     assert_string_equal(kg_policy_name(session.policy), "full");
     assert_true(kg_config_sampling(p->config).temperature == 0);
     assert_true(kg_config_sampling(p->config).seed == UINT64_MAX);
