@@ -116,6 +116,8 @@ struct kg_session {
     char **pins; /* paths */
     size_t pin_count;
     bool drafts_off;
+    bool behind;             /* something that stands here is not in sessions.db */
+    bool together;           /* what is stored now is part of a transaction */
     bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
     bool lost_kept;          /* and of the file at hand that is a kept piece */
@@ -147,15 +149,23 @@ size_t kg_visible_piece(const struct kg_session *session, size_t index);
 /* policy.c */
 enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err);
 
-/* session.c, pieces.c, files.c, linked.c, reading.c, ask.c: one conversation, cut by what each knows. */
+/* session.c, pieces.c, stored.c, files.c, linked.c, reading.c, ask.c: one conversation, cut by what each knows. */
 
 /* Appends a piece (not yet stored, not yet in the sequence); NULL when out of memory. Copies label and text. */
 struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, size_t length);
 void kg_piece_clear(struct kg_piece *piece);
 /* The piece's place in the sequence, or SIZE_MAX. */
 size_t kg_piece_index(const struct kg_session *session, const struct kg_piece *piece);
-/* Writes or rewrites the piece in sessions.db; nothing for sessions that are not stored and for secret pieces. */
+/* The last pieces go, from here on: what is stored of them is not touched. */
+void kg_session_cut(struct kg_session *session, size_t count);
+/* stored.c: writes or rewrites the piece in sessions.db; nothing for sessions that are not stored and for secret pieces. When it
+ * fails, the next write begins with everything that stands here, as kg_session_catch_up does. */
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err);
+/* What `change` stores is stored together: a process that dies leaves all of it or nothing. When it fails, the pieces that it added,
+ * which stand at the end, go, and the others are stored as they stand here then. KG_OK when it is done and stored. */
+enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*change)(void *ctx, struct kg_session *session, struct kg_error *err),
+                                   void *ctx, struct kg_error *err);
+void kg_session_catch_up(struct kg_session *session);
 /* Makes the piece's block of these ids; identity from rule and from what it sees: for a chain everything in the sequence, for
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
@@ -271,7 +281,7 @@ struct kg_placing {
     const struct kg_cut *cut;
     const struct kg_linked *linked; /* what it includes; NULL if nothing */
     struct kg_former *former;       /* of the piece `present`, which still stands there */
-    size_t present;
+    size_t present;                 /* 0: the file is new here */
     uint32_t read_now; /* tokens of what it includes */
 };
 /* Places it so, at the end, and drops what it replaces; *patched = false, and nothing has changed: it is to be read as a whole. */

@@ -146,6 +146,12 @@ enum kg_status kg_db_number(sqlite3 *db, const char *sql, sqlite3_int64 *out, st
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : kg_db_fail(db, rc, "a query", err);
 }
 
+enum kg_status kg_db_begin(sqlite3 *db, struct kg_error *err)
+{
+    kg_db_rollback(db);
+    return kg_db_exec(db, "BEGIN IMMEDIATE", err);
+}
+
 void kg_db_rollback(sqlite3 *db)
 {
     if (!sqlite3_get_autocommit(db))
@@ -167,7 +173,7 @@ static enum kg_status same_schema(sqlite3 *db, const struct kg_db_format *format
         const char *sql = (const char *)sqlite3_column_text(statement, 0);
         *same = *same && sql && format->schema[n] && strcmp(sql, format->schema[n]) == 0;
         n += format->schema[n] != NULL;
-        rc = SQLITE_OK;
+        rc = sql ? SQLITE_OK : SQLITE_NOMEM;
     }
     *same = *same && format->schema[n] == NULL;
     sqlite3_finalize(statement);

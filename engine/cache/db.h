@@ -46,7 +46,9 @@ void kg_db_patience(sqlite3 *db, int busy_ms);
 enum kg_status kg_db_exec(sqlite3 *db, const char *sql, struct kg_error *err);
 /* The first column of the first row. */
 enum kg_status kg_db_number(sqlite3 *db, const char *sql, sqlite3_int64 *out, struct kg_error *err);
-/* Ends a transaction that may or may not have begun. */
+/* A transaction that writes; one that could not be taken back when it should have been is taken back first. */
+enum kg_status kg_db_begin(sqlite3 *db, struct kg_error *err);
+/* Ends a transaction that may or may not have begun. Without memory it cannot, and kg_db_begin makes up for it. */
 void kg_db_rollback(sqlite3 *db);
 
 /* The status for a result code; the text names `what`, the file, and what to do. db may be NULL. */

@@ -214,7 +214,7 @@ enum kg_status kg_kv_count(struct kg_kv_store *store, enum kg_kv_sql which, uint
 
 enum kg_status kg_kv_begin(struct kg_kv_store *store, struct kg_error *err)
 {
-    return kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    return kg_db_begin(store->db, err);
 }
 
 enum kg_status kg_kv_commit(struct kg_kv_store *store, struct kg_error *err)

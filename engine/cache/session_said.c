@@ -19,7 +19,7 @@ static void copy_column(char *out, size_t room, sqlite3_stmt *row, int column)
     snprintf(out, room, "%s", text ? text : "");
 }
 
-void kg_session_take(sqlite3_stmt *row, struct kg_stored_session *out)
+bool kg_session_take(sqlite3_stmt *row, struct kg_stored_session *out)
 {
     memset(out, 0, sizeof *out);
     out->id = sqlite3_column_int64(row, 0);
@@ -31,6 +31,7 @@ void kg_session_take(sqlite3_stmt *row, struct kg_stored_session *out)
     out->parts = (uint32_t)sqlite3_column_int64(row, 6);
     out->turns = (uint32_t)sqlite3_column_int64(row, 7);
     copy_column(out->title, sizeof out->title, row, 8);
+    return sqlite3_errcode(sqlite3_db_handle(row)) != SQLITE_NOMEM;
 }
 
 static enum kg_status run(sqlite3 *db, const char *sql, int64_t id, const char *text, size_t length, struct kg_error *err)
@@ -157,12 +158,14 @@ enum kg_status kg_said_search(sqlite3 *db, const char *repository, const char *w
     sqlite3_stmt *rows = query->count ? prepare(db, repository, query) : NULL;
     int rc = rows || !query->count ? SQLITE_DONE : SQLITE_ERROR;
     while (rows && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        kg_session_take(rows, &session);
+        const bool whole = kg_session_take(rows, &session);
         struct kg_stored_hit hit = { .session = &session, .part = sqlite3_column_int64(rows, KG_SESSION_COLUMN_COUNT),
                                      .kind = sqlite3_column_int(rows, KG_SESSION_COLUMN_COUNT + 1) };
         hit.text = (const char *)sqlite3_column_text(rows, KG_SESSION_COLUMN_COUNT + 2);
         hit.length = (size_t)sqlite3_column_bytes(rows, KG_SESSION_COLUMN_COUNT + 2);
-        if (hit.text && each(ctx, &hit))
+        if (!whole || sqlite3_errcode(db) == SQLITE_NOMEM)
+            rc = SQLITE_NOMEM;
+        if (rc == SQLITE_NOMEM || (hit.text && each(ctx, &hit)))
             break;
     }
     enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : kg_db_fail(db, sqlite3_errcode(db), "searching the sessions", err);

@@ -19,7 +19,7 @@
     " (SELECT count(*) FROM part p WHERE p.session = s.id AND p.kind = 5),"                                                                \
     " (SELECT substr(CAST(p.text AS TEXT), 1, 120) FROM part p WHERE p.session = s.id AND p.kind = 5 ORDER BY p.id LIMIT 1)"
 #define KG_SESSION_COLUMN_COUNT 9
-void kg_session_take(sqlite3_stmt *row, struct kg_stored_session *out);
+bool kg_session_take(sqlite3_stmt *row, struct kg_stored_session *out); /* false when out of memory */
 
 /* What the part says now, inside a transaction. */
 enum kg_status kg_said_put(sqlite3 *db, const struct kg_stored_part *part, struct kg_error *err);

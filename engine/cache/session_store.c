@@ -139,6 +139,14 @@ static sqlite3_stmt *prepare(struct kg_session_store *store, const char *sql)
     return statement;
 }
 
+/* Steps a statement that returns one row or none; the caller finalizes it. What cannot be read is not what is not there. */
+static enum kg_status step(struct kg_session_store *store, sqlite3_stmt *statement, const char *what, bool *there, struct kg_error *err)
+{
+    const int rc = statement ? sqlite3_step(statement) : SQLITE_ERROR;
+    *there = rc == SQLITE_ROW;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : fail(store, what, err);
+}
+
 /* Steps a statement that returns no row, and frees it. NULL stands for one that could not be prepared. */
 static enum kg_status run(struct kg_session_store *store, sqlite3_stmt *statement, const char *what, struct kg_error *err)
 {
@@ -148,9 +156,12 @@ static enum kg_status run(struct kg_session_store *store, sqlite3_stmt *statemen
     return status;
 }
 
+/* SQLite takes a transaction back by itself when it fails badly: then nothing more belongs to it. */
 static enum kg_status begin(struct kg_session_store *store, struct kg_error *err)
 {
-    return store->together ? KG_OK : kg_db_exec(store->db, "BEGIN IMMEDIATE", err);
+    if (store->together && sqlite3_get_autocommit(store->db))
+        return kg_fail(err, KG_ERR_IO, "storing a conversation failed half way, and nothing of the change is stored; try it again");
+    return store->together ? KG_OK : kg_db_begin(store->db, err);
 }
 
 static enum kg_status end(struct kg_session_store *store, enum kg_status status, struct kg_error *err)
@@ -198,21 +209,29 @@ enum kg_status kg_session_store_find(struct kg_session_store *store, const char 
         sqlite3_bind_text(find, 1, repository, -1, SQLITE_STATIC);
         sqlite3_bind_text(find, 2, name, -1, SQLITE_STATIC);
     }
-    int rc = find ? sqlite3_step(find) : SQLITE_ERROR;
-    enum kg_status status = KG_OK;
-    if (rc == SQLITE_ROW)
-        kg_session_take(find, out);
-    else if (rc == SQLITE_DONE)
+    static const char what[] = "looking for a session";
+    bool there;
+    enum kg_status status = step(store, find, what, &there, err);
+    if (status == KG_OK && !there)
         status = kg_fail(err, KG_ERR_NOT_FOUND, "there is no session '%s' here; list them to see what there is", name);
-    else
-        status = fail(store, "looking for a session", err);
+    else if (status == KG_OK && !kg_session_take(find, out))
+        status = kg_fail_nomem(err, what);
     sqlite3_finalize(find);
     return status;
 }
 
-static enum kg_status taken(const char *name, struct kg_error *err)
+static enum kg_status name_is_taken(const char *name, struct kg_error *err)
 {
     return kg_fail(err, KG_ERR_USAGE, "there is a session '%s' already; choose another name", name);
+}
+
+/* KG_ERR_USAGE: a session of this name is there. */
+static enum kg_status is_free(struct kg_session_store *store, const char *repository, const char *name, struct kg_stored_session *room, struct kg_error *err)
+{
+    const enum kg_status status = kg_session_store_find(store, repository, name, room, err);
+    if (status == KG_OK)
+        return name_is_taken(name, err);
+    return status == KG_ERR_NOT_FOUND ? KG_OK : status;
 }
 
 enum kg_status kg_session_store_create(struct kg_session_store *store, const char *repository, const char *name, const char *model,
@@ -221,8 +240,8 @@ enum kg_status kg_session_store_create(struct kg_session_store *store, const cha
     enum kg_status status = check_name(repository, name, err);
     if (status == KG_OK)
         status = begin(store, err);
-    if (status == KG_OK && kg_session_store_find(store, repository, name, out, NULL) == KG_OK)
-        status = taken(name, err);
+    if (status == KG_OK)
+        status = is_free(store, repository, name, out, err);
     if (status == KG_OK) {
         sqlite3_stmt *insert = prepare(store, "INSERT INTO session(repository, name, model, created, used)"
                                               " VALUES(?1, ?2, ?3, ?4, ?4)");
@@ -246,22 +265,22 @@ static enum kg_status not_there(int64_t session, struct kg_error *err)
 
 enum kg_status kg_session_store_rename(struct kg_session_store *store, int64_t session, const char *name, struct kg_error *err)
 {
-    sqlite3_int64 clash = 0;
+    bool taken = false;
     enum kg_status status = check_name(NULL, name, err);
     if (status == KG_OK)
         status = begin(store, err);
     if (status != KG_OK)
         return status;
-    sqlite3_stmt *other = prepare(store, "SELECT count(*) FROM session a JOIN session b ON a.repository = b.repository"
+    sqlite3_stmt *other = prepare(store, "SELECT 1 FROM session a JOIN session b ON a.repository = b.repository"
                                          " WHERE a.id = ?1 AND b.name = ?2 AND b.id <> a.id");
     if (other) {
         sqlite3_bind_int64(other, 1, session);
         sqlite3_bind_text(other, 2, name, -1, SQLITE_STATIC);
-        clash = sqlite3_step(other) == SQLITE_ROW ? sqlite3_column_int64(other, 0) : 0;
     }
-    status = run(store, other, "renaming a session", err);
-    if (status == KG_OK && clash)
-        status = taken(name, err);
+    status = step(store, other, "renaming a session", &taken, err);
+    sqlite3_finalize(other);
+    if (status == KG_OK && taken)
+        status = name_is_taken(name, err);
     if (status == KG_OK) {
         sqlite3_stmt *rename = prepare(store, "UPDATE session SET name = ?2 WHERE id = ?1");
         if (rename) {
@@ -323,8 +342,9 @@ enum kg_status kg_session_store_list(struct kg_session_store *store, const char 
     int rc = list ? SQLITE_ROW : SQLITE_ERROR;
     struct kg_stored_session session;
     while (list && (rc = sqlite3_step(list)) == SQLITE_ROW) {
-        kg_session_take(list, &session);
-        if (each(ctx, &session))
+        if (!kg_session_take(list, &session))
+            rc = SQLITE_NOMEM;
+        if (rc == SQLITE_NOMEM || each(ctx, &session))
             break;
     }
     enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : fail(store, "listing sessions", err);
@@ -350,18 +370,18 @@ static sqlite3_int64 sum_of(int64_t session, const struct kg_stored_part *part)
 static enum kg_status find_content(struct kg_session_store *store, const struct kg_digest *digest, const void *bytes, size_t length,
                                    sqlite3_int64 *at, struct kg_error *err)
 {
-    bool same = true;
+    bool there = false, same = true;
     sqlite3_stmt *find = prepare(store, "SELECT id, bytes FROM content WHERE digest = ?1");
     *at = 0;
     if (find)
         sqlite3_bind_blob(find, 1, digest->bytes, sizeof digest->bytes, SQLITE_STATIC);
-    if (find && sqlite3_step(find) == SQLITE_ROW) {
+    enum kg_status status = step(store, find, "storing a file", &there, err);
+    if (there) {
         const void *stored = sqlite3_column_blob(find, 1);
         *at = sqlite3_column_int64(find, 0);
         same = stored && (size_t)sqlite3_column_bytes(find, 1) == length && memcmp(stored, bytes, length) == 0;
-        sqlite3_reset(find);
     }
-    enum kg_status status = run(store, find, "storing a file", err);
+    sqlite3_finalize(find);
     if (status != KG_OK || same)
         return status;
     sqlite3_stmt *mend = prepare(store, "UPDATE content SET bytes = ?2 WHERE id = ?1");
@@ -483,15 +503,15 @@ static enum kg_status read_fixed(struct kg_session_store *store, int64_t *sessio
     whole->label = NULL;
     if (find)
         sqlite3_bind_int64(find, 1, whole->id);
-    bool there = find && sqlite3_step(find) == SQLITE_ROW;
+    bool there = false;
+    enum kg_status status = step(store, find, "storing a conversation", &there, err);
     if (there) {
         const char *label = (const char *)sqlite3_column_text(find, 2);
         *session = sqlite3_column_int64(find, 0);
         whole->kind = sqlite3_column_int(find, 1);
-        whole->label = strdup(label ? label : "");
-        sqlite3_reset(find);
+        whole->label = label ? strdup(label) : NULL;
     }
-    enum kg_status status = run(store, find, "storing a conversation", err);
+    sqlite3_finalize(find);
     if (status == KG_OK && !there)
         return kg_fail(err, KG_ERR_NOT_FOUND, "part %lld of a conversation is gone; another kedge deleted it", (long long)whole->id);
     return status == KG_OK && !whole->label ? kg_fail_nomem(err, "storing a conversation") : status;
@@ -520,7 +540,7 @@ static void *copy_bytes(sqlite3_stmt *row, int column, size_t *length)
 {
     const void *bytes = sqlite3_column_blob(row, column);
     *length = (size_t)sqlite3_column_bytes(row, column);
-    char *copy = calloc(1, *length + sizeof(int32_t));
+    char *copy = bytes || !*length ? calloc(1, *length + sizeof(int32_t)) : NULL;
     if (copy && *length)
         memcpy(copy, bytes, *length);
     return copy;
@@ -536,7 +556,7 @@ static enum kg_status take_part(sqlite3_stmt *row, int64_t session, struct kg_st
     *part = (struct kg_stored_part){
         .id = sqlite3_column_int64(row, 0),
         .kind = sqlite3_column_int(row, 1),
-        .label = strdup(label ? label : ""),
+        .label = label ? strdup(label) : NULL,
         .base = sqlite3_column_int(row, 5),
         .read_rule = sqlite3_column_int(row, 7),
         .dropped = sqlite3_column_int(row, 8),
@@ -548,7 +568,7 @@ static enum kg_status take_part(sqlite3_stmt *row, int64_t session, struct kg_st
     part->text = copy_bytes(row, 3, &part->text_length);
     part->ids = copy_bytes(row, 4, &id_bytes);
     part->id_count = id_bytes / sizeof *part->ids;
-    if (!part->label || !part->text || !part->ids)
+    if (!part->label || !part->text || !part->ids || sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM)
         return kg_fail_nomem(err, "reading a conversation");
     if (!whole || id_bytes % sizeof *part->ids || sqlite3_column_int64(row, 10) != sum_of(session, part))
         return kg_fail(err, KG_ERR_CORRUPT, "a part of this conversation is damaged on disk and was left out; the rest is there");
@@ -603,9 +623,12 @@ enum kg_status kg_session_store_pinned(struct kg_session_store *store, int64_t s
 {
     sqlite3_stmt *rows = prepare_for(store, "SELECT label FROM pinned WHERE session = ?1 ORDER BY label", session, "");
     int rc = rows ? SQLITE_ROW : SQLITE_ERROR;
-    while (rows && (rc = sqlite3_step(rows)) == SQLITE_ROW)
-        if (each(ctx, (const char *)sqlite3_column_text(rows, 0)))
+    while (rows && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        const char *label = (const char *)sqlite3_column_text(rows, 0);
+        rc = label ? rc : SQLITE_NOMEM;
+        if (!label || each(ctx, label))
             break;
+    }
     enum kg_status status = rc == SQLITE_ROW || rc == SQLITE_DONE ? KG_OK : fail(store, "reading what is pinned", err);
     sqlite3_finalize(rows);
     return status;
@@ -645,21 +668,27 @@ static enum kg_status create_like(struct kg_session_store *store, int64_t sessio
 {
     char repository[sizeof out->repository] = "", model[sizeof out->model] = "", numbered[sizeof out->name];
     sqlite3_stmt *find = prepare_for(store, "SELECT repository, model FROM session WHERE id = ?1", session, "");
-    bool there = find && sqlite3_step(find) == SQLITE_ROW;
+    bool there = false;
+    enum kg_status status = step(store, find, "copying a session", &there, err);
     if (there) {
-        snprintf(repository, sizeof repository, "%s", (const char *)sqlite3_column_text(find, 0));
-        snprintf(model, sizeof model, "%s", (const char *)sqlite3_column_text(find, 1));
+        const char *from = (const char *)sqlite3_column_text(find, 0), *of = (const char *)sqlite3_column_text(find, 1);
+        snprintf(repository, sizeof repository, "%s", from ? from : "");
+        snprintf(model, sizeof model, "%s", of ? of : "");
+        status = from && of ? check_name(repository, name, err) : kg_fail_nomem(err, "copying a session");
     }
     sqlite3_finalize(find);
-    enum kg_status status = there ? check_name(repository, name, err) : not_there(session, err);
+    if (status == KG_OK && !there)
+        status = not_there(session, err);
     if (status != KG_OK)
         return status;
     snprintf(numbered, sizeof numbered, "%s", name);
     size_t kept = strlen(name) < NUMBERED_MOST ? strlen(name) : NUMBERED_MOST;
     while (kept && ((unsigned char)name[kept] & 0xc0U) == 0x80) /* whole characters */
         kept--;
-    for (unsigned n = 2; kg_session_store_find(store, repository, numbered, out, NULL) == KG_OK; n++)
+    for (unsigned n = 2; (status = is_free(store, repository, numbered, out, err)) == KG_ERR_USAGE; n++)
         snprintf(numbered, sizeof numbered, "%.*s (%u)", (int)kept, name, n);
+    if (status != KG_OK)
+        return status;
     return kg_session_store_create(store, repository, numbered, model, out, err);
 }
 

@@ -80,17 +80,30 @@ enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struc
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
 {
     size_t cut = cut_of(session, parts);
+    kg_session_catch_up(session); /* the copy is of what is stored */
     enum kg_status status = session->stored_id ? move_to_copy(session, cut, name, err) : KG_OK;
     if (status != KG_OK)
         return status;
-    while (session->count > cut) {
-        kg_piece_drop(session, &session->pieces[session->count - 1]);
-        kg_piece_clear(&session->pieces[--session->count]);
-    }
+    kg_session_cut(session, cut);
     return kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
 }
 
 /* Its blocks leave the sequence, so that what is asked next stands where it stood. */
+static enum kg_status drop_from(void *ctx, struct kg_session *session, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (size_t i = *(const size_t *)ctx; i < session->count; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (piece->dropped || (piece->kind != KG_BLOCK_TURN && piece->kind != KG_BLOCK_ANSWER))
+            continue;
+        kg_piece_drop(session, piece);
+        piece->dropped = true;
+        if (status == KG_OK)
+            status = kg_piece_store(session, piece, err);
+    }
+    return status;
+}
+
 enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err)
 {
     size_t first = session->count;
@@ -99,18 +112,5 @@ enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error 
             first = i;
     if (first == session->count)
         return kg_fail(err, KG_ERR_NOT_FOUND, "nothing was asked yet");
-    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
-    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
-    if (status != KG_OK)
-        return status;
-    for (size_t i = first; i < session->count && status == KG_OK; i++) {
-        struct kg_piece *piece = &session->pieces[i];
-        if (piece->dropped || (piece->kind != KG_BLOCK_TURN && piece->kind != KG_BLOCK_ANSWER))
-            continue;
-        kg_piece_drop(session, piece);
-        piece->dropped = true;
-        status = kg_piece_store(session, piece, err);
-    }
-    enum kg_status ended = store ? kg_session_store_end(store, status == KG_OK, err) : KG_OK;
-    return status == KG_OK ? ended : status;
+    return kg_session_together(session, drop_from, &first, err);
 }

@@ -269,26 +269,22 @@ enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, stru
     return status;
 }
 
-/* The summary, which stands behind the first `count` pieces, goes, and what gave way to it comes back. */
-static void take_off(struct kg_session *session, size_t count, uint32_t number)
-{
-    struct kg_error lost;
-    while (session->count > count) {
-        kg_piece_drop(session, &session->pieces[session->count - 1]);
-        kg_piece_clear(&session->pieces[--session->count]);
-    }
-    kg_summary_undo(session, number, &lost);
-}
-
 static bool is_heading(const struct kg_session *session, size_t at)
 {
     return session->pieces[at].block && session->pieces[at].kind == KG_BLOCK_HEADING;
 }
 
-static enum kg_status replace(struct kg_session *session, size_t end, const char *text, struct kg_error *err)
+/* What is said before piece `end` gives way to this summary. */
+struct giving_way {
+    size_t end;
+    const char *text;
+};
+
+static enum kg_status replace(void *ctx, struct kg_session *session, struct kg_error *err)
 {
+    const struct giving_way *way = ctx;
+    const size_t end = way->end;
     uint32_t number = next_number(session);
-    size_t count = session->count;
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < end && status == KG_OK; i++)
         if (session->pieces[i].block && is_talk(&session->pieces[i]))
@@ -296,23 +292,7 @@ static enum kg_status replace(struct kg_session *session, size_t end, const char
     for (size_t i = 1; i < end && status == KG_OK; i++) /* a summary's heading goes with it */
         if (session->pieces[i].gave_way == number && session->pieces[i].kind == KG_BLOCK_SUMMARY && is_heading(session, i - 1))
             status = give_way(session, &session->pieces[i - 1], number, err);
-    if (status == KG_OK)
-        status = add_summary(session, number, text, err);
-    if (status != KG_OK)
-        take_off(session, count, number);
-    return status;
-}
-
-static enum kg_status together(struct kg_session *session, enum kg_status (*change)(struct kg_session *, size_t, const char *, struct kg_error *), size_t at,
-                               const char *text, struct kg_error *err)
-{
-    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
-    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
-    if (status != KG_OK)
-        return status;
-    status = change(session, at, text, err);
-    enum kg_status ended = store ? kg_session_store_end(store, status == KG_OK, err) : KG_OK;
-    return status == KG_OK ? ended : status;
+    return status == KG_OK ? add_summary(session, number, way->text, err) : status;
 }
 
 enum kg_status kg_session_compact(struct kg_session *session, const struct kg_question *how, struct kg_compaction *out, struct kg_error *err)
@@ -328,21 +308,22 @@ enum kg_status kg_session_compact(struct kg_session *session, const struct kg_qu
         status = kg_session_read_all(session, err); /* blocks that others look at are read in their own place */
     if (status == KG_OK)
         status = write_summary(session, end, how, &text, &out->left_out, err);
-    const size_t count = session->count;
-    const uint32_t number = next_number(session);
-    if (status == KG_OK)
-        status = together(session, replace, end, text ? text : "", err);
-    if (status != KG_OK && session->count > count) /* it was not committed */
-        take_off(session, count, number);
+    if (status == KG_OK) {
+        struct kg_error lost;
+        const uint32_t number = next_number(session);
+        status = kg_session_together(session, replace, &(struct giving_way){ .end = end, .text = text ? text : "" }, err);
+        if (status != KG_OK) /* what gave way comes back */
+            kg_summary_undo(session, number, &lost);
+    }
     out->after = kg_sequence_tokens(session->sequence);
     free(text);
     return status;
 }
 
-static enum kg_status take_back(struct kg_session *session, size_t at, const char *text, struct kg_error *err)
+static enum kg_status take_back(void *ctx, struct kg_session *session, struct kg_error *err)
 {
+    const size_t at = *(const size_t *)ctx;
     uint32_t number = number_of(&session->pieces[at]);
-    (void)text;
     enum kg_status status = kg_summary_undo(session, number, err);
     for (size_t i = is_heading(session, at - 1) ? at - 1 : at; i <= at && status == KG_OK; i++) {
         kg_piece_drop(session, &session->pieces[i]);
@@ -359,5 +340,5 @@ enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error 
             at = i;
     if (at == session->count)
         return kg_fail(err, KG_ERR_NOT_FOUND, "nothing is summarised in this conversation");
-    return together(session, take_back, at, NULL, err);
+    return kg_session_together(session, take_back, &at, err);
 }

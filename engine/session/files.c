@@ -174,9 +174,6 @@ static enum kg_status place_alone(struct kg_session *session, const char *path, 
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
     }
-    struct kg_error lost;
-    if (status != KG_OK) /* a file of which a part is missing is none */
-        kg_session_drop_file(session, path, &lost);
     return status;
 }
 
@@ -202,27 +199,17 @@ static uint32_t unread_tokens(struct kg_session *session, const char *path)
     return tokens;
 }
 
-static enum kg_status place_whole(struct kg_session *session, const struct kg_placing *placing, bool replaces, struct kg_error *err)
+/* A file of which a part is missing is none. */
+static enum kg_status place_whole(void *ctx, struct kg_session *session, struct kg_error *err)
 {
+    const struct kg_placing *placing = ctx;
     const struct kg_linked *linked = placing->linked;
-    enum kg_status status = replaces ? kg_session_drop_file(session, placing->path, err) : KG_OK;
+    enum kg_status status = placing->present ? kg_session_drop_file(session, placing->path, err) : KG_OK;
     if (status == KG_OK)
         status = add_cut(session, placing->path, placing->text, placing->length, placing->secret, placing->cut, linked, placing->former, err);
     if (status == KG_OK && linked && is_unread(session, placing->path) && kg_linked_unread(session, linked) > placing->read_now)
         status = place_alone(session, placing->path, placing->cut, placing->former, err);
     return status;
-}
-
-/* A process that dies leaves the old text or the new one. What fails half way is stored as it stands here. */
-static enum kg_status replace_whole(struct kg_session *session, const struct kg_placing *placing, struct kg_error *err)
-{
-    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
-    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
-    if (status != KG_OK)
-        return status;
-    status = place_whole(session, placing, true, err);
-    const enum kg_status ended = store ? kg_session_store_end(store, true, status == KG_OK ? err : NULL) : KG_OK;
-    return status == KG_OK ? ended : status;
 }
 
 /* Places a file at the end, in sight of what it includes unless more than read_now tokens of that would have to be read first. */
@@ -239,14 +226,14 @@ static enum kg_status place_file(struct kg_session *session, const char *path, c
     if (status == KG_OK && count && kg_session_rule(session, KG_BLOCK_FILE) == KG_READ_LINKED)
         status = kg_linked_create(session, includes, count, cut->tokens, &linked, err);
     const struct kg_linked *sees = linked.count ? &linked : NULL;
-    const struct kg_placing placing = { .path = path, .text = text, .length = length, .secret = secret, .cut = cut, .linked = sees, .former = former,
+    struct kg_placing placing = { .path = path, .text = text, .length = length, .secret = secret, .cut = cut, .linked = sees, .former = former,
                                         .present = present ? (size_t)(present - session->pieces) : 0, .read_now = read_now };
     if (status == KG_OK && present)
         status = kg_former_take(session, present, former, err);
     if (status == KG_OK && present)
         status = kg_patch_place(session, &placing, &patched, err);
     if (status == KG_OK && !patched)
-        status = present ? replace_whole(session, &placing, err) : place_whole(session, &placing, false, err);
+        status = kg_session_together(session, place_whole, &placing, err);
     kg_linked_free(&linked);
     return status;
 }
@@ -272,8 +259,12 @@ enum kg_status kg_session_add_known(struct kg_session *session, const char *path
     if (kg_session_has_file(session, path, text, length))
         return KG_OK;
     enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, &former, err);
-    if (status == KG_OK && unread_tokens(session, path) > *left && !kg_file_is_patched(session, file_at(session, path))) /* it may be known alone */
+    if (status == KG_OK && unread_tokens(session, path) > *left && !kg_file_is_patched(session, file_at(session, path))) { /* it may be known alone */
+        struct kg_error lost;
         status = place_alone(session, path, &cut, &former, err);
+        if (status != KG_OK)
+            kg_session_drop_file(session, path, &lost);
+    }
     kg_former_free(&former);
     kg_cut_free(&cut);
     if (status != KG_OK)
@@ -295,10 +286,7 @@ enum kg_status kg_session_read_ahead(struct kg_session *session, const char *pat
     if (session->stored_id)
         return kg_fail(err, KG_ERR_USAGE, "a conversation that is kept cannot read %s ahead", path);
     enum kg_status status = kg_session_add_linked(session, path, text, length, false, includes, count, UINT32_MAX, err);
-    while (session->count > before) {
-        kg_piece_drop(session, &session->pieces[session->count - 1]);
-        kg_piece_clear(&session->pieces[--session->count]);
-    }
+    kg_session_cut(session, before);
     if (computed)
         *computed = session->computed_ever - ever;
     return status;
@@ -330,11 +318,12 @@ enum kg_status kg_session_drop_file(struct kg_session *session, const char *path
     if (at > 0 && session->pieces[at - 1].kind == KG_BLOCK_HEADING && !holds_role(session, at - 1))
         at--;
     enum kg_status status = KG_OK;
-    for (size_t i = at; i < end && status == KG_OK; i++) {
+    for (size_t i = at; i < end; i++) {
         kg_piece_drop(session, &session->pieces[i]);
         session->pieces[i].dropped = true;
-        status = kg_piece_store(session, &session->pieces[i], err);
     }
+    for (size_t i = at; i < end && status == KG_OK; i++)
+        status = kg_piece_store(session, &session->pieces[i], err);
     return status;
 }
 

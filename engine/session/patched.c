@@ -282,49 +282,23 @@ static enum kg_status place_heading(struct kg_session *session, const struct kg_
     return status;
 }
 
-/* What failed is undone in the store; here the old text is gone, and what moved for the new one has moved. */
-static void store_as_it_is(struct kg_session *session, struct kg_session_store *store)
+/* When it fails the old text is gone, and what moved for the new one has moved. */
+static enum kg_status place_all(void *ctx, struct kg_session *session, struct kg_error *err)
 {
-    struct kg_error lost;
-    enum kg_status status = kg_session_store_begin(store, &lost);
-    if (status != KG_OK)
-        return;
-    for (size_t i = 0; i < session->count && status == KG_OK; i++)
-        if (session->pieces[i].stored_id)
-            status = kg_piece_store(session, &session->pieces[i], &lost);
-    kg_session_store_end(store, status == KG_OK, &lost);
-}
-
-/* What is stored of it is stored together: a process that dies leaves the old text or the new one. */
-static enum kg_status place_all(struct kg_session *session, struct placed *placed, struct kg_error *err)
-{
-    const struct kg_placing *placing = placed->placing;
-    struct kg_session_store *store = session->stored_id ? session->engine->session_store : NULL;
-    const size_t before = session->count;
-    enum kg_status status = store ? kg_session_store_begin(store, err) : KG_OK;
-    if (status != KG_OK)
-        return status;
-    status = kg_session_drop_file(session, placing->path, err);
+    struct placed *placed = ctx;
+    enum kg_status status = kg_session_drop_file(session, placed->placing->path, err);
     if (status == KG_OK)
-        status = place_heading(session, placing, err);
+        status = place_heading(session, placed->placing, err);
     placed->first = session->count;
     for (size_t i = 0; i < placed->patch->count && status == KG_OK; i++)
         status = place_run(session, placed, i, err);
-    const enum kg_status ended = store ? kg_session_store_end(store, status == KG_OK, status == KG_OK ? err : NULL) : KG_OK;
-    status = status == KG_OK ? ended : status;
-    while (status != KG_OK && session->count > before) {
-        kg_piece_drop(session, &session->pieces[session->count - 1]);
-        kg_piece_clear(&session->pieces[--session->count]);
-    }
-    if (status != KG_OK && store)
-        store_as_it_is(session, store);
     return status;
 }
 
 static enum kg_status place(struct kg_session *session, struct placed *placed, struct kg_error *err)
 {
     const struct kg_placing *placing = placed->placing;
-    enum kg_status status = place_all(session, placed, err);
+    enum kg_status status = kg_session_together(session, place_all, placed, err);
     if (status != KG_OK)
         return status;
     session->pieces[placed->first].content = kg_digest_of(placing->text, placing->length);

@@ -1,4 +1,4 @@
-/* Pieces of a conversation: their identity, their place in the sequence, their copy in sessions.db. */
+/* Pieces of a conversation: their identity, their place in the sequence. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -330,48 +330,12 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
     piece->dropped = true;
 }
 
-int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule)
+void kg_session_cut(struct kg_session *session, size_t count)
 {
-    return (int)(kg_rules_code(&session->rules, rule) << 2 | (uint32_t)rule);
-}
-
-static int kept_rule(const struct kg_piece *piece)
-{
-    const uint32_t most = (1U << KG_KEPT_CHANGED_BITS) - 1, changed = piece->kept_changed < most ? piece->kept_changed : most;
-    return -(int)(1 + (changed << (1 + KG_KEPT_PAGE_BITS) | (piece->kept_first / KG_PAGE) << 1 | piece->kept_linked));
-}
-
-enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
-{
-    if (!session->stored_id || piece->secret)
-        return KG_OK;
-    const bool kept = piece->rule == KG_READ_KEPT;
-    struct kg_stored_part part = {
-        .id = piece->stored_id,
-        .kind = (int)piece->kind,
-        .label = piece->label,
-        .text = piece->text,
-        .text_length = piece->length,
-        .base = piece->base,
-        .identity = kept ? piece->kept_of : piece->identity,
-        .read_rule = kept ? kept_rule(piece) : kg_piece_stored_rule(session, piece->rule),
-        .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
-        .ids = piece->ids,
-        .id_count = piece->ids ? piece->id_count : 0,
-        .partial = piece->partial,
-    };
-    if (piece->block) {
-        part.ids = (int32_t *)kg_block_ids(piece->block); /* only read by the store */
-        part.id_count = kg_block_tokens(piece->block);
+    while (session->count > count) {
+        kg_piece_drop(session, &session->pieces[session->count - 1]);
+        kg_piece_clear(&session->pieces[--session->count]);
     }
-    if (piece->stored_id)
-        return kg_session_store_update(session->engine->session_store, &part, err);
-    enum kg_status status = kg_session_store_append(session->engine->session_store, session->stored_id, &part, err);
-    if (status == KG_OK) {
-        piece->stored_id = part.id;
-        piece->said = part.said;
-    }
-    return status;
 }
 
 enum kg_role_state kg_session_role(const struct kg_session *session)

@@ -302,6 +302,7 @@ enum kg_status kg_session_open(struct kg_engine *engine, const struct kg_session
     if (status == KG_OK)
         status = options->unsaved ? add_preamble(session, err) : open_stored(session, options, err);
     if (status != KG_OK) {
+        session->behind = false; /* what is there in part is not what is stored */
         kg_session_close(session);
         return status;
     }
@@ -316,6 +317,8 @@ void kg_session_close(struct kg_session *session)
         return;
     if (session->unnamed && session->stored_id && session->count <= 1)
         forget_empty(session);
+    else if (session->sequence)
+        kg_session_catch_up(session);
     if (session->sequence)
         kg_sequence_free(session->sequence);
     for (size_t i = 0; i < session->count; i++)

@@ -437,13 +437,18 @@ static void forget_all(void)
     nodes = NULL;
 }
 
-void lossy_begin(enum lossy_fault kind, uint64_t at, uint64_t seed)
+void lossy_go_on(enum lossy_fault kind, uint64_t at)
 {
-    forget_all();
     fault = kind;
     fault_at = at;
     operations = largest_burst = 0;
     struck = false;
+}
+
+void lossy_begin(enum lossy_fault kind, uint64_t at, uint64_t seed)
+{
+    forget_all();
+    lossy_go_on(kind, at);
     random_state = seed * 0x9e3779b97f4a7c15ULL + 0x1234567;
 }
 

@@ -25,6 +25,8 @@ void lossy_install(void);
 /* Forgets all files and counts operations from 0. Operations are writes, syncs, truncations, deletions, creations, and
  * for LOSSY_IO* reads too. */
 void lossy_begin(enum lossy_fault fault, uint64_t at, uint64_t seed);
+/* The same while files are open, which are not forgotten: another fault from now on, or none. Not for LOSSY_POWER. */
+void lossy_go_on(enum lossy_fault fault, uint64_t at);
 uint64_t lossy_operations(void);
 bool lossy_struck(void); /* the fault has happened */
 /* After LOSSY_POWER, with all connections closed: the files as a machine finds them. */
