@@ -13,6 +13,7 @@ struct completing {
     size_t piece;
     uint32_t given; /* tokens of it that are not generated */
     struct kg_utf8_stream stream;
+    enum kg_end *end;
 };
 
 /* A token that stands for nothing in a text ends it: fill-in-the-middle marks, roles. */
@@ -35,51 +36,33 @@ static enum kg_status put_text(struct completing *c, const char *bytes, size_t l
     return KG_OK;
 }
 
-static enum kg_status take_all(struct completing *c, struct kg_decoding *decoding, enum kg_end *end, struct kg_error *err)
+static enum kg_status take_all(void *ctx, struct kg_decoding *decoding, struct kg_error *err)
 {
+    struct completing *c = ctx;
     const struct kg_engine *engine = c->session->engine;
     const struct kg_block *block = c->session->pieces[c->piece].block;
     const uint32_t most = c->completion->max_tokens ? c->completion->max_tokens : UINT32_MAX;
     bool enough = false;
     for (uint32_t n = 0;; n++) {
-        int32_t id = kg_decoding_sample(decoding, kg_block_ids(block) + c->given, n);
-        if (id < 0)
-            return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
-        *end = ends_text(engine, id) ? KG_END_MODEL : n >= most ? KG_END_LENGTH : KG_END_FULL;
-        if (*end != KG_END_FULL || kg_decoding_room(decoding) == 0)
+        int32_t id;
+        enum kg_status status = kg_decoding_sample(decoding, kg_block_ids(block) + c->given, n, &id, err);
+        if (status != KG_OK)
+            return status;
+        *c->end = ends_text(engine, id) ? KG_END_MODEL : n >= most ? KG_END_LENGTH : KG_END_FULL;
+        if (*c->end != KG_END_FULL || kg_decoding_room(decoding) == 0)
             return put_text(c, "", 0, true, &enough, err);
         size_t length;
         const char *bytes = kg_token_bytes(engine->tokenizer, id, false, &length);
-        enum kg_status status = kg_decoding_take(decoding, id, err);
+        status = kg_decoding_take(decoding, id, err);
         if (status == KG_OK)
             status = put_text(c, bytes, length, false, &enough, err);
         if (status == KG_OK && enough)
-            *end = KG_END_MODEL;
+            *c->end = KG_END_MODEL;
         if (status == KG_OK && !enough)
             status = kg_decoding_read(decoding, most - n - 1, err);
         if (status != KG_OK || enough)
             return status;
     }
-}
-
-static enum kg_status generate(struct completing *c, enum kg_end *end, struct kg_error *err)
-{
-    struct kg_decoding decoding;
-    enum kg_status status = kg_decoding_begin(&decoding, c->session, c->piece, c->sampler, c->logits, err);
-    if (status == KG_OK)
-        status = take_all(c, &decoding, end, err);
-    kg_decoding_end(&decoding);
-    return status;
-}
-
-static void count(struct kg_session *session)
-{
-    struct kg_counts *counts = &session->counts;
-    counts->prompt_tokens = kg_sequence_tokens(session->sequence);
-    counts->computed_tokens = session->computed_since < counts->prompt_tokens ? session->computed_since : counts->prompt_tokens;
-    counts->reused_tokens = counts->prompt_tokens - counts->computed_tokens;
-    counts->restored_bytes = session->restored_since;
-    counts->prefill_s = session->prefill_since;
 }
 
 /* Reads what is not read of everything, the last piece for its logits. */
@@ -96,16 +79,16 @@ static enum kg_status read_prompt(struct completing *c, struct kg_error *err)
             status = kg_session_read(session, i, NULL, err);
     if (status == KG_OK)
         status = kg_session_read(session, c->piece, c->logits, err);
-    count(session);
+    kg_session_count_prompt(session);
     return status;
 }
 
-static enum kg_status complete(struct kg_fill *fill, struct completing *c, enum kg_end *end, struct kg_error *err)
+static enum kg_status complete(struct kg_fill *fill, struct completing *c, struct kg_error *err)
 {
     struct kg_session *session = c->session;
     session->counts = (struct kg_counts){ .open_s = session->counts.open_s };
     session->computed_since = session->restored_since = 0;
-    session->prefill_since = 0;
+    session->prefill_since = session->restore_since = 0;
     enum kg_status status = kg_fill_place(fill, c->completion, &c->given, err);
     if (status != KG_OK)
         return status;
@@ -113,7 +96,7 @@ static enum kg_status complete(struct kg_fill *fill, struct completing *c, enum 
     status = read_prompt(c, err);
     double start = kg_seconds();
     if (status == KG_OK)
-        status = generate(c, end, err);
+        status = kg_decode(session, c->piece, c->sampler, c->logits, take_all, c, err);
     session->counts.decode_s = kg_seconds() - start;
     return status;
 }
@@ -123,13 +106,13 @@ enum kg_status kg_fill_complete(struct kg_fill *fill, const struct kg_completion
 {
     const struct kg_engine *engine = fill->session->engine;
     const struct kg_sampling greedy = kg_sampling_greedy();
-    struct completing c = { .session = fill->session, .completion = completion };
+    struct completing c = { .session = fill->session, .completion = completion, .end = end };
     enum kg_status status = kg_sampler_create(&greedy, kg_vocabulary(engine->tokenizer), &c.sampler, err);
     c.logits = malloc(kg_model_shape(engine->model)->vocabulary * sizeof *c.logits);
     if (status == KG_OK && !c.logits)
         status = kg_fail_nomem(err, "completing a text");
     if (status == KG_OK)
-        status = complete(fill, &c, end, err);
+        status = complete(fill, &c, err);
     if (counts)
         kg_session_counts(fill->session, counts);
     if (status == KG_ERR_CANCELLED) {

@@ -24,8 +24,8 @@ static enum kg_status begin_drafts(struct kg_decoding *d, struct kg_error *err)
     return status;
 }
 
-enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
-                                 struct kg_error *err)
+static enum kg_status begin(struct kg_decoding *d, struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
+                            struct kg_error *err)
 {
     const struct kg_model *model = session->engine->model;
     *d = (struct kg_decoding){ .session = session, .piece = piece, .sampler = sampler, .rows = 1 };
@@ -41,12 +41,17 @@ enum kg_status kg_decoding_begin(struct kg_decoding *d, struct kg_session *sessi
     return session->drafts_off ? KG_OK : begin_drafts(d, err);
 }
 
-int32_t kg_decoding_sample(struct kg_decoding *d, const int32_t *recent, size_t recent_count)
+enum kg_status kg_decoding_sample(struct kg_decoding *d, const int32_t *recent, size_t recent_count, int32_t *id, struct kg_error *err)
 {
+    const struct kg_engine *engine = d->session->engine;
     const size_t best = (size_t)d->row * d->best.count;
     if (d->begun && d->best.count)
-        return kg_sample_best(d->sampler, d->best.ids + best, d->best.logits + best, d->best.count, recent, recent_count);
-    return kg_sample(d->sampler, d->logits + (size_t)d->row * kg_model_shape(d->session->engine->model)->vocabulary, recent, recent_count);
+        *id = kg_sample_best(d->sampler, d->best.ids + best, d->best.logits + best, d->best.count, recent, recent_count);
+    else
+        *id = kg_sample(d->sampler, d->logits + (size_t)d->row * kg_model_shape(engine->model)->vocabulary, recent, recent_count);
+    if (*id < 0)
+        return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
+    return KG_OK;
 }
 
 enum kg_status kg_decoding_take(struct kg_decoding *d, int32_t id, struct kg_error *err)
@@ -119,11 +124,17 @@ enum kg_status kg_decoding_read(struct kg_decoding *d, uint32_t most, struct kg_
     return KG_OK;
 }
 
-void kg_decoding_end(struct kg_decoding *d)
+enum kg_status kg_decode(struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
+                         enum kg_status (*take)(void *ctx, struct kg_decoding *, struct kg_error *), void *ctx, struct kg_error *err)
 {
-    kg_block_cut(block_of(d), d->taken);
-    kg_draft_free(d->draft);
-    free(d->logits);
-    free(d->best.ids);
-    free(d->best.logits);
+    struct kg_decoding d;
+    enum kg_status status = begin(&d, session, piece, sampler, logits, err);
+    if (status == KG_OK)
+        status = take(ctx, &d, err);
+    kg_block_cut(block_of(&d), d.taken);
+    kg_draft_free(d.draft);
+    free(d.logits);
+    free(d.best.ids);
+    free(d.best.logits);
+    return status;
 }

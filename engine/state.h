@@ -298,6 +298,8 @@ enum kg_status kg_session_read_block(struct kg_session *session, const struct kg
                                      float *logits, struct kg_error *err);
 /* Reads what is not ready of a piece; logits (vocabulary) as in kg_sequence_read, NULL if not wanted. */
 enum kg_status kg_session_read(struct kg_session *session, size_t piece, float *logits, struct kg_error *err);
+/* ask.c: counts what was read for what is generated now, and begins anew. */
+void kg_session_count_prompt(struct kg_session *session);
 /* Reads everything that is not ready. */
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err);
 /* Into the cache, as far as it is read; what goes wrong is a notice, since the answer does not depend on it. */
@@ -317,13 +319,13 @@ struct kg_decoding {
     bool begun;             /* there was a read */
     uint32_t row, rows;     /* row: behind the last token that was taken; rows: 0 = none are there yet */
 };
-/* The piece is read; logits (vocabulary, copied) are those behind its last token. The sampler must outlive the decoding. kg_decoding_end in
- * any case. */
-enum kg_status kg_decoding_begin(struct kg_decoding *decoding, struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
-                                 struct kg_error *err);
-/* The id to go on with, as kg_sample says; -1: there is no finite logit. Of a device with a memory of its own only the best logits are read
- * where they give the same id. */
-int32_t kg_decoding_sample(struct kg_decoding *decoding, const int32_t *recent, size_t recent_count);
+/* Lets `take` decode behind a piece that is read; logits (vocabulary) are those behind its last token. The block is settled afterwards,
+ * whatever went wrong. */
+enum kg_status kg_decode(struct kg_session *session, size_t piece, struct kg_sampler *sampler, const float *logits,
+                         enum kg_status (*take)(void *ctx, struct kg_decoding *, struct kg_error *), void *ctx, struct kg_error *err);
+/* The id to go on with, as kg_sample says; KG_ERR_FORMAT: there is no finite logit. Of a device with a memory of its own only the best
+ * logits are read where they give the same id. */
+enum kg_status kg_decoding_sample(struct kg_decoding *decoding, const int32_t *recent, size_t recent_count, int32_t *id, struct kg_error *err);
 /* The piece goes on with this id. */
 enum kg_status kg_decoding_take(struct kg_decoding *decoding, int32_t id, struct kg_error *err);
 /* Positions behind the last token that the model has. */
@@ -332,9 +334,6 @@ uint32_t kg_decoding_room(const struct kg_decoding *decoding);
 bool kg_decoding_settled(const struct kg_decoding *decoding);
 /* Sees to the logits behind the last token; at most `most` more ids are going to be taken. */
 enum kg_status kg_decoding_read(struct kg_decoding *decoding, uint32_t most, struct kg_error *err);
-/* Settles the block, whatever went wrong, and frees what the decoding holds. */
-void kg_decoding_end(struct kg_decoding *decoding);
-
 /* A file cut into parts. A file longer than the model's context is cut only as far as that. */
 struct kg_cut {
     struct kg_ids *parts;

@@ -20,6 +20,7 @@ struct generating {
     bool thinking;
     double stored_at;
     size_t capacity; /* of the piece's text */
+    enum kg_end *end;
 };
 
 static enum kg_status add_turn(struct kg_session *session, const struct kg_question *question, struct kg_error *err)
@@ -118,28 +119,30 @@ static enum kg_status store_now_and_then(struct generating *g, struct kg_error *
     return kg_piece_store(g->session, &g->session->pieces[g->piece], err);
 }
 
-static enum kg_status take_all(struct generating *g, struct kg_decoding *decoding, enum kg_end *end, struct kg_error *err)
+static enum kg_status take_all(void *ctx, struct kg_decoding *decoding, struct kg_error *err)
 {
+    struct generating *g = ctx;
     const struct kg_engine *engine = g->session->engine;
     const struct kg_block *block = g->session->pieces[g->piece].block;
     const uint32_t most = g->question->max_tokens ? g->question->max_tokens : UINT32_MAX;
     for (uint32_t n = 0;; n++) {
         if (n >= most) {
-            *end = KG_END_LENGTH;
+            *g->end = KG_END_LENGTH;
             return KG_OK;
         }
-        int32_t id = kg_decoding_sample(decoding, kg_block_ids(block) + g->opening, decoding->taken - g->opening);
-        if (id < 0)
-            return kg_fail(err, KG_ERR_FORMAT, "the model computed no finite number; its file %s is damaged, fetch it again", kg_gguf_path(engine->file));
+        int32_t id;
+        enum kg_status status = kg_decoding_sample(decoding, kg_block_ids(block) + g->opening, decoding->taken - g->opening, &id, err);
+        if (status != KG_OK)
+            return status;
         if (kg_token_ends_generation(engine->tokenizer, id)) {
-            *end = KG_END_MODEL;
+            *g->end = KG_END_MODEL;
             return KG_OK;
         }
         if (kg_decoding_room(decoding) == 0) {
-            *end = KG_END_FULL;
+            *g->end = KG_END_FULL;
             return KG_OK;
         }
-        enum kg_status status = kg_decoding_take(decoding, id, err);
+        status = kg_decoding_take(decoding, id, err);
         if (status == KG_OK)
             status = put_token(g, id, err);
         if (status == KG_OK && kg_decoding_settled(decoding))
@@ -149,16 +152,6 @@ static enum kg_status take_all(struct generating *g, struct kg_decoding *decodin
         if (status != KG_OK)
             return status;
     }
-}
-
-static enum kg_status generate(struct generating *g, enum kg_end *end, struct kg_error *err)
-{
-    struct kg_decoding decoding;
-    enum kg_status status = kg_decoding_begin(&decoding, g->session, g->piece, g->sampler, g->logits, err);
-    if (status == KG_OK)
-        status = take_all(g, &decoding, end, err);
-    kg_decoding_end(&decoding);
-    return status;
 }
 
 /* The answer is complete as it stands: named by all that it saw and says, stored in both stores. */
@@ -177,7 +170,7 @@ static enum kg_status finish_answer(struct generating *g, enum kg_end end, struc
     return status == KG_OK ? stored : status;
 }
 
-static void count_prompt(struct kg_session *session)
+void kg_session_count_prompt(struct kg_session *session)
 {
     struct kg_counts *counts = &session->counts;
     counts->prompt_tokens = kg_sequence_tokens(session->sequence);
@@ -190,7 +183,7 @@ static void count_prompt(struct kg_session *session)
     session->prefill_since = session->restore_since = 0;
 }
 
-static enum kg_status answer(struct generating *g, enum kg_end *end, struct kg_error *err)
+static enum kg_status answer(struct generating *g, struct kg_error *err)
 {
     struct kg_session *session = g->session;
     enum kg_status status = kg_session_settle(session, err);
@@ -203,22 +196,22 @@ static enum kg_status answer(struct generating *g, enum kg_end *end, struct kg_e
     g->piece = session->count - 1;
     g->stored_at = kg_seconds();
     status = kg_session_read(session, g->piece, g->logits, err);
-    count_prompt(session);
+    kg_session_count_prompt(session);
     double start = kg_seconds();
     if (status == KG_OK)
-        status = generate(g, end, err);
+        status = kg_decode(session, g->piece, g->sampler, g->logits, take_all, g, err);
     session->counts.decode_s += kg_seconds() - start;
     if (status == KG_ERR_CANCELLED)
-        *end = KG_END_STOPPED;
+        *g->end = KG_END_STOPPED;
     struct kg_error unfinished;
-    enum kg_status finished = finish_answer(g, status == KG_OK ? *end : KG_END_STOPPED, status == KG_OK ? err : &unfinished);
+    enum kg_status finished = finish_answer(g, status == KG_OK ? *g->end : KG_END_STOPPED, status == KG_OK ? err : &unfinished);
     return status == KG_OK ? finished : status;
 }
 
 enum kg_status kg_session_ask(struct kg_session *session, const struct kg_question *question, enum kg_end *end, struct kg_error *err)
 {
     uint32_t vocabulary = kg_vocabulary(session->engine->tokenizer);
-    struct generating g = { .session = session, .question = question };
+    struct generating g = { .session = session, .question = question, .end = end };
     session->counts.decode_s = 0;
     session->counts.decode_tokens = session->counts.draft_tokens = session->counts.draft_hits = 0;
     session->reading = "the question";
@@ -229,7 +222,7 @@ enum kg_status kg_session_ask(struct kg_session *session, const struct kg_questi
     if (status == KG_OK)
         status = add_turn(session, question, err);
     if (status == KG_OK)
-        status = answer(&g, end, err);
+        status = answer(&g, err);
     session->reading = NULL;
     if (status == KG_ERR_CANCELLED) {
         *end = KG_END_STOPPED;
