@@ -165,7 +165,8 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
  * which stand at the end, go, and the others are stored as they stand here then. KG_OK when it is done and stored. */
 enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*change)(void *ctx, struct kg_session *session, struct kg_error *err),
                                    void *ctx, struct kg_error *err);
-void kg_session_catch_up(struct kg_session *session);
+/* Everything as it stands here, where a write failed before. */
+enum kg_status kg_session_catch_up(struct kg_session *session, struct kg_error *err);
 /* Makes the piece's block of these ids; identity from rule and from what it sees: for a chain everything in the sequence, for
  * later parts of a file the parts before. Places it at base (or at the end when base < 0) and has the cache bring what it knows: kg_block_known tells how much, at once. */
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,

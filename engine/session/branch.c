@@ -80,8 +80,9 @@ enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struc
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
 {
     size_t cut = cut_of(session, parts);
-    kg_session_catch_up(session); /* the copy is of what is stored */
-    enum kg_status status = session->stored_id ? move_to_copy(session, cut, name, err) : KG_OK;
+    enum kg_status status = kg_session_catch_up(session, err); /* the copy is of what is stored */
+    if (status == KG_OK && session->stored_id)
+        status = move_to_copy(session, cut, name, err);
     if (status != KG_OK)
         return status;
     kg_session_cut(session, cut);

@@ -315,10 +315,11 @@ void kg_session_close(struct kg_session *session)
 {
     if (!session)
         return;
+    struct kg_error lost;
     if (session->unnamed && session->stored_id && session->count <= 1)
         forget_empty(session);
-    else if (session->sequence)
-        kg_session_catch_up(session);
+    else
+        kg_session_catch_up(session, &lost);
     if (session->sequence)
         kg_sequence_free(session->sequence);
     for (size_t i = 0; i < session->count; i++)

@@ -59,6 +59,7 @@ static enum kg_status store_all(struct kg_session *session, struct kg_error *err
 static enum kg_status catch_up(struct kg_session *session, struct kg_error *err)
 {
     struct kg_session_store *sessions = session->engine->session_store;
+    session->behind = true;
     enum kg_status status = kg_session_store_begin(sessions, err);
     if (status != KG_OK)
         return status;
@@ -76,6 +77,11 @@ static enum kg_status catch_up(struct kg_session *session, struct kg_error *err)
     return status;
 }
 
+enum kg_status kg_session_catch_up(struct kg_session *session, struct kg_error *err)
+{
+    return session->stored_id && session->behind ? catch_up(session, err) : KG_OK;
+}
+
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
     if (!session->stored_id)
@@ -90,17 +96,20 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
 enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*change)(void *ctx, struct kg_session *session, struct kg_error *err),
                                    void *ctx, struct kg_error *err)
 {
-    if (!session->stored_id)
-        return change(ctx, session, err);
     const size_t before = session->count;
-    enum kg_status status = session->behind ? catch_up(session, err) : KG_OK;
-    if (status == KG_OK)
+    enum kg_status status = kg_session_catch_up(session, err);
+    if (status == KG_OK && session->stored_id)
         status = kg_session_store_begin(session->engine->session_store, err);
     if (status != KG_OK)
         return status;
     session->together = true;
     status = change(ctx, session, err);
     session->together = false;
+    if (!session->stored_id) {
+        if (status != KG_OK)
+            kg_session_cut(session, before);
+        return status;
+    }
     const bool good = status == KG_OK && !session->behind;
     const enum kg_status ended = kg_session_store_end(session->engine->session_store, good, good ? err : NULL);
     if (good && ended == KG_OK)
@@ -114,11 +123,4 @@ enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*
     if (caught_up != KG_OK)
         kg_session_cut(session, before);
     return status == KG_OK ? caught_up : status;
-}
-
-void kg_session_catch_up(struct kg_session *session)
-{
-    struct kg_error lost;
-    if (session->stored_id && session->behind)
-        catch_up(session, &lost);
 }
