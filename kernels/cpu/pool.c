@@ -93,14 +93,15 @@ static bool on_callers_core(struct kg_cpu_pool *pool)
     return atomic_load_explicit(&pool->caller_core, memory_order_relaxed) == sched_getcpu();
 }
 
-/* Until the bell has changed, or the worker is in the caller's way. */
-static void wait_for_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
+/* Until the bell has changed, for a short while, or until the worker is in the caller's way. */
+static void spin_until_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
 {
-    for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS; spin++) {
-        if (on_callers_core(pool))
-            return;
+    for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS && !on_callers_core(pool); spin++)
         pause_briefly();
-    }
+}
+
+static void sleep_until_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
+{
     if (atomic_load(&pool->bell) != heard)
         return;
     atomic_fetch_add(&pool->sleeping, 1);
@@ -116,13 +117,14 @@ static void *worker_main(void *argument)
     uint32_t heard = 0;
     long aside = ASIDE_MIN_NS;
     while (!atomic_load(&pool->closing)) {
-        wait_for_the_bell(pool, heard);
+        spin_until_the_bell(pool, heard);
         if (on_callers_core(pool)) {
             sleep_while(&pool->closing, 0, &(struct timespec){ .tv_nsec = aside });
             aside = aside < ASIDE_MAX_NS ? 2 * aside : aside;
         } else {
             aside = ASIDE_MIN_NS;
         }
+        sleep_until_the_bell(pool, heard);
         heard = atomic_load(&pool->bell);
         take_pieces(pool, self->index);
     }
