@@ -48,7 +48,8 @@ struct header {
 
 static size_t length_of(struct header header)
 {
-    return sizeof header + (size_t)header.files * (sizeof(uint64_t) + sizeof(int64_t) + sizeof(uint32_t)) + sizeof(uint32_t) + (size_t)header.edges * (sizeof(uint32_t) + sizeof(float));
+    const size_t file = sizeof(uint64_t) + sizeof(int64_t) + sizeof(uint32_t), edge = sizeof(uint32_t) + sizeof(float);
+    return sizeof header + (size_t)header.files * file + sizeof(uint32_t) + (size_t)header.edges * edge;
 }
 
 static void point_into(struct kg_kept *kept, struct header header)
@@ -114,9 +115,11 @@ static void *make_room(void *ctx, size_t length)
 
 enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[KG_STORE_DIGEST], struct kg_kept **out, struct kg_error *err)
 {
-    struct kg_kept *kept = calloc(1, sizeof *kept);
+    struct kg_kept *kept = *out = calloc(1, sizeof *kept);
     struct header header = { 0 };
-    enum kg_status status = kept ? kg_store_graph(index->store, make_room, kept, err) : kg_fail_nomem(err, "reading how the files of the repository are linked");
+    if (!kept)
+        return kg_fail_nomem(err, "reading how the files of the repository are linked");
+    enum kg_status status = kg_store_graph(index->store, make_room, kept, err);
     bool sound = status == KG_OK && kept->bytes;
     if (sound) {
         memcpy(&header, kept->bytes, sizeof header);
@@ -129,9 +132,8 @@ enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[
     }
     if (!sound) {
         kg_kept_free(kept);
-        kept = NULL;
+        *out = NULL;
     }
-    *out = kept;
     return status;
 }
 

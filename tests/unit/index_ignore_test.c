@@ -139,7 +139,7 @@ static void make_tree(const struct index_repo *repo)
     char path[300], rules[4096];
     for (unsigned i = 0; i < 60; i++) {
         random_path(path);
-        char command[400];
+        char command[512];
         snprintf(command, sizeof command, "%s/%s", repo->root, path);
         /* some names are directories already, or lie below files: those are left as they are */
         char *slash = strrchr(command, '/');
