@@ -277,18 +277,19 @@ def line(who, rows, keys, name=None):
 
 
 def tell_aider(rows, asked, keys):
-    """asked: those that aider was asked, which are the newest ones."""
-    some = "" if len(asked) == len(rows) else " Of the newest %d commits, the others were not asked of aider:\n" % len(asked)
-    if some:
-        print("\n%s\n| |" % some.strip() + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
+    """asked: the rows that have its answer."""
+    if len(asked) < len(rows):
+        print("\nAider was asked of the newest %d commits only; of these:\n\n| |" % len(asked) + "|".join(" %s " % key for key in keys) + "|\n|---" + "|---" * len(keys) + "|")
         line("aider", asked, keys)
         line("kedge", asked, keys)
     print("\nMore recall than aider's ranking at 10 files: %s." % interval(difference, column(asked, "kedge", "recall@10"), column(asked, "aider", "recall@10")))
-    if not all(len(row["seen"]["kedge"]) == len(row["seen"]["aider"]) == 3 for row in asked):
+    both = [row for row in asked if len(row["seen"]["kedge"]) == len(row["seen"]["aider"]) == 3]
+    if not both:
         return
-    budgets = list(asked[0]["seen"]["kedge"])
-    print("\n| in sight at the same budget |" + "|".join(" %dk " % (int(b) // 1000) for b in budgets) + "|\n|---" + "|---" * len(budgets) + "|")
-    seen = {who: [[row["seen"][who][b] for row in asked] for b in budgets] for who in ("aider", "kedge")}
+    budgets = list(both[0]["seen"]["kedge"])
+    where = "in sight at the same budget" + ("" if len(both) == len(rows) else ", newest %d commits" % len(both))
+    print("\n| %s |" % where + "|".join(" %dk " % (int(b) // 1000) for b in budgets) + "|\n|---" + "|---" * len(budgets) + "|")
+    seen = {who: [[row["seen"][who][b] for row in both] for b in budgets] for who in ("aider", "kedge")}
     for who, what in (("aider", "aider's map"), ("kedge", "`kedge context`")):
         print("| %s |" % what + "|".join(" %.3f " % mean(values) for values in seen[who]) + "|")
     print("| difference |" + "|".join(" %s " % interval(difference, *pair) for pair in zip(seen["kedge"], seen["aider"])) + "|")
