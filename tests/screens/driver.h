@@ -1,5 +1,6 @@
 /* Drives a program through a real pseudo-terminal: keys in, and out what a terminal (libvterm) shows of it. Nothing here
- * sleeps: every wait is for a condition, and fails the test with the screen it saw when half a minute is over.
+ * sleeps: every wait is for a condition, and fails the test with the screen it saw when half a minute is over, three
+ * under a sanitizer.
  */
 #ifndef KG_TESTS_SCREENS_DRIVER_H
 #define KG_TESTS_SCREENS_DRIVER_H
