@@ -10,6 +10,7 @@
 #include "tui/transcript/highlight.h"
 
 #define DEPTH_MOST 12 /* deeper nesting is shown at this depth */
+#define BEHIND 16 /* bytes */
 #define LINK_MOST 2048
 
 struct level {
@@ -365,14 +366,15 @@ static size_t fence(const char *line, size_t length, char *mark)
     return n >= 3 ? n : 0;
 }
 
-/* CommonMark takes lines like "[1]: https://..." out of the text. Here they stay: the bracket is escaped. */
+/* CommonMark takes lines like "[1]: https://..." out of the text. Here they stay: the bracket is escaped. md4c looks at what stands behind
+ * a text, too: there are zeros. */
 static char *keep_definitions(const char *text, size_t length, size_t *out_length)
 {
     size_t lines = 1, used = 0, open = 0;
     char open_mark = 0;
     for (size_t i = 0; i < length; i++)
         lines += text[i] == '\n';
-    char *out = malloc(length + lines + 1);
+    char *out = calloc(1, length + lines + BEHIND);
     for (size_t at = 0; out && at < length;) {
         const char *newline = memchr(text + at, '\n', length - at);
         size_t n = newline ? (size_t)(newline - text) + 1 - at : length - at, lead = 0;
