@@ -47,6 +47,9 @@ def table(path):
     full = by["f16", "all"]
     texts = [t for t in full if all(t in of for of in by.values())]
     crossing = [t for t in texts if full[t]["nll_own"] - full[t]["nll_full"] >= 0.02]
+    print("# Keys and values of 8 bits, measured\n\n    make eval-kv TEXTS=LIST\n")
+    print("Both types beside the full look over keys and values of f16: CBR and cross-CBR are of sums over the texts, with the likelihoods of f16 as\n"
+          "what everything and what nothing of the context gives; intervals (95 %) are of texts drawn again.\n")
     print(f"{rows[0]['model']}, {len(texts)} texts of {min(full[t]['tokens'] for t in texts)} to {max(full[t]['tokens'] for t in texts)} tokens, read as a chain; "
           f"cross-CBR over the {len(crossing)} in which other files count.\n")
     print("| keys and values | look | NLL | CBR | cross-CBR | constants | bytes a target token reads | NLL of each text |\n|---|---|---|---|---|---|---|---|")
