@@ -36,7 +36,7 @@ enum kg_status kg_open_device(const char *name, uint32_t threads, const struct k
     *backend = kg_backend_find(of);
     if (!*backend && strcmp(of, CUDA) == 0)
         return kg_fail(err, KG_ERR_UNSUPPORTED,
-                       "no CUDA here: it needs an NVIDIA driver, and libkedge-cuda.so beside kedge (make cuda) or where make install-cuda puts it; use cpu");
+                       "no CUDA here: it needs an NVIDIA driver, and the libkedge-cuda.so of this kedge beside it (make cuda) or where make install-cuda puts it; use cpu");
     if (!*backend)
         return kg_fail(err, KG_ERR_USAGE, "there is no device '%s'; use best, cpu, cuda, cuda:N or ref", of);
     return (*backend)->open(&options, device, err);

@@ -286,6 +286,11 @@ struct kg_backend {
                 size_t offset, uint32_t n, uint32_t k);
 };
 
+/* What both sides of an object that is loaded at run time have to agree on: how the structures here are laid out. */
+#define KG_BACKEND_FORM \
+    ((uint64_t)sizeof(struct kg_backend) << 48 | (uint64_t)sizeof(struct kg_kv_shape) << 32 | (uint64_t)sizeof(struct kg_attention) << 16 | \
+     sizeof(struct kg_look))
+
 /* The definition of every operation, in double; slow. */
 extern const struct kg_backend kg_backend_ref;
 

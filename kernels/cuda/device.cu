@@ -314,6 +314,8 @@ static void step_begin(struct kg_device *device, uint32_t rows)
     kg_cuda_step_begin(device, rows);
 }
 
+extern "C" __attribute__((visibility("default"))) const uint64_t kg_backend_cuda_form = KG_BACKEND_FORM;
+
 extern "C" __attribute__((visibility("default"))) const struct kg_backend kg_backend_cuda = {
     .name = "cuda",
     .loads_aside = false,

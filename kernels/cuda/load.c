@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ static bool load(const char *path)
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object)
         return false;
-    loaded = dlsym(object, "kg_backend_cuda");
+    const uint64_t *form = dlsym(object, "kg_backend_cuda_form");
+    if (form && *form == KG_BACKEND_FORM)
+        loaded = dlsym(object, "kg_backend_cuda");
     return loaded != NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -148,18 +149,25 @@ static void short_piece(void *context, uint32_t piece, uint32_t thread)
         shares->sum[piece] += i;
 }
 
+/* The process on the first core that it may use, which leaves no other one for workers; out: where it may run. */
+static void take_one_core(cpu_set_t *out)
+{
+    cpu_set_t one;
+    int cpu = 0;
+    CPU_ZERO(&one);
+    assert_int_equal(sched_getaffinity(0, sizeof *out, out), 0);
+    while (!CPU_ISSET(cpu, out))
+        cpu++;
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
 /* With one core for both, a worker could only take turns with the caller. */
 static void a_worker_on_the_callers_core_steps_aside(void **state)
 {
     (void)state;
-    cpu_set_t mine, one;
-    int cpu = 0;
-    CPU_ZERO(&one);
-    assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
-    while (!CPU_ISSET(cpu, &mine))
-        cpu++;
-    CPU_SET(cpu, &one);
-    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    cpu_set_t mine;
+    take_one_core(&mine);
     struct kg_cpu_pool *pool = make_pool(2);
     struct shares shares = { 0 };
     for (uint32_t job = 0; job < SHARED_JOBS; job++)
@@ -168,6 +176,38 @@ static void a_worker_on_the_callers_core_steps_aside(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
     assert_int_equal(shares.pieces[0] + shares.pieces[1], SHARED_JOBS * 64);
     assert_true(shares.pieces[1] < SHARED_JOBS * 64 / 8);
+}
+
+static long times_slept(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+/* Wherever it ran last. (A worker that stepped aside again and again would wake 7 times in this while.) */
+static void a_worker_that_nobody_asks_sleeps(void **state)
+{
+    (void)state;
+    cpu_set_t mine;
+    take_one_core(&mine);
+    struct kg_cpu_pool *pool = make_pool(2);
+    struct shares shares = { 0 };
+    for (uint32_t job = 0; job < SHARED_JOBS; job++)
+        kg_cpu_pool_run(pool, short_piece, &shares, 64);
+    long slept = 0;
+    for (int tries = 0; tries < 20; tries++) { /* (it may be on its way) */
+        const long before = times_slept();
+        nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
+        slept = times_slept() - before;
+        if (slept <= 2)
+            break;
+    }
+    kg_cpu_pool_run(pool, short_piece, &shares, 64); /* and is there again */
+    kg_cpu_pool_free(pool);
+    assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
+    assert_true(slept <= 2);
+    assert_int_equal(shares.pieces[0] + shares.pieces[1], (SHARED_JOBS + 1) * 64);
 }
 
 static void pools_come_and_go(void **state)
@@ -268,6 +308,7 @@ int main(void)
         cmocka_unit_test(jobs_far_apart_are_done),
         cmocka_unit_test(a_thread_that_stands_still_delays_its_own_piece_only),
         cmocka_unit_test(a_worker_on_the_callers_core_steps_aside),
+        cmocka_unit_test(a_worker_that_nobody_asks_sleeps),
         cmocka_unit_test(pools_come_and_go),
         cmocka_unit_test(usable_threads_follow_the_affinity),
         cmocka_unit_test(quotas_of_cgroups_are_followed),

@@ -411,12 +411,19 @@ static void compact(struct kg_worker *worker, bool undo)
     kg_tell_entry(worker->events, KG_ENTRY_NOTICE, text, strlen(text), NULL);
 }
 
+/* What a file is called in this conversation, which may be older than the rule that ./PATH is PATH. */
+static const char *name_in_context(const struct kg_worker *worker, const char *path)
+{
+    struct kg_part part;
+    return kg_worker_find_file(worker, path, &part) ? path : kg_worker_plain(path);
+}
+
 static void pin(struct kg_worker *worker, const char *path)
 {
     char text[KG_PATH_MAX + 64];
     struct kg_error err;
     struct kg_part part;
-    path = kg_worker_plain(path);
+    path = name_in_context(worker, path);
     bool pinned = !kg_session_pinned(worker->session, path);
     enum kg_status status = pinned && !kg_worker_find_file(worker, path, &part)
                                 ? kg_fail(&err, KG_ERR_NOT_FOUND, "%s is not in context; /files lists what is", path)
@@ -502,7 +509,7 @@ static void drop(struct kg_worker *worker, const char *path)
 {
     char text[KG_PATH_MAX + 64];
     struct kg_error err;
-    path = kg_worker_plain(path);
+    path = name_in_context(worker, path);
     if (kg_session_drop_file(worker->session, path, &err) != KG_OK) {
         kg_worker_tell_error(worker, err.text);
         return;
