@@ -205,6 +205,7 @@ static void terminal_and_model_agree_at_every_step(void **state)
                 driver_send(d, keys[EDITOR_KEYS + rand() % (KEYS - EDITOR_KEYS)]);
             if (resizes)
                 columns = 1 + (columns + rand() % 139) % 140;
+            overtakes &= columns > 1; /* libvterm dies of a wide character that it gets for its only column */
             if (resizes && !resize(d, rows = 1 + rand() % 50, columns, overtakes))
                 fail_msg("step %d: no screen of %dx%d came; the one before:\n%s", i, rows, columns, driver_screen(d));
             if (resizes || wait_for_frame(d, 600)) { /* half of a sequence shows nothing */
