@@ -137,9 +137,15 @@ static bool number_docs(struct loading *l)
     return true;
 }
 
+struct kg_catalog *kg_catalog_hold(struct kg_index *index)
+{
+    index->catalog->held++;
+    return index->catalog;
+}
+
 void kg_catalog_free(struct kg_catalog *catalog)
 {
-    if (!catalog)
+    if (!catalog || catalog->held-- > 0)
         return;
     if (catalog->paths)
         kg_arena_free(catalog->paths);

@@ -30,13 +30,17 @@ struct kg_catalog {
     double mean_words;
     uint64_t version;
     struct kg_arena *paths;
+    unsigned held; /* by so many besides the index */
 };
 
 /* The catalog of the store as it is now; belongs to the index. To be called inside kg_store_begin_read. */
 enum kg_status kg_catalog_of(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err);
 /* The same, but where loading it takes long it may be older, so that it is loaded a twentieth of the time at most: for answers to keys. */
 enum kg_status kg_catalog_lately(struct kg_index *index, const struct kg_catalog **out, struct kg_error *err);
-void kg_catalog_free(struct kg_catalog *catalog);
+/* That of the index, which lives until the caller frees it too, whatever becomes of the store: whoever is given paths may ask the
+ * index something in between, which loads another one. */
+struct kg_catalog *kg_catalog_hold(struct kg_index *index);
+void kg_catalog_free(struct kg_catalog *catalog); /* NULL is fine */
 
 /* The file of this path, or NULL. */
 const struct kg_catalog_file *kg_catalog_find(const struct kg_catalog *catalog, const char *path);

@@ -496,6 +496,7 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
                              struct kg_error *err)
 {
     struct choosing *c = calloc(1, sizeof *c);
+    struct kg_catalog *held = NULL;
     struct kg_rank rank = { 0 };
     if (!c)
         return kg_fail_nomem(err, "choosing files");
@@ -517,6 +518,8 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
             status = kg_graph_of(index, c->catalog, &c->graph, err);
         kg_store_rollback(index->store);
     }
+    if (status == KG_OK)
+        held = kg_catalog_hold(index);
     c->past = status == KG_OK ? calloc(c->catalog->count + 1, sizeof *c->past) : NULL;
     if (status == KG_OK && (!c->past || !kg_history_score(c->history, &c->question.query, c->past)))
         status = kg_fail_nomem(err, "choosing files");
@@ -525,6 +528,7 @@ static enum kg_status choose(struct kg_index *index, const struct kg_context_req
         status = kg_fail_nomem(err, "choosing files");
     if (c->choices && c->catalog->count && !decide(c, &rank))
         status = kg_fail_nomem(err, "choosing files");
+    kg_catalog_free(held);
     kg_rank_free(&rank);
     free(c->choices);
     free(c->past);

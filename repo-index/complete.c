@@ -49,9 +49,11 @@ static enum kg_status complete(struct kg_index *index, const char *pattern, uint
     for (size_t i = 0; i < count && pattern[0]; i++)
         heap[i].score = kg_fuzzy_best(pattern, catalog->files[heap[i].item].path, catalog->files[heap[i].item].name);
     kg_best_sort(heap, count);
+    struct kg_catalog *held = kg_catalog_hold(index);
     for (size_t i = 0; i < count && i < limit; i++)
         if (each(ctx, catalog->files[heap[i].item].path))
             break;
+    kg_catalog_free(held);
     free(heap);
     return KG_OK;
 }

@@ -33,6 +33,7 @@ static enum kg_status look_up(struct kg_index *index, const char *path, struct l
 static enum kg_status imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
 {
     struct looking looking = { .links = calloc(1, sizeof *looking.links) };
+    struct kg_catalog *held = NULL;
     if (!looking.links)
         return kg_fail_nomem(err, "looking up what a file includes");
     enum kg_status status = kg_store_begin_read(index->store, err);
@@ -40,9 +41,12 @@ static enum kg_status imports(struct kg_index *index, const char *path, int (*ea
         status = look_up(index, path, &looking, err);
         kg_store_rollback(index->store);
     }
+    if (status == KG_OK)
+        held = kg_catalog_hold(index);
     for (size_t i = 0; status == KG_OK && i < looking.links->count; i++)
-        if (each(ctx, looking.tree->catalog->files[looking.links->files[i]].path))
+        if (each(ctx, held->files[looking.links->files[i]].path))
             break;
+    kg_catalog_free(held);
     free(looking.links);
     return status;
 }

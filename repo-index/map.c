@@ -183,12 +183,14 @@ static enum kg_status map(struct kg_index *index, uint32_t tokens, struct mappin
         status = kg_fail_nomem(err, "drawing a map of the repository");
     size_t kept = places ? keep_best(m, tokens, places) : 0;
     free(places);
+    struct kg_catalog *held = status == KG_OK ? kg_catalog_hold(index) : NULL;
     for (size_t i = 0; i < kept; i++) {
         const struct entry *e = &m->entries[i];
         const struct kg_index_symbol out = { .path = m->catalog->files[e->file].path, .kind = e->kind, .name = e->name, .scope = "", .signature = e->signature, .line = e->line };
         if (each(ctx, &out))
             break;
     }
+    kg_catalog_free(held);
     return status;
 }
 

@@ -110,12 +110,14 @@ static enum kg_status search(struct kg_index *index, const char *words, uint32_t
     if (status == KG_OK)
         status = kg_rank(index, catalog, &query, &rank, err);
     kg_store_rollback(index->store);
+    struct kg_catalog *held = status == KG_OK ? kg_catalog_hold(index) : NULL;
     all = status == KG_OK ? candidates_of(catalog, &rank, &count) : NULL;
     if (status == KG_OK && !all)
         status = kg_fail_nomem(err, "searching the repository");
     kg_rank_free(&rank);
     if (all)
         status = report_best(index, all, count, limit, &query, words, each, ctx, err);
+    kg_catalog_free(held);
     free(all);
     return status;
 }

@@ -109,12 +109,14 @@ static enum kg_status symbols(struct kg_index *index, struct finding *f, uint32_
     kg_store_rollback(index->store);
     if (status == KG_OK && f->count && f->word_count)
         qsort(f->found, f->count, sizeof *f->found, better);
+    struct kg_catalog *held = status == KG_OK ? kg_catalog_hold(index) : NULL;
     for (size_t i = 0; status == KG_OK && i < f->count && i < limit; i++) {
         const struct found *s = &f->found[i];
         const struct kg_index_symbol out = { .path = s->path, .kind = s->kind, .name = s->name, .scope = s->scope, .signature = s->signature, .line = s->line, .end = s->end };
         if (each(ctx, &out))
             break;
     }
+    kg_catalog_free(held);
     return status;
 }
 

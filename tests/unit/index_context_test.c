@@ -212,6 +212,53 @@ static void symbols_count_as_definitions(void **state)
     kg_index_close(index);
 }
 
+struct meanwhile {
+    struct kg_index *other; /* writes the index between two paths */
+    struct listed listed;
+    unsigned includes;
+};
+
+static int on_include(void *ctx, const char *path)
+{
+    struct meanwhile *meanwhile = ctx;
+    char text[64];
+    snprintf(text, sizeof text, "int new_%u;\n", meanwhile->includes);
+    index_repo_write(&here, "new.c", text);
+    index_repo_refresh(meanwhile->other);
+    assert_true(strcmp(path, "tea.h") == 0 || strcmp(path, "kettle.h") == 0);
+    meanwhile->includes++;
+    return kg_index_complete(here.index, "zzz", 1, NULL, NULL, NULL) != KG_OK;
+}
+
+static int on_part_meanwhile(void *ctx, const struct kg_context_part *part)
+{
+    struct meanwhile *meanwhile = ctx;
+    index_repo_write(&here, "new.c", part->path);
+    index_repo_refresh(meanwhile->other);
+    assert_int_equal(kg_index_imports(here.index, part->path, on_include, meanwhile, NULL), KG_OK);
+    return on_part(&meanwhile->listed, part);
+}
+
+/* As where files are chosen and what they include is looked up one after the other. */
+static void the_index_may_change_while_files_are_given(void **state)
+{
+    (void)state;
+    static struct meanwhile meanwhile;
+    struct kg_error err = { 0 };
+    const struct kg_context_request request = { .question = "how does steep_tea treat the kettle", .files = 40 };
+    index_repo_write(&here, "user.c", "#include \"tea.h\"\n#include \"kettle.h\"\nint main(void)\n{\n    return steep_tea(3);\n}\n");
+    index_repo_write(&here, "kettle.h", "int kettle;\n");
+    index_repo_refresh(here.index);
+    struct listed plain = *context(request.question, 0, false);
+    assert_true(plain.count >= 4);
+    meanwhile = (struct meanwhile){ .other = index_repo_open(&here) };
+    if (kg_index_context(here.index, &request, on_part_meanwhile, &meanwhile, &err) != KG_OK)
+        fail_msg("cannot choose: %s", err.text);
+    assert_memory_equal(&meanwhile.listed, &plain, sizeof plain);
+    assert_int_equal(meanwhile.includes, 3);
+    kg_index_close(meanwhile.other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_that_changed_meanwhile_gives_no_parts, set_up, index_repo_tear_down),
         cmocka_unit_test_setup_teardown(names_link_files, set_up, index_repo_tear_down),
         cmocka_unit_test_setup_teardown(symbols_count_as_definitions, set_up, index_repo_tear_down),
+        cmocka_unit_test_setup_teardown(the_index_may_change_while_files_are_given, set_up, index_repo_tear_down),
         cmocka_unit_test_setup_teardown(the_map_begins_with_what_is_included_most, set_up, index_repo_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
