@@ -143,6 +143,8 @@ class Worktree:
         subprocess.run(["git", "-C", self.root, "read-tree", commit], check=True)
         with open(os.path.join(self.root, ".git", "HEAD"), "w") as head:
             head.write(commit + "\n")
+        if subprocess.run([kedge, "index", "-C", self.root], stdout=subprocess.DEVNULL).returncode != 0:
+            sys.exit("kedge index failed")
 
     def bm25(self, question):
         words = list(dict.fromkeys(re.findall(r"\w+", question)))[:200]
