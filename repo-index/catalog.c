@@ -99,7 +99,8 @@ static int take_text(void *ctx, const struct kg_store_text *text)
     const char *slash = strrchr(path, '/');
     struct kg_catalog_file *file = &c->files[c->count];
     *file = (struct kg_catalog_file){ .path = path, .name = slash ? slash + 1 : path, .path_length = (uint32_t)length, .bytes = text->bytes,
-                                      .characters = kg_characters_of(path), .words = text->words, .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
+                                      .characters = kg_characters_of(path), .content = XXH3_64bits_withSeed(text->digest, KG_STORE_DIGEST, text->reading),
+                                      .words = text->words, .lines = text->lines, .first_word = (uint32_t)c->path_word_count };
     const struct kg_catalog_file *before = c->count ? file - 1 : NULL;
     const struct kg_catalog_file *beside = before && same_directory(before, file) ? before : NULL;
     add_path_words(l, file, beside);

@@ -11,6 +11,7 @@ struct kg_catalog_file {
     uint64_t bytes;
     uint64_t characters; /* kg_characters_of the path */
     uint32_t doc;        /* index into docs */
+    uint64_t content;    /* a hash of its text and of how it is read, the same in every index */
     uint32_t words, lines;
     uint32_t first_word; /* of the path, in path_words */
     uint16_t word_count;

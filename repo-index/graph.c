@@ -1,16 +1,15 @@
 #include "repo-index/graph.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "repo-index/arena.h"
 #include "repo-index/kept.h"
 #include "repo-index/references.h"
 #include "repo-index/resolve.h"
 
-#define DRIFT 100           /* one file of so many that is other than when the graph was made: it is made anew */
 #define PAUSE_EVERY 64      /* files */
 #define STEPS 6
 #define ONWARD 0.5          /* share of the walk that goes on at each step, the rest stops */
@@ -146,16 +145,20 @@ static enum kg_status make(struct kg_index *index, const struct kg_catalog *cata
     return status;
 }
 
-/* What the store keeps, read once; what it could not keep, as long as this handle is open. */
-static enum kg_status load_kept(struct kg_index *index, struct kg_error *err)
+/* What the store keeps, read once; what it could not keep, as long as this handle is open, or until the store has the right one. */
+static enum kg_status load_kept(struct kg_index *index, const struct kg_catalog *catalog, struct kg_error *err)
 {
     struct kg_store_graph known;
     struct kg_kept *kept = NULL;
+    unsigned char edition[KG_STORE_DIGEST];
     enum kg_status status = kg_store_graph_known(index->store, &known, err);
-    if (status != KG_OK || !known.any || index->kept_damaged || (index->kept && (index->kept->unwritten || memcmp(index->kept->edition, known.edition, KG_STORE_DIGEST) == 0)))
+    if (status != KG_OK || !known.any || (index->kept && memcmp(index->kept->edition, known.edition, sizeof edition) == 0))
         return status;
+    kg_kept_edition(catalog, edition);
+    if (index->kept && index->kept->unwritten && memcmp(known.edition, edition, sizeof edition) != 0)
+        return KG_OK;
     status = kg_kept_load(index, known.edition, &kept, err);
-    index->kept_damaged |= status == KG_OK && !kept;
+    index->kept_damaged = status == KG_OK && !kept;
     if (kept) {
         kg_kept_free(index->kept);
         index->kept = kept;
@@ -172,8 +175,8 @@ enum kg_status kg_graph_of(struct kg_index *index, const struct kg_catalog *cata
         if (!index->graph)
             return kg_fail_nomem(err, "linking the files of the repository");
         if (catalog->count >= KG_GRAPH_LARGE)
-            status = load_kept(index, err);
-        if (status == KG_OK && (catalog->count < KG_GRAPH_LARGE || index->kept_damaged))
+            status = load_kept(index, catalog, err);
+        if (status == KG_OK && catalog->count < KG_GRAPH_LARGE)
             status = make(index, catalog, NULL, NULL, index->graph, err);
         else if (status == KG_OK)
             status = kg_kept_serve(index, catalog, index->kept, index->graph, err);
@@ -187,75 +190,96 @@ enum kg_status kg_graph_of(struct kg_index *index, const struct kg_catalog *cata
     return KG_OK;
 }
 
-/* Sets *made where the graph of the files as they are now is not kept. */
-static enum kg_status make_to_keep(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_kept **made, int64_t *last,
-                                   struct kg_error *err)
+void kg_graph_forget_damaged(struct kg_index *index)
+{
+    struct kg_store_graph known;
+    struct kg_kept *kept = NULL;
+    if (!index->kept_damaged || kg_store_begin(index->store, NULL) != KG_OK)
+        return;
+    enum kg_status status = kg_store_graph_known(index->store, &known, NULL);
+    if (status == KG_OK && known.any)
+        status = kg_kept_load(index, known.edition, &kept, NULL);
+    if (status == KG_OK && !kept)
+        status = kg_store_drop_graph(index->store, NULL);
+    if (status == KG_OK)
+        status = kg_store_commit(index->store, NULL);
+    if (status != KG_OK)
+        kg_store_rollback(index->store);
+    index->kept_damaged = status != KG_OK;
+    kg_kept_free(kept);
+}
+
+struct settling {
+    double drift; /* less is no reason */
+    int (*progress)(void *ctx, uint32_t done, uint32_t found);
+    void *ctx;
+    struct kg_kept *made; /* NULL: what there is serves on */
+    bool write;           /* what this handle has belongs into the store */
+};
+
+static enum kg_status make_to_keep(struct kg_index *index, struct settling *s, struct kg_error *err)
 {
     const struct kg_catalog *catalog;
     struct kg_store_graph known;
     struct kg_graph graph = { 0 };
     unsigned char edition[KG_STORE_DIGEST];
+    size_t drift = SIZE_MAX;
     enum kg_status status = kg_catalog_of(index, &catalog, err);
     if (status == KG_OK)
         status = kg_store_graph_known(index->store, &known, err);
     if (status != KG_OK || catalog->count < KG_GRAPH_LARGE)
         return status;
     kg_kept_edition(catalog, edition);
-    if (known.any && !index->kept_damaged && memcmp(known.edition, edition, sizeof edition) == 0)
+    if (known.any && memcmp(known.edition, edition, sizeof edition) == 0)
         return KG_OK;
-    *last = known.last_doc;
-    status = make(index, catalog, progress, ctx, &graph, err);
+    s->write = index->kept && index->kept->unwritten;
+    if (s->write && memcmp(index->kept->edition, edition, sizeof edition) == 0)
+        return KG_OK;
+    if (s->drift > 0 && (s->write || known.any))
+        status = kg_kept_drift(index, catalog, &drift, err);
+    if (status != KG_OK || (double)drift < s->drift * (double)catalog->count)
+        return status;
+    status = make(index, catalog, s->progress, s->ctx, &graph, err);
     if (status == KG_OK)
-        status = kg_kept_of(catalog, &graph, made, err);
+        status = kg_kept_of(catalog, &graph, &s->made, err);
     free_arrays(&graph);
     return status;
 }
 
-static enum kg_status settle(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
+static enum kg_status settle(struct kg_index *index, struct settling *s, struct kg_error *err)
 {
-    struct kg_kept *made = NULL;
-    int64_t last = 0;
     enum kg_status status = kg_store_begin_read(index->store, err);
     if (status == KG_OK) {
-        status = make_to_keep(index, progress, ctx, &made, &last, err);
+        status = make_to_keep(index, s, err);
         kg_store_rollback(index->store);
     }
-    if (!made)
-        return status;
-    kg_graph_free(index->graph); /* its arrays may be those of the old one */
-    index->graph = NULL;
-    kg_kept_free(index->kept);
-    index->kept = made;
-    index->kept_damaged = kg_kept_write(index, made, last, NULL) != KG_OK && index->kept_damaged;
-    return KG_OK;
+    if (s->made) {
+        kg_graph_free(index->graph); /* its arrays may be those of the old one */
+        index->graph = NULL;
+        kg_kept_free(index->kept);
+        index->kept = s->made;
+    }
+    return status == KG_OK && (s->made || s->write) ? kg_kept_write(index, index->kept, err) : status;
 }
 
-/* One at a time; who finds another one at it does not wait. This lock is apart from that of flock. */
-static bool lock_settling(struct kg_index *index, bool lock)
+/* Where files cannot be locked, several may be at it, which costs time only. */
+static bool is_at_it_elsewhere(const struct kg_index *index)
 {
-    struct flock range = { .l_type = (short)(lock ? F_WRLCK : F_UNLCK), .l_whence = SEEK_SET, .l_len = 1 };
-    return fcntl(index->turn_fd, F_OFD_SETLK, &range) == 0;
+    while (flock(index->settle_fd, LOCK_EX | LOCK_NB) != 0)
+        if (errno != EINTR)
+            return errno == EWOULDBLOCK;
+    return false;
 }
 
-enum kg_status kg_index_settle(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
+enum kg_status kg_index_settle(struct kg_index *index, double drift, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
 {
-    if (!lock_settling(index, true))
-        return KG_OK;
-    enum kg_status status = settle(index, progress, ctx, err);
-    lock_settling(index, false);
+    struct settling s = { .drift = drift, .progress = progress, .ctx = ctx };
+    if (is_at_it_elsewhere(index))
+        return kg_fail(err, KG_ERR_BUSY, "the files of %s are being linked by another process", index->root);
+    kg_graph_forget_damaged(index);
+    enum kg_status status = settle(index, &s, err);
+    flock(index->settle_fd, LOCK_UN);
     return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
-}
-
-enum kg_status kg_graph_settle_if_due(struct kg_index *index, uint32_t files, uint32_t changed, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
-                                      struct kg_error *err)
-{
-    struct kg_store_graph known;
-    if (files < KG_GRAPH_LARGE)
-        return KG_OK;
-    enum kg_status status = kg_store_graph_known(index->store, &known, err);
-    if (status != KG_OK || (known.any && !index->kept_damaged && changed < files / DRIFT && known.last_doc - known.then < (int64_t)(files / DRIFT)))
-        return status == KG_ERR_CORRUPT ? kg_index_mend(index, err) : status;
-    return kg_index_settle(index, progress, ctx, err);
 }
 
 bool kg_graph_walk(const struct kg_graph *g, const double *seeds, double *near)

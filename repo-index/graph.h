@@ -1,7 +1,8 @@
 /* Files, what they include, and whose names they use, as a graph: what lies near to files that fit a question.
  *
- * In a large repository it is made at leisure (kg_index_settle) and kept; a question never waits for it. Until it is made anew,
- * the one that is kept serves: of the files that changed since, with what they include now and what they used then.
+ * In a large repository it is made at leisure (kg_index_settle) and kept; no question and no refresh waits for it. Until it is made
+ * anew, the one that is kept serves: of the files that changed since, with what they include now and what they used then; until it
+ * is made at all, what files include does.
  */
 #ifndef KG_INDEX_GRAPH_H
 #define KG_INDEX_GRAPH_H
@@ -39,9 +40,8 @@ void kg_graph_free(struct kg_graph *graph);
 /* Of one file's edges: sets the weights from their relative ones, by the shares of their ways. */
 void kg_graph_weigh(const uint32_t *to, float *weights, size_t count);
 
-/* What kg_index_settle does, where a hundredth of the files is other than when the graph was made, or changed so many now. */
-enum kg_status kg_graph_settle_if_due(struct kg_index *index, uint32_t files, uint32_t changed, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
-                                      struct kg_error *err);
+/* The store forgets a graph that this handle found damaged, unless it has a sound one by now. Outside of transactions. */
+void kg_graph_forget_damaged(struct kg_index *index);
 
 /* Personalised PageRank: to near, the share of a walk that starts at the seeds (not negative) which reaches each file over at
  * least one edge. A fixed number of steps, summed in one order: the same seeds give the same bits. False when out of memory. */

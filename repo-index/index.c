@@ -26,7 +26,7 @@ static void sweep(const char *dir)
     const struct dirent *e;
     time_t now = time(NULL);
     while (stream && (e = readdir(stream)) != NULL) {
-        static const char *const endings[] = { "", "-wal", "-shm", ".turn" };
+        static const char *const endings[] = { "", "-wal", "-shm", ".turn", ".settle" };
         size_t n = strlen(e->d_name);
         struct stat st;
         if (n != INDEX_NAME || strcmp(e->d_name + n - 3, ".db") != 0 || fstatat(dirfd(stream), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
@@ -63,12 +63,12 @@ static enum kg_status index_file(const char *root, const char *cache_dir, char o
     return KG_OK;
 }
 
-static enum kg_status open_turn(struct kg_index *index, const char *file, struct kg_error *err)
+static enum kg_status open_lock(const char *file, const char *ending, int *out, struct kg_error *err)
 {
     char path[KG_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.turn", file);
-    index->turn_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (index->turn_fd < 0)
+    snprintf(path, sizeof path, "%s%s", file, ending);
+    *out = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*out < 0)
         return kg_fail(err, KG_ERR_IO, "cannot open %s: %s; mend its permissions, or choose another place with KEDGE_CACHE", path, strerror(errno));
     return KG_OK;
 }
@@ -80,14 +80,16 @@ enum kg_status kg_index_open(const char *root, const char *cache_dir, struct kg_
     if (!index)
         return kg_fail_nomem(err, "opening the index of the repository");
     index->git = git_libgit2_init() > 0;
-    index->root_fd = index->turn_fd = -1;
+    index->root_fd = index->turn_fd = index->settle_fd = -1;
     enum kg_status status = index->git ? KG_OK : kg_fail_nomem(err, "starting libgit2");
     if (status == KG_OK && (!realpath(root, index->root) || (index->root_fd = open(index->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0))
         status = kg_fail(err, errno == ENOENT || errno == ENOTDIR ? KG_ERR_NOT_FOUND : KG_ERR_IO, "cannot open directory %s: %s", root, strerror(errno));
     if (status == KG_OK)
         status = index_file(index->root, cache_dir, file, err);
     if (status == KG_OK)
-        status = open_turn(index, file, err);
+        status = open_lock(file, ".turn", &index->turn_fd, err);
+    if (status == KG_OK)
+        status = open_lock(file, ".settle", &index->settle_fd, err);
     if (status == KG_OK)
         status = kg_store_open(file, &index->store, err);
     if (status != KG_OK) {
@@ -102,8 +104,7 @@ void kg_index_close(struct kg_index *index)
 {
     if (!index)
         return;
-    if (index->kept_damaged)
-        kg_store_drop_graph(index->store, NULL);
+    kg_graph_forget_damaged(index);
     kg_watch_free(index->watch);
     kg_dirty_free(&index->dirty);
     kg_ctags_free(index->ctags);
@@ -115,6 +116,8 @@ void kg_index_close(struct kg_index *index)
     kg_store_close(index->store);
     if (index->turn_fd >= 0)
         close(index->turn_fd);
+    if (index->settle_fd >= 0)
+        close(index->settle_fd);
     if (index->root_fd >= 0)
         close(index->root_fd);
     if (index->git)

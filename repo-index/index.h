@@ -17,7 +17,8 @@ struct kg_index {
     char root[KG_PATH_MAX]; /* resolved */
     int root_fd;
     bool git; /* libgit2 is initialised */
-    int turn_fd; /* locked (flock) by the one handle that refreshes */
+    int turn_fd;   /* locked (flock) by the one handle that refreshes */
+    int settle_fd; /* the same for the one that links the files */
     struct kg_store *store;
     struct kg_catalog *catalog; /* NULL until the first question */
     double catalog_at, catalog_s; /* when it was loaded, CLOCK_MONOTONIC in seconds, and how long that took */
@@ -25,7 +26,7 @@ struct kg_index {
     struct kg_history *history; /* NULL until the first question */
     struct kg_graph *graph;     /* the same */
     struct kg_kept *kept;       /* of the store, or newer; NULL until the first question of a large repository */
-    bool kept_damaged;          /* what the store has is to be thrown away */
+    bool kept_damaged;          /* what the store has, when it was read last */
     struct kg_tree *tree;       /* of the catalog; NULL until the first import is looked up */
     struct kg_watch *watch;     /* NULL unless kg_index_watch was called */
     struct kg_dirty dirty;      /* what the watch has seen and no refresh has looked at */

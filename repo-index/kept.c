@@ -9,7 +9,7 @@
 #include "repo-index/arena.h"
 #include "repo-index/resolve.h"
 
-#define EDITION 2 /* to be raised with any change of what graphs are made of, or how */
+#define EDITION 3 /* to be raised with any change of what graphs are made of, or how */
 #define KEPT_BYTES ((size_t)256 << 20)
 #define NONE UINT32_MAX
 
@@ -20,25 +20,29 @@ void kg_kept_free(struct kg_kept *kept)
     free(kept);
 }
 
-/* The files with their texts, and how graphs are made of them. */
+static uint64_t hash_of(const struct kg_catalog_file *file)
+{
+    return XXH3_64bits(file->path, file->path_length);
+}
+
+/* What a graph made in another way holds of the file is nothing that it says now. */
+static uint64_t content_of(const struct kg_catalog_file *file)
+{
+    return XXH3_64bits_withSeed(&file->content, sizeof file->content, EDITION);
+}
+
 void kg_kept_edition(const struct kg_catalog *catalog, unsigned char edition[KG_STORE_DIGEST])
 {
     XXH3_state_t state;
     XXH128_canonical_t digest;
-    const uint32_t how = EDITION;
     XXH3_128bits_reset(&state);
-    XXH3_128bits_update(&state, &how, sizeof how);
     for (size_t i = 0; i < catalog->count; i++) {
+        const uint64_t content = content_of(&catalog->files[i]);
         XXH3_128bits_update(&state, catalog->files[i].path, catalog->files[i].path_length + 1);
-        XXH3_128bits_update(&state, &catalog->docs[catalog->files[i].doc], sizeof *catalog->docs);
+        XXH3_128bits_update(&state, &content, sizeof content);
     }
     XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(&state));
     memcpy(edition, digest.digest, KG_STORE_DIGEST);
-}
-
-static uint64_t hash_of(const struct kg_catalog_file *file)
-{
-    return XXH3_64bits(file->path, file->path_length);
 }
 
 /* The bytes: the number of files and of edges, and the arrays, those of larger items first. */
@@ -48,7 +52,7 @@ struct header {
 
 static size_t length_of(struct header header)
 {
-    const size_t file = sizeof(uint64_t) + sizeof(int64_t) + sizeof(uint32_t), edge = sizeof(uint32_t) + sizeof(float);
+    const size_t file = 2 * sizeof(uint64_t) + sizeof(uint32_t), edge = sizeof(uint32_t) + sizeof(float);
     return sizeof header + (size_t)header.files * file + sizeof(uint32_t) + (size_t)header.edges * edge;
 }
 
@@ -60,8 +64,8 @@ static void point_into(struct kg_kept *kept, struct header header)
     g->lent = true;
     kept->paths = (const void *)at;
     at += g->count * sizeof *kept->paths;
-    kept->docs = (const void *)at;
-    at += g->count * sizeof *kept->docs;
+    kept->contents = (const void *)at;
+    at += g->count * sizeof *kept->contents;
     g->first = (void *)at;
     at += (g->count + 1) * sizeof *g->first;
     g->to = (void *)at;
@@ -84,9 +88,9 @@ enum kg_status kg_kept_of(const struct kg_catalog *catalog, const struct kg_grap
     point_into(kept, header);
     memcpy(kept->bytes, &header, sizeof header);
     for (size_t i = 0; i < catalog->count; i++) {
-        const uint64_t path = hash_of(&catalog->files[i]);
+        const uint64_t path = hash_of(&catalog->files[i]), content = content_of(&catalog->files[i]);
         memcpy((char *)kept->bytes + sizeof header + i * sizeof path, &path, sizeof path);
-        memcpy((char *)kept->bytes + sizeof header + (catalog->count + i) * sizeof path, &catalog->docs[catalog->files[i].doc], sizeof *catalog->docs);
+        memcpy((char *)kept->bytes + sizeof header + (catalog->count + i) * sizeof path, &content, sizeof content);
     }
     memcpy(kept->graph.first, graph->first, (graph->count + 1) * sizeof *graph->first);
     memcpy(kept->graph.to, graph->to, (size_t)header.edges * sizeof *graph->to);
@@ -109,7 +113,7 @@ static void *make_room(void *ctx, size_t length)
 {
     struct kg_kept *kept = ctx;
     kept->length = length;
-    kept->bytes = length >= sizeof(struct header) && length <= KEPT_BYTES ? malloc(length) : NULL;
+    kept->bytes = length && length <= KEPT_BYTES ? malloc(length) : NULL;
     return kept->bytes;
 }
 
@@ -119,8 +123,10 @@ enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[
     struct header header = { 0 };
     if (!kept)
         return kg_fail_nomem(err, "reading how the files of the repository are linked");
-    enum kg_status status = kg_store_graph(index->store, make_room, kept, err);
-    bool sound = status == KG_OK && kept->bytes;
+    enum kg_status status = kg_store_graph(index->store, SIZE_MAX, make_room, kept, err);
+    if (status == KG_OK && !kept->bytes && kept->length && kept->length <= KEPT_BYTES)
+        status = kg_fail_nomem(err, "reading how the files of the repository are linked");
+    bool sound = status == KG_OK && kept->bytes && kept->length >= sizeof header;
     if (sound) {
         memcpy(&header, kept->bytes, sizeof header);
         sound = header.files <= KG_EDGE_FILE && header.edges <= UINT32_MAX && kept->length == length_of(header);
@@ -137,12 +143,78 @@ enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[
     return status;
 }
 
-enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, int64_t last, struct kg_error *err)
+enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, struct kg_error *err)
 {
     if (kept->length > KEPT_BYTES)
-        return kg_fail(err, KG_ERR_RANGE, "the graph of %s is too large to keep", index->root);
-    enum kg_status status = kg_store_put_graph(index->store, kept->edition, last, kept->bytes, kept->length, err);
+        return kg_fail(err, KG_ERR_RANGE, "how the files of %s are linked is too large to keep; leave out what no question is about in a .kedgeignore", index->root);
+    enum kg_status status = kg_store_put_graph(index->store, kept->edition, kept->bytes, kept->length, err);
     kept->unwritten = status != KG_OK;
+    return status;
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static uint64_t file_of(uint64_t path, uint64_t content)
+{
+    const uint64_t both[2] = { path, content };
+    return XXH3_64bits(both, sizeof both);
+}
+
+/* Of files with their contents: how many of the more numerous ones are not among the others. Orders both. */
+static size_t differing(uint64_t *a, size_t a_count, uint64_t *b, size_t b_count)
+{
+    size_t same = 0;
+    qsort(a, a_count, sizeof *a, compare_hashes);
+    qsort(b, b_count, sizeof *b, compare_hashes);
+    for (size_t i = 0, j = 0; i < a_count && j < b_count;) {
+        same += a[i] == b[j];
+        const bool further = a[i] <= b[j];
+        j += a[i] >= b[j];
+        i += further;
+    }
+    return (a_count > b_count ? a_count : b_count) - same;
+}
+
+/* The bytes are those of kept, perhaps their beginning only; NULL: there is nothing that could be compared. */
+static enum kg_status count_drift(const struct kg_catalog *catalog, const struct kg_kept *kept, size_t *out, struct kg_error *err)
+{
+    struct header header = { 0 };
+    if (kept->bytes && kept->length >= sizeof header)
+        memcpy(&header, kept->bytes, sizeof header);
+    const size_t each = sizeof *kept->paths + sizeof *kept->contents;
+    *out = catalog->count;
+    if (header.files == 0 || catalog->count == 0 || header.files > (kept->length - sizeof header) / each)
+        return KG_OK;
+    const size_t count = (size_t)header.files;
+    const uint64_t *then = (const void *)((const char *)kept->bytes + sizeof header);
+    uint64_t *a = malloc(count * sizeof *a), *b = malloc(catalog->count * sizeof *b);
+    for (size_t i = 0; a && b && i < count; i++)
+        a[i] = file_of(then[i], then[count + i]);
+    for (size_t i = 0; a && b && i < catalog->count; i++)
+        b[i] = file_of(hash_of(&catalog->files[i]), content_of(&catalog->files[i]));
+    if (a && b)
+        *out = differing(a, count, b, catalog->count);
+    const bool done = a && b;
+    free(a);
+    free(b);
+    return done ? KG_OK : kg_fail_nomem(err, "comparing the files of the repository with those that were linked");
+}
+
+enum kg_status kg_kept_drift(struct kg_index *index, const struct kg_catalog *catalog, size_t *out, struct kg_error *err)
+{
+    if (index->kept && index->kept->unwritten)
+        return count_drift(catalog, index->kept, out, err);
+    struct kg_kept head = { 0 };
+    /* where half of the files or more are gone, it does not matter how many */
+    const size_t most = sizeof(struct header) + 2 * catalog->count * (sizeof *head.paths + sizeof *head.contents);
+    enum kg_status status = kg_store_graph(index->store, most, make_room, &head, err);
+    if (status == KG_OK)
+        status = count_drift(catalog, &head, out, err);
+    free(head.bytes);
     return status;
 }
 
@@ -230,7 +302,7 @@ static int take_records(void *ctx, const char *records, size_t length)
 
 static bool has_changed(const struct serving *s, size_t file)
 {
-    return s->then[file] == NONE || s->kept->docs[s->then[file]] != s->catalog->docs[s->catalog->files[file].doc];
+    return s->then[file] == NONE || s->kept->contents[s->then[file]] != content_of(&s->catalog->files[file]);
 }
 
 static enum kg_status look_up(struct kg_index *index, struct serving *s, struct kg_error *err)

@@ -10,8 +10,8 @@ struct kg_kept {
     size_t length;
     struct kg_graph graph;
     const uint64_t *paths; /* of each file, a hash */
-    const int64_t *docs;   /* of each file, as in the store */
-    bool unwritten;        /* the store has an older one, or none */
+    const uint64_t *contents; /* of each file, a hash as well */
+    bool unwritten;        /* the store has another one, or none */
 };
 void kg_kept_free(struct kg_kept *kept); /* NULL is fine */
 
@@ -23,8 +23,13 @@ enum kg_status kg_kept_of(const struct kg_catalog *catalog, const struct kg_grap
 
 /* What the store has, which is of this edition. *out becomes NULL when it is damaged. To be called inside kg_store_begin_read. */
 enum kg_status kg_kept_load(struct kg_index *index, const unsigned char edition[KG_STORE_DIGEST], struct kg_kept **out, struct kg_error *err);
-/* last: the last doc of the store when the graph was made. Outside of transactions. KG_ERR_RANGE when it is too large to keep. */
-enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, int64_t last, struct kg_error *err);
+/* Outside of transactions. KG_ERR_RANGE when it is too large to keep. */
+enum kg_status kg_kept_write(struct kg_index *index, struct kg_kept *kept, struct kg_error *err);
+
+/* How many files are other than in the graph that the index has, or where that is written, in the one that the store has: files of
+ * the catalog that are not in there as they are, or files of it that are in the catalog no more, whichever are more. To be called
+ * inside kg_store_begin_read. */
+enum kg_status kg_kept_drift(struct kg_index *index, const struct kg_catalog *catalog, size_t *out, struct kg_error *err);
 
 /* The graph for this catalog: the arrays of the kept one where nothing has changed; else without the edges of files that are gone
  * and with what new and edited ones include now (of the first KG_KEPT_LOOKED_AT of them). kept may be NULL. To be called inside

@@ -255,14 +255,11 @@ static enum kg_status refresh(struct kg_index *index, const struct kg_dirty *onl
         *out = (struct kg_index_counts){ 0 };
     if (status != KG_OK)
         return status;
-    uint32_t files = 0, changed = 0;
     for (int tries = 0; tries < 2; tries++) {
         struct refresh r = { .index = index, .only = tries ? NULL : only, .progress = progress, .ctx = ctx, .err = err };
         status = refresh_once(&r);
         if (out)
             *out = r.counts;
-        files = r.counts.files;
-        changed = (uint32_t)(r.changed_count + r.gone_count);
         free_refresh(&r);
         if (status != KG_ERR_CORRUPT)
             break;
@@ -270,7 +267,8 @@ static enum kg_status refresh(struct kg_index *index, const struct kg_dirty *onl
             break;
     }
     flock(index->turn_fd, LOCK_UN);
-    return status == KG_OK ? kg_graph_settle_if_due(index, files, changed, progress, ctx, err) : status;
+    kg_graph_forget_damaged(index);
+    return status;
 }
 
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,

@@ -54,9 +54,9 @@ struct kg_index_counts {
     const char *doubt; /* what of the repository leads out of it and was not followed, a sentence; NULL = nothing */
 };
 /* Brings the index up to date with the worktree. progress (may be NULL): files done and found so far; nonzero stops
- * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read, and while the files are linked
- * where that is due (kg_index_settle), which is done last. While another handle or process refreshes, waits for its work (done and found
- * 0); KG_ERR_BUSY when that one does not get on. Others see what was read so far about every second. */
+ * with KG_ERR_CANCELLED, what was read stays. Done and found are 0 while past commits are read. While another handle or process
+ * refreshes, waits for its work (done and found 0); KG_ERR_BUSY when that one does not get on. Others see what was read so far
+ * about every second. */
 enum kg_status kg_index_refresh(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx,
                                 struct kg_index_counts *out, struct kg_error *err);
 
@@ -77,11 +77,13 @@ double kg_index_watch_due(struct kg_index *index);
 enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_index_counts *out,
                                  struct kg_error *err);
 
-/* Which files lie near to which is found out for a repository of 1,000 files or more once in a while only: by a refresh, when a
- * hundredth of the files has changed since, and here, when anything has. Questions never wait for it; until then what has changed
- * counts by what it includes, not by the names that it uses. progress as in kg_index_refresh; done and found are 0. Does nothing
- * while another handle or process is at it. */
-enum kg_status kg_index_settle(struct kg_index *index, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err);
+/* Which files lie near to which is found out for a repository of 1,000 files or more here only, where at least this share of its
+ * files (0: any; up to 1) is other than when that was done last, or it never was. It is kept for all handles and processes. Questions
+ * and refreshes never wait for it; until then what has changed counts by what it includes, not by the names that it uses. progress
+ * as in kg_index_refresh; done and found are 0. KG_ERR_BUSY while another handle or process is at it. What could not be written
+ * serves this handle, and the next call tries to write it again. */
+#define KG_DRIFT_LARGE 0.01 /* a good reason to do it at once */
+enum kg_status kg_index_settle(struct kg_index *index, double drift, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err);
 
 struct kg_index_match {
     const char *path; /* relative to the root, printable */

@@ -13,7 +13,7 @@
 #include "repo-index/words.h"
 
 #define APPLICATION_ID 0x6b676978 /* "kgix" */
-#define SCHEMA_VERSION 8
+#define SCHEMA_VERSION 9
 #define BUSY_MS 10000
 #define PAUSE_MS 5
 #define DIGEST_BYTES KG_STORE_DIGEST
@@ -40,8 +40,8 @@ static const char *const statement_text[STATEMENTS] = {
     [FIND_COMMIT] = "SELECT id FROM past WHERE oid = ?1",
     [ADD_COMMIT] = "INSERT INTO past(oid, words, paths) VALUES(?1, ?2, ?3)",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history(id, head, log) VALUES(1, ?1, ?2)",
-    [GRAPH_KNOWN] = "SELECT edition, last, (SELECT coalesce(max(id), 0) FROM doc) FROM (SELECT 1) LEFT JOIN graph ON graph.id = 1",
-    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, last, edges) VALUES(1, ?1, ?2, ?3)",
+    [GRAPH_KNOWN] = "SELECT edition FROM graph WHERE id = 1",
+    [PUT_GRAPH] = "INSERT OR REPLACE INTO graph(id, edition, edges) VALUES(1, ?1, ?2)",
     [COMMIT] = "SELECT words, paths FROM past WHERE id = ?1",
 };
 
@@ -53,7 +53,7 @@ static const char schema[] =
     "CREATE TABLE symbols(doc INTEGER PRIMARY KEY, source INTEGER NOT NULL, records BLOB);"
     "CREATE TABLE past(id INTEGER PRIMARY KEY, oid BLOB NOT NULL UNIQUE, words BLOB, paths BLOB);"
     "CREATE TABLE history(id INTEGER PRIMARY KEY, head BLOB NOT NULL, log BLOB);"
-    "CREATE TABLE graph(id INTEGER PRIMARY KEY, edition BLOB NOT NULL, last INTEGER NOT NULL, edges BLOB);"
+    "CREATE TABLE graph(id INTEGER PRIMARY KEY, edition BLOB NOT NULL, edges BLOB);"
     "CREATE VIRTUAL TABLE words USING fts5(term, content='', detail=none, columnsize=0, tokenize='kedge');"
     "INSERT INTO words(words, rank) VALUES('automerge', 8); INSERT INTO words(words, rank) VALUES('hashsize', 2097152);";
 
@@ -443,6 +443,7 @@ struct text_sink {
 
 static int take_text(void *to, sqlite3_stmt *row)
 {
+    static const unsigned char none[DIGEST_BYTES];
     const struct text_sink *sink = to;
     char path[KG_PATH_MAX];
     struct kg_store_text text = {
@@ -451,6 +452,8 @@ static int take_text(void *to, sqlite3_stmt *row)
         .doc = sqlite3_column_int64(row, 2),
         .words = (uint32_t)sqlite3_column_int64(row, 3),
         .lines = (uint32_t)sqlite3_column_int64(row, 4),
+        .digest = sqlite3_column_bytes(row, 5) == DIGEST_BYTES ? sqlite3_column_blob(row, 5) : none,
+        .reading = (uint32_t)sqlite3_column_int64(row, 6),
     };
     return text.path ? sink->each(sink->ctx, &text) : 0;
 }
@@ -458,7 +461,7 @@ static int take_text(void *to, sqlite3_stmt *row)
 enum kg_status kg_store_texts(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_text *text), void *ctx, struct kg_error *err)
 {
     struct text_sink sink = { each, ctx };
-    return each_row(store, "SELECT f.path, f.size, d.id, d.words, d.lines FROM file f JOIN doc d ON d.id = f.doc WHERE f.kind = 0 ORDER BY f.path",
+    return each_row(store, "SELECT f.path, f.size, d.id, d.words, d.lines, d.digest, d.reading FROM file f JOIN doc d ON d.id = f.doc WHERE f.kind = 0 ORDER BY f.path",
                     take_text, &sink, err);
 }
 
@@ -736,8 +739,6 @@ enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_grap
         out->any = edition && sqlite3_column_bytes(s, 0) == DIGEST_BYTES;
         if (out->any)
             memcpy(out->edition, edition, DIGEST_BYTES);
-        out->then = sqlite3_column_int64(s, 1);
-        out->last_doc = sqlite3_column_int64(s, 2);
     }
     status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : failed(store, code, err);
     sqlite3_reset(s);
@@ -745,7 +746,7 @@ enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_grap
 }
 
 /* Into place: a column would be copied twice on its way. */
-enum kg_status kg_store_graph(struct kg_store *store, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err)
+enum kg_status kg_store_graph(struct kg_store *store, size_t most, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err)
 {
     sqlite3_blob *blob = NULL;
     int code = sqlite3_blob_open(store->db, "main", "graph", "edges", 1, 0, &blob);
@@ -753,15 +754,15 @@ enum kg_status kg_store_graph(struct kg_store *store, void *(*room)(void *ctx, s
         return KG_OK;
     if (code != SQLITE_OK)
         return failed(store, code, err);
-    const int length = sqlite3_blob_bytes(blob);
-    void *bytes = room(ctx, (size_t)length);
-    code = bytes ? sqlite3_blob_read(blob, bytes, length, 0) : SQLITE_OK;
+    const size_t all = (size_t)sqlite3_blob_bytes(blob), length = all < most ? all : most;
+    void *bytes = room(ctx, length);
+    code = bytes ? sqlite3_blob_read(blob, bytes, (int)length, 0) : SQLITE_OK;
     enum kg_status status = code == SQLITE_OK ? KG_OK : failed(store, code, err);
     sqlite3_blob_close(blob);
     return status;
 }
 
-enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, int64_t then, const void *edges, size_t length, struct kg_error *err)
+enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, const void *edges, size_t length, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
     enum kg_status status = kg_store_begin(store, err);
@@ -769,8 +770,7 @@ enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *e
         status = prepared(store, PUT_GRAPH, &s, err);
     if (status == KG_OK) {
         sqlite3_bind_blob(s, 1, edition, DIGEST_BYTES, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 2, then);
-        sqlite3_bind_blob64(s, 3, edges, length, SQLITE_STATIC);
+        sqlite3_bind_blob64(s, 2, edges, length, SQLITE_STATIC);
         status = finish(store, s, err);
     }
     if (status == KG_OK)

@@ -6,7 +6,7 @@
  *   symbols  doc -> records of symbol.h       read apart from the words, and after them
  *   past   id -> oid, words, paths             one row a commit that was looked at, whatever branch it is on
  *   history  head, log                         the commits that lie behind HEAD, newest first
- *   graph  edition, last doc, edges           that of kept.h, so that a process need not make it again
+ *   graph  edition, edges                     that of kept.h, so that a process need not make it again
  *   words  FTS5, contentless, detail=none     the terms of each doc (terms.h); ranking is not FTS5's but ours
  *
  * The journal is a WAL: readers never wait. Errors: KG_ERR_CORRUPT asks for kg_store_reset; KG_ERR_BUSY after ten seconds of
@@ -117,20 +117,22 @@ enum kg_status kg_store_collect_commits(struct kg_store *store, const struct kg_
 struct kg_store_graph {
     bool any;
     unsigned char edition[KG_STORE_DIGEST]; /* tells all that it was made of */
-    int64_t then, last_doc; /* the last id of a doc when it was made, and now */
 };
-/* What is known of the graph that was kept, without reading it. */
+/* Which graph is kept, without reading it. */
 enum kg_status kg_store_graph_known(struct kg_store *store, struct kg_store_graph *out, struct kg_error *err);
-/* Reads it to where room says, which is called once, or not at all when there is nothing; NULL from room: it is not read. */
-enum kg_status kg_store_graph(struct kg_store *store, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err);
-/* In the place of the one before; then: the last doc when it was made. */
-enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, int64_t then, const void *edges, size_t length, struct kg_error *err);
+/* Reads its first bytes, at most so many, to where room says, which is called once, or not at all when there is nothing; NULL from
+ * room: it is not read. */
+enum kg_status kg_store_graph(struct kg_store *store, size_t most, void *(*room)(void *ctx, size_t length), void *ctx, struct kg_error *err);
+/* In the place of the one before. */
+enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, const void *edges, size_t length, struct kg_error *err);
 enum kg_status kg_store_drop_graph(struct kg_store *store, struct kg_error *err);
 
 struct kg_store_text {
     const char *path;
     uint64_t bytes;
     int64_t doc;
+    const unsigned char *digest; /* of KG_STORE_DIGEST bytes */
+    uint32_t reading;
     uint32_t words, lines;
 };
 /* The files of kind text, in the order of strcmp. */

@@ -125,7 +125,7 @@ static void watched_edit(const char *root, struct kg_index *index)
     put(kg_index_watch_lack(index) ? "an edit that nothing announces, until it is read" : "a watched edit, until it is read", begin, 1, counts);
     first_question(index, "first question after an edit");
     begin = now();
-    must(kg_index_settle(index, NULL, NULL, &err), &err);
+    must(kg_index_settle(index, 0, NULL, NULL, &err), &err);
     put("linking the files anew, which no question waits for", begin, 1, counts);
     if (truncate(path, before.st_size) != 0)
         exit(1);

@@ -657,6 +657,12 @@ enum kg_status kg_index_catch_up(struct kg_index *index, int (*progress)(void *c
     return kg_index_refresh(index, progress, ctx, out, err);
 }
 
+enum kg_status kg_index_settle(struct kg_index *index, double drift, int (*progress)(void *ctx, uint32_t done, uint32_t found), void *ctx, struct kg_error *err)
+{
+    (void)index, (void)drift, (void)progress, (void)ctx, (void)err;
+    return KG_OK;
+}
+
 enum kg_status kg_index_choose(struct kg_index *index, const char *question, uint32_t tokens, int (*each)(void *ctx, const struct kg_choice *), void *ctx, struct kg_error *err)
 {
     (void)index;

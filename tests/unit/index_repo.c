@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <sqlite3.h>
 
 struct index_repo here;
 
@@ -135,6 +136,23 @@ void index_repo_store(const struct index_repo *repo, char out[512])
     }
     closedir(stream);
     assert_true(out[0] != '\0');
+}
+
+int64_t index_repo_graph(const struct index_repo *repo)
+{
+    char path[512];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *row = NULL;
+    int64_t number = -1;
+    index_repo_store(repo, path);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT edition FROM graph", -1, &row, NULL), SQLITE_OK);
+    if (sqlite3_step(row) == SQLITE_ROW && sqlite3_column_bytes(row, 0) > (int)sizeof number)
+        memcpy(&number, sqlite3_column_blob(row, 0), sizeof number);
+    sqlite3_finalize(row);
+    sqlite3_close(db);
+    return number;
 }
 
 static int on_match(void *ctx, const struct kg_index_match *match)

@@ -34,6 +34,8 @@ struct kg_index_counts index_repo_counts(const struct index_repo *repo);
 
 /* The path of the one index in the cache. */
 void index_repo_store(const struct index_repo *repo, char out[512]);
+/* Which graph the index keeps, as a number that tells it from others; -1 = none. */
+int64_t index_repo_graph(const struct index_repo *repo);
 
 #define INDEX_FOUND_MAX 64
 struct index_found {

@@ -310,6 +310,7 @@ static void old_indexes_are_swept_away(void **state)
     assert_int_equal(kg_index_open(other, here.cache, &index, NULL), KG_OK);
     kg_index_close(index);
     assert_int_equal(access(path, F_OK), -1);
+    index_repo_sh(&here, "test $(ls ../cache/index | grep -c settle) = 1 && test $(ls ../cache/index | grep -c turn) = 1");
     index_repo_sh(&here, "test -e ../cache/index/unrelated");
     assert_int_equal(index_repo_counts(&here).fresh, 3);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -159,12 +160,39 @@ static void an_index_that_cannot_be_used_is_told(void **state)
     finish(lookup, events);
 }
 
+static bool is_linked_anew(int64_t than)
+{
+    for (double end = seconds() + 30; index_repo_graph(&here) == than; usleep(50000))
+        if (seconds() > end)
+            return false;
+    return true;
+}
+
+/* When nobody asks for anything: also what a question has read by another handle before this one looked. */
+static void a_large_repository_is_linked(void **state)
+{
+    (void)state;
+    struct kg_channel *events;
+    index_repo_sh(&here, "for d in 0 1 2 3 4 5 6 7 8 9; do mkdir d$d; for f in $(seq 105); do echo \"int f$d$f;\" > d$d/f$f.c; done; done");
+    struct kg_index *other = index_repo_open(&here);
+    index_repo_refresh(other);
+    struct kg_lookup *lookup = start(&events);
+    assert_true(is_linked_anew(-1));
+    const int64_t then = index_repo_graph(&here);
+    index_repo_sh(&here, "mv d0 e0");
+    index_repo_refresh(other);
+    assert_true(is_linked_anew(then));
+    finish(lookup, events);
+    kg_index_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         INDEX_TEST(changes_are_told_and_completed),
         INDEX_TEST(names_are_completed),
         INDEX_TEST(names_that_are_read_later_follow),
+        INDEX_TEST(a_large_repository_is_linked),
         INDEX_TEST(doubts_are_told),
         INDEX_TEST(an_index_that_cannot_be_used_is_told),
     };

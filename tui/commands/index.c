@@ -97,8 +97,12 @@ int kg_command_index(int argc, char **argv)
     struct kg_index_counts counts;
     struct kg_error err;
     enum kg_status status = kg_open_fresh_index(repo, &index, &counts, &err);
-    if (status == KG_OK)
+    if (status == KG_OK) {
         print_counts(&counts, json);
+        fflush(stdout);
+        enum kg_status settled = kg_index_settle(index, KG_DRIFT_LARGE, NULL, NULL, &err);
+        status = settled == KG_ERR_BUSY ? KG_OK : settled; /* another process is doing it */
+    }
     kg_index_close(index);
     return status == KG_OK ? KG_EXIT_OK : kg_command_failed("index", &err);
 }

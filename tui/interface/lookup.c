@@ -20,7 +20,9 @@
 #define CANDIDATE_FILES 10 /* where definitions are candidates, too */
 #define LISTED 500
 #define NAMES_S 1.0 /* that definitions are read before those that are known are told */
-#define SETTLE_S 600.0 /* between two times that the files of a large repository are linked anew */
+#define SETTLE_S 600.0 /* between two times that the files of a large repository are linked anew, unless many have changed */
+#define LOOK_S 5.0 /* between two times that it is looked whether they are many */
+#define BUSY_S 30.0 /* before it is looked again, where others link them */
 #define EXCERPT 160 /* characters */
 
 enum request_kind { REQUEST_PATHS, REQUEST_SESSIONS, REQUEST_LIST, REQUEST_CHANGE, REQUEST_END };
@@ -49,8 +51,9 @@ struct kg_lookup {
     struct kg_definitions *definitions; /* NULL: none was asked for yet */
     bool names_wanted, names_due, names_known; /* some were asked for; there may be others to read; some can be told, or there are none */
     double names_patience, names_until;        /* seconds that they are read at once; when these are over */
-    double settle_at; /* when what has changed is to be linked anew; INFINITY: nothing has */
-    double settled_at;
+    double settle_at; /* when what has changed is to be linked anew, whatever it is; INFINITY: nothing has */
+    double look_at;   /* the same where it is much */
+    double settled_at, looked_at;
     struct request *places; /* the newest for them: what is read later is told as well */
     bool lack_told, doubt_told, failure_told;
 };
@@ -210,14 +213,19 @@ static void change_session(struct answering *answering)
 
 /* Once: what is wrong with the index is so again at the next key. What another process does now, and damage, which the next refresh
  * mends, pass by themselves. */
-static void tell_failure(struct kg_lookup *lookup, enum kg_status status, const struct kg_error *err)
+static void tell_failure_of(struct kg_lookup *lookup, const char *what, enum kg_status status, const struct kg_error *err)
 {
     char line[KG_ERROR_TEXT + 64];
     if (lookup->failure_told || status == KG_OK || status == KG_ERR_CANCELLED || status == KG_ERR_BUSY || status == KG_ERR_CORRUPT)
         return;
-    snprintf(line, sizeof line, "completion lacks files and names: %s", err->text);
+    snprintf(line, sizeof line, "%s: %s", what, err->text);
     kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, line, strlen(line), NULL);
     lookup->failure_told = true;
+}
+
+static void tell_failure(struct kg_lookup *lookup, enum kg_status status, const struct kg_error *err)
+{
+    tell_failure_of(lookup, "completion lacks files and names", status, err);
 }
 
 /* Files first, then definitions; those that are not known yet follow. The request may be kept, then *request is NULL. */
@@ -292,8 +300,9 @@ static void catch_up(struct kg_lookup *lookup)
     lookup->names_due = true;
     enum kg_status status = kg_index_catch_up(lookup->watched, answer_meanwhile, lookup, &counts, &err);
     if (status == KG_OK) {
-        if (counts.fresh || counts.removed)
-            lookup->settle_at = fmin(lookup->settle_at, lookup->settled_at + SETTLE_S);
+        /* another handle may have read it, so that nothing was fresh here */
+        lookup->settle_at = fmin(lookup->settle_at, lookup->settled_at + SETTLE_S);
+        lookup->look_at = fmin(lookup->look_at, lookup->looked_at + LOOK_S);
         if (counts.doubt && !lookup->doubt_told)
             kg_tell_entry(lookup->events, KG_ENTRY_NOTICE, counts.doubt, strlen(counts.doubt), NULL);
         lookup->doubt_told |= counts.doubt != NULL;
@@ -369,15 +378,21 @@ static void read_names(struct kg_lookup *lookup)
 static void settle(struct kg_lookup *lookup)
 {
     struct kg_error err;
-    lookup->settle_at = INFINITY;
-    tell_failure(lookup, kg_index_settle(lookup->watched, answer_meanwhile, lookup, &err), &err);
-    lookup->settled_at = seconds();
+    const bool whatever = seconds() >= lookup->settle_at;
+    lookup->look_at = INFINITY;
+    lookup->settle_at = whatever ? INFINITY : lookup->settle_at;
+    enum kg_status status = kg_index_settle(lookup->watched, whatever ? 0 : KG_DRIFT_LARGE, answer_meanwhile, lookup, &err);
+    lookup->looked_at = seconds();
+    lookup->settled_at = whatever ? lookup->looked_at : lookup->settled_at;
+    if (status == KG_ERR_BUSY)
+        *(whatever ? &lookup->settle_at : &lookup->look_at) = lookup->looked_at + BUSY_S;
+    tell_failure_of(lookup, "files are chosen without what lies near to them", status, &err);
 }
 
 /* Milliseconds until something is due, for poll. */
 static int patience(const struct kg_lookup *lookup, double due)
 {
-    double least = fmin(due < 0 ? INFINITY : due, fmax(lookup->settle_at - seconds(), 0));
+    double least = fmin(due < 0 ? INFINITY : due, fmax(fmin(lookup->settle_at, lookup->look_at) - seconds(), 0));
     return isinf(least) ? -1 : (int)(least * 1000) + 1;
 }
 
@@ -397,7 +412,7 @@ static struct request *next_request(struct kg_lookup *lookup)
             read_names(lookup);
             continue;
         }
-        if (lookup->watched && seconds() >= lookup->settle_at) {
+        if (lookup->watched && seconds() >= fmin(lookup->settle_at, lookup->look_at)) {
             settle(lookup);
             continue;
         }
@@ -454,7 +469,8 @@ enum kg_status kg_lookup_start(const struct kg_interface_options *options, struc
     lookup->options = options;
     lookup->names_patience = NAMES_S;
     lookup->settled_at = seconds();
-    lookup->settle_at = INFINITY;
+    lookup->looked_at = lookup->settled_at - LOOK_S;
+    lookup->settle_at = lookup->look_at = INFINITY;
     lookup->events = events;
     lookup->requests = kg_channel_create();
     lookup->last = create_request(REQUEST_END, "", 0);
