@@ -60,7 +60,8 @@ enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t 
 /* The root of the repository that holds the directory; the directory itself where there is none, but for large ones. */
 enum kg_status kg_directory_root(const char *directory, char out[KG_PATH_MAX], struct kg_error *err);
 
-/* Opens the index of the root of a directory and brings it up to date. The caller closes *index, also after a
+/* Opens the index of the root of a directory and brings it up to date, what files are to one another too once a hundredth of them has
+ * changed. The caller closes *index, also after a
  * failure, when it is not NULL. */
 enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err);
 

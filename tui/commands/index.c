@@ -44,7 +44,11 @@ enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **inde
     kg_config_free(config);
     if (status == KG_OK)
         status = kg_index_open(root, NULL, index, err);
-    return status == KG_OK ? kg_index_refresh(*index, NULL, NULL, counts, err) : status;
+    if (status == KG_OK)
+        status = kg_index_refresh(*index, NULL, NULL, counts, err);
+    if (status == KG_OK)
+        kg_index_settle(*index, KG_DRIFT_LARGE, NULL, NULL, NULL); /* without it the order is a worse one */
+    return status;
 }
 
 static void print_counts(const struct kg_index_counts *c, bool json)

@@ -29,8 +29,6 @@ static enum kg_status open_files(const char *directory, struct kg_repo_reader *o
     if (status == KG_OK)
         status = kg_open_fresh_index(directory, &out->index, &counts, err);
     if (status == KG_OK)
-        kg_index_settle(out->index, KG_DRIFT_LARGE, NULL, NULL, NULL); /* without it the order is a worse one */
-    if (status == KG_OK)
         status = kg_index_likely(out->index, take_file, out, err);
     if (status == KG_OK && out->count < counts.files)
         return kg_fail_nomem(err, "listing the files of the repository");
