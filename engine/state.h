@@ -139,7 +139,7 @@ struct kg_session *kg_session_fork_empty(const struct kg_session *session, struc
 /* pins.c */
 enum kg_status kg_session_load_pins(struct kg_session *session, struct kg_error *err);
 void kg_session_forget_pins(struct kg_session *session);
-/* compact.c: what gave way to a summary stands in context again. */
+/* compact.c: what gave way to a summary stands in context again; nothing has changed here when that fails. Part of a change. */
 enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, struct kg_error *err);
 /* branch.c: what gave way to summaries that are not here, as of a branch, stands in context again. */
 enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err);
@@ -159,12 +159,21 @@ size_t kg_piece_index(const struct kg_session *session, const struct kg_piece *p
 /* The last pieces go, from here on: what is stored of them is not touched. */
 void kg_session_cut(struct kg_session *session, size_t count);
 /* stored.c: writes or rewrites the piece in sessions.db; nothing for sessions that are not stored and for secret pieces. When it
- * fails, the next write begins with everything that stands here, as kg_session_catch_up does. */
+ * fails, the next write begins with everything that stands here, as kg_session_catch_up does. In a change that is stored together it
+ * does not fail. */
 enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err);
-/* What `change` stores is stored together: a process that dies leaves all of it or nothing. When it fails, the pieces that it added,
- * which stand at the end, go, and the others are stored as they stand here then. KG_OK when it is done and stored. */
-enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*change)(void *ctx, struct kg_session *session, struct kg_error *err),
-                                   void *ctx, struct kg_error *err);
+struct kg_change {
+    enum kg_status (*make)(void *ctx, struct kg_session *session, struct kg_error *err);
+    void (*undo)(void *ctx, struct kg_session *session); /* of what it did to pieces that were there before; NULL: that stays as it is */
+    void *ctx;
+};
+/* What a change stores is stored together: a process that dies leaves all of it or nothing. KG_OK when it is made and stored, be it at
+ * the second try. Otherwise the pieces that it added, which stand at the end, go, it is undone, and the others are stored as they
+ * stand here then, or with the next write; a change that could not begin was not made. Within another one it is part of that. */
+enum kg_status kg_session_together(struct kg_session *session, const struct kg_change *change, struct kg_error *err);
+/* The pieces from `first` up to `end` of which `wanted` holds (NULL: all) leave context once that is stored; what fails has dropped
+ * nothing. */
+enum kg_status kg_session_drop(struct kg_session *session, size_t first, size_t end, bool (*wanted)(const struct kg_piece *), struct kg_error *err);
 /* Everything as it stands here, where a write failed before. */
 enum kg_status kg_session_catch_up(struct kg_session *session, struct kg_error *err);
 /* Makes the piece's block of these ids; identity from rule and from what it sees: for a chain everything in the sequence, for

@@ -37,11 +37,8 @@ static enum kg_status add_turn(struct kg_session *session, const struct kg_quest
         status = kg_piece_place(session, session->count - 1, ids.ids, ids.count, -1, NULL, err);
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
-        if (status != KG_OK) {
-            kg_piece_drop(session, piece);
-            kg_piece_clear(piece);
-            session->count--;
-        }
+        if (status != KG_OK)
+            kg_session_cut(session, session->count - 1);
     }
     kg_ids_free(&ids);
     return status;
@@ -61,6 +58,8 @@ static enum kg_status add_answer(struct kg_session *session, uint32_t *opening, 
         status = kg_piece_place(session, session->count - 1, ids.ids, ids.count, -1, NULL, err);
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
+        if (status != KG_OK)
+            kg_session_cut(session, session->count - 1);
     }
     kg_ids_free(&ids);
     return status;

@@ -63,8 +63,9 @@ static enum kg_status move_to_copy(struct kg_session *session, size_t cut, const
     return status;
 }
 
-enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err)
+static enum kg_status restore_unsummarised(void *ctx, struct kg_session *session, struct kg_error *err)
 {
+    (void)ctx;
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         uint32_t number = session->pieces[i].gave_way;
@@ -75,6 +76,14 @@ enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struc
             status = kg_summary_undo(session, number, err);
     }
     return status;
+}
+
+enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < session->count; i++)
+        any = any || session->pieces[i].gave_way;
+    return any ? kg_session_together(session, &(struct kg_change){ .make = restore_unsummarised }, err) : KG_OK;
 }
 
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
@@ -89,20 +98,9 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
     return kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
 }
 
-/* Its blocks leave the sequence, so that what is asked next stands where it stood. */
-static enum kg_status drop_from(void *ctx, struct kg_session *session, struct kg_error *err)
+static bool is_taken_back(const struct kg_piece *piece)
 {
-    enum kg_status status = KG_OK;
-    for (size_t i = *(const size_t *)ctx; i < session->count; i++) {
-        struct kg_piece *piece = &session->pieces[i];
-        if (piece->dropped || (piece->kind != KG_BLOCK_TURN && piece->kind != KG_BLOCK_ANSWER))
-            continue;
-        kg_piece_drop(session, piece);
-        piece->dropped = true;
-        if (status == KG_OK)
-            status = kg_piece_store(session, piece, err);
-    }
-    return status;
+    return piece->kind == KG_BLOCK_TURN || piece->kind == KG_BLOCK_ANSWER;
 }
 
 enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error *err)
@@ -113,5 +111,5 @@ enum kg_status kg_session_take_back(struct kg_session *session, struct kg_error 
             first = i;
     if (first == session->count)
         return kg_fail(err, KG_ERR_NOT_FOUND, "nothing was asked yet");
-    return kg_session_together(session, drop_from, &first, err);
+    return kg_session_drop(session, first, session->count, is_taken_back, err); /* what is asked next stands where it stood */
 }

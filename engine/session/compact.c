@@ -181,47 +181,45 @@ static bool comes_back(const struct kg_piece *piece, uint32_t number)
     return piece->gave_way == number && piece->ids;
 }
 
-/* Where it stood, or, when something stands there, behind what is before it: then all that follows is moved. */
+static bool overlap(const struct kg_session *session, uint32_t number)
+{
+    for (size_t i = 0; i < session->count; i++)
+        if (comes_back(&session->pieces[i], number) && overlaps(session, &session->pieces[i]))
+            return true;
+    return false;
+}
+
 static enum kg_status put_back(struct kg_session *session, size_t index, int32_t base, struct kg_error *err)
 {
-    struct kg_piece *piece = &session->pieces[index];
-    int32_t *ids = piece->ids;
-    size_t count = piece->id_count;
-    uint32_t number = piece->gave_way;
+    const struct kg_piece *piece = &session->pieces[index];
     const struct kg_digest identity = piece->identity;
-    piece->ids = NULL;
-    piece->dropped = false;
-    piece->gave_way = 0;
-    enum kg_status status = kg_piece_place(session, index, ids, count, base, &identity, err);
-    if (status == KG_OK) {
-        free(ids);
-        return kg_piece_store(session, piece, err);
+    return kg_piece_place(session, index, piece->ids, piece->id_count, base, &identity, err);
+}
+
+/* Where it stood. */
+static enum kg_status put_back_there(struct kg_session *session, uint32_t number, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++)
+        if (comes_back(&session->pieces[i], number))
+            status = put_back(session, i, session->pieces[i].base, err);
+    return status;
+}
+
+/* Into another sequence, everything behind what is before it. */
+static enum kg_status line_up(struct kg_session *session, uint32_t number, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (comes_back(piece, number)) {
+            status = put_back(session, i, -1, err);
+        } else if (piece->block) {
+            piece->base = kg_sequence_end(session->sequence);
+            status = kg_sequence_append(session->sequence, piece->block, err);
+        }
     }
-    piece->ids = ids;
-    piece->dropped = true;
-    piece->gave_way = number;
     return status;
-}
-
-/* What cannot be stored is in context all the same. */
-static enum kg_status move_behind(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
-{
-    piece->base = kg_sequence_end(session->sequence);
-    enum kg_status status = kg_sequence_append(session->sequence, piece->block, err);
-    if (status == KG_OK)
-        return kg_piece_store(session, piece, err);
-    kg_piece_drop(session, piece);
-    return status;
-}
-
-/* The first failure is told, and the rest goes on. */
-static enum kg_status first_failure(enum kg_status before, enum kg_status now, const struct kg_error *failure, struct kg_error *err)
-{
-    if (before != KG_OK || now == KG_OK)
-        return before;
-    if (err)
-        *err = *failure;
-    return now;
 }
 
 static enum kg_status put_back_moving(struct kg_session *session, uint32_t number, struct kg_error *err)
@@ -232,39 +230,58 @@ static enum kg_status put_back_moving(struct kg_session *session, uint32_t numbe
         tokens += comes_back(&session->pieces[i], number) ? session->pieces[i].id_count : 0;
     if (tokens > limit)
         return kg_fail(err, KG_ERR_FULL, "what was summarised does not fit beside what came since: %zu tokens of %u; /drop files first", tokens, limit);
-    struct kg_sequence *before = session->sequence;
-    enum kg_status status = kg_sequence_create(limit, &session->sequence, err);
-    if (status != KG_OK) {
-        session->sequence = before;
+    struct kg_sequence *before = session->sequence, *moved = NULL;
+    enum kg_status status = kg_sequence_create(limit, &moved, err);
+    if (status != KG_OK)
         return status;
-    }
-    kg_sequence_free(before);
-    session->counts.moved++;
+    session->sequence = moved;
+    status = line_up(session, number, err);
+    session->sequence = status == KG_OK ? moved : before;
+    session->counts.moved += status == KG_OK;
+    kg_sequence_free(status == KG_OK ? before : moved);
+    return status;
+}
+
+/* Where a piece stood, and under which name. */
+struct stood {
+    int32_t base;
+    struct kg_digest identity;
+};
+
+static void stand_as_before(struct kg_session *session, uint32_t number, const struct stood *stood)
+{
     for (size_t i = 0; i < session->count; i++) {
         struct kg_piece *piece = &session->pieces[i];
-        struct kg_error failure;
-        enum kg_status now = KG_OK;
         if (comes_back(piece, number))
-            now = put_back(session, i, -1, &failure);
-        else if (piece->block)
-            now = move_behind(session, piece, &failure);
-        status = first_failure(status, now, &failure, err);
+            kg_piece_drop(session, piece);
+        piece->base = stood[i].base;
+        piece->identity = stood[i].identity;
     }
-    return status;
 }
 
 enum kg_status kg_summary_undo(struct kg_session *session, uint32_t number, struct kg_error *err)
 {
-    bool free_places = true;
-    enum kg_status status = KG_OK;
+    const bool moves = overlap(session, number);
+    struct stood *stood = malloc((session->count + 1) * sizeof *stood);
+    if (!stood)
+        return kg_fail_nomem(err, "taking back a summary");
     for (size_t i = 0; i < session->count; i++)
-        free_places = free_places && !(comes_back(&session->pieces[i], number) && overlaps(session, &session->pieces[i]));
-    if (!free_places)
-        return put_back_moving(session, number, err);
-    for (size_t i = 0; i < session->count; i++) {
-        struct kg_error failure;
-        if (comes_back(&session->pieces[i], number))
-            status = first_failure(status, put_back(session, i, session->pieces[i].base, &failure), &failure, err);
+        stood[i] = (struct stood){ session->pieces[i].base, session->pieces[i].identity };
+    enum kg_status status = moves ? put_back_moving(session, number, err) : put_back_there(session, number, err);
+    if (status != KG_OK)
+        stand_as_before(session, number, stood);
+    free(stood);
+    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        const bool back = comes_back(piece, number);
+        if (back) {
+            free(piece->ids);
+            piece->ids = NULL;
+            piece->dropped = false;
+            piece->gave_way = 0;
+        }
+        if (back || (moves && piece->block))
+            status = kg_piece_store(session, piece, err);
     }
     return status;
 }
@@ -277,6 +294,7 @@ static bool is_heading(const struct kg_session *session, size_t at)
 /* What is said before piece `end` gives way to this summary. */
 struct giving_way {
     size_t end;
+    uint32_t number;
     const char *text;
 };
 
@@ -284,7 +302,7 @@ static enum kg_status replace(void *ctx, struct kg_session *session, struct kg_e
 {
     const struct giving_way *way = ctx;
     const size_t end = way->end;
-    uint32_t number = next_number(session);
+    const uint32_t number = way->number;
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < end && status == KG_OK; i++)
         if (session->pieces[i].block && is_talk(&session->pieces[i]))
@@ -293,6 +311,14 @@ static enum kg_status replace(void *ctx, struct kg_session *session, struct kg_e
         if (session->pieces[i].gave_way == number && session->pieces[i].kind == KG_BLOCK_SUMMARY && is_heading(session, i - 1))
             status = give_way(session, &session->pieces[i - 1], number, err);
     return status == KG_OK ? add_summary(session, number, way->text, err) : status;
+}
+
+/* What gave way comes back. */
+static void do_not_replace(void *ctx, struct kg_session *session)
+{
+    const struct giving_way *way = ctx;
+    struct kg_error lost;
+    kg_summary_undo(session, way->number, &lost);
 }
 
 enum kg_status kg_session_compact(struct kg_session *session, const struct kg_question *how, struct kg_compaction *out, struct kg_error *err)
@@ -309,27 +335,43 @@ enum kg_status kg_session_compact(struct kg_session *session, const struct kg_qu
     if (status == KG_OK)
         status = write_summary(session, end, how, &text, &out->left_out, err);
     if (status == KG_OK) {
-        struct kg_error lost;
-        const uint32_t number = next_number(session);
-        status = kg_session_together(session, replace, &(struct giving_way){ .end = end, .text = text ? text : "" }, err);
-        if (status != KG_OK) /* what gave way comes back */
-            kg_summary_undo(session, number, &lost);
+        struct giving_way way = { .end = end, .number = next_number(session), .text = text ? text : "" };
+        status = kg_session_together(session, &(struct kg_change){ .make = replace, .undo = do_not_replace, .ctx = &way }, err);
     }
     out->after = kg_sequence_tokens(session->sequence);
     free(text);
     return status;
 }
 
+/* A summary, of which the heading may go with it, and what gave way to it. */
+struct taking_back {
+    size_t heading, at;
+    uint32_t number;
+    bool *back; /* of each piece */
+};
+
 static enum kg_status take_back(void *ctx, struct kg_session *session, struct kg_error *err)
 {
-    const size_t at = *(const size_t *)ctx;
-    uint32_t number = number_of(&session->pieces[at]);
-    enum kg_status status = kg_summary_undo(session, number, err);
-    for (size_t i = is_heading(session, at - 1) ? at - 1 : at; i <= at && status == KG_OK; i++) {
-        kg_piece_drop(session, &session->pieces[i]);
+    const struct taking_back *taking = ctx;
+    for (size_t i = 0; i < session->count; i++)
+        taking->back[i] = comes_back(&session->pieces[i], taking->number);
+    enum kg_status status = kg_summary_undo(session, taking->number, err);
+    for (size_t i = taking->heading; i <= taking->at && status == KG_OK; i++) {
+        session->pieces[i].dropped = true;
         status = kg_piece_store(session, &session->pieces[i], err);
     }
     return status;
+}
+
+static void leave_summary(void *ctx, struct kg_session *session)
+{
+    const struct taking_back *taking = ctx;
+    struct kg_error lost;
+    for (size_t i = taking->heading; i <= taking->at; i++)
+        session->pieces[i].dropped = false;
+    for (size_t i = 0; i < session->count; i++)
+        if (taking->back[i] && session->pieces[i].block)
+            give_way(session, &session->pieces[i], taking->number, &lost);
 }
 
 enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error *err)
@@ -340,5 +382,13 @@ enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error 
             at = i;
     if (at == session->count)
         return kg_fail(err, KG_ERR_NOT_FOUND, "nothing is summarised in this conversation");
-    return kg_session_together(session, take_back, &at, err);
+    struct taking_back taking = { .heading = is_heading(session, at - 1) ? at - 1 : at, .at = at, .number = number_of(&session->pieces[at]),
+                                  .back = calloc(session->count, sizeof(bool)) };
+    if (!taking.back)
+        return kg_fail_nomem(err, "taking back a summary");
+    enum kg_status status = kg_session_together(session, &(struct kg_change){ .make = take_back, .undo = leave_summary, .ctx = &taking }, err);
+    for (size_t i = taking.heading; i <= at && status == KG_OK; i++)
+        kg_piece_drop(session, &session->pieces[i]);
+    free(taking.back);
+    return status;
 }

@@ -156,11 +156,11 @@ static bool is_unread(struct kg_session *session, const char *path)
 }
 
 /* The file that was placed last, all parts of it, as one that includes nothing. */
-static enum kg_status place_alone(struct kg_session *session, const char *path, const struct kg_cut *cut, const struct kg_former *former,
-                                  struct kg_error *err)
+static enum kg_status place_alone(void *ctx, struct kg_session *session, struct kg_error *err)
 {
-    struct kg_piece *first = find_file(session, path);
-    size_t at = (size_t)(first - session->pieces);
+    const struct kg_placing *placing = ctx;
+    const struct kg_cut *cut = placing->cut;
+    const size_t at = session->count - cut->count;
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < cut->count; i++)
         kg_piece_drop(session, &session->pieces[at + i]);
@@ -170,11 +170,22 @@ static enum kg_status place_alone(struct kg_session *session, const char *path, 
         piece->rule = KG_READ_ALONE;
         status = kg_piece_place(session, at + i, cut->parts[i].ids, cut->parts[i].count, -1, NULL, err);
         if (status == KG_OK)
-            status = kg_former_give(former, session, at, i, err);
+            status = kg_former_give(placing->former, session, at, i, err);
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
     }
     return status;
+}
+
+/* A file of which a part is missing is none. */
+static void drop_last(void *ctx, struct kg_session *session)
+{
+    const struct kg_placing *placing = ctx;
+    const size_t at = session->count - placing->cut->count;
+    for (size_t i = at - 1; i < session->count; i++) { /* with its heading */
+        kg_piece_drop(session, &session->pieces[i]);
+        session->pieces[i].dropped = true;
+    }
 }
 
 bool kg_session_has_file(struct kg_session *session, const char *path, const char *text, size_t length)
@@ -199,7 +210,6 @@ static uint32_t unread_tokens(struct kg_session *session, const char *path)
     return tokens;
 }
 
-/* A file of which a part is missing is none. */
 static enum kg_status place_whole(void *ctx, struct kg_session *session, struct kg_error *err)
 {
     const struct kg_placing *placing = ctx;
@@ -208,7 +218,7 @@ static enum kg_status place_whole(void *ctx, struct kg_session *session, struct 
     if (status == KG_OK)
         status = add_cut(session, placing->path, placing->text, placing->length, placing->secret, placing->cut, linked, placing->former, err);
     if (status == KG_OK && linked && is_unread(session, placing->path) && kg_linked_unread(session, linked) > placing->read_now)
-        status = place_alone(session, placing->path, placing->cut, placing->former, err);
+        status = place_alone(ctx, session, err);
     return status;
 }
 
@@ -233,7 +243,7 @@ static enum kg_status place_file(struct kg_session *session, const char *path, c
     if (status == KG_OK && present)
         status = kg_patch_place(session, &placing, &patched, err);
     if (status == KG_OK && !patched)
-        status = kg_session_together(session, place_whole, &placing, err);
+        status = kg_session_together(session, &(struct kg_change){ .make = place_whole, .ctx = &placing }, err);
     kg_linked_free(&linked);
     return status;
 }
@@ -261,7 +271,8 @@ enum kg_status kg_session_add_known(struct kg_session *session, const char *path
     enum kg_status status = place_file(session, path, text, length, false, includes, count, 0, &cut, &former, err);
     if (status == KG_OK && unread_tokens(session, path) > *left && !kg_file_is_patched(session, file_at(session, path))) { /* it may be known alone */
         struct kg_error lost;
-        status = place_alone(session, path, &cut, &former, err);
+        struct kg_placing placing = { .path = path, .cut = &cut, .former = &former };
+        status = kg_session_together(session, &(struct kg_change){ .make = place_alone, .undo = drop_last, .ctx = &placing }, err);
         if (status != KG_OK)
             kg_session_drop_file(session, path, &lost);
     }
@@ -317,14 +328,7 @@ enum kg_status kg_session_drop_file(struct kg_session *session, const char *path
         end++;
     if (at > 0 && session->pieces[at - 1].kind == KG_BLOCK_HEADING && !holds_role(session, at - 1))
         at--;
-    enum kg_status status = KG_OK;
-    for (size_t i = at; i < end; i++) {
-        kg_piece_drop(session, &session->pieces[i]);
-        session->pieces[i].dropped = true;
-    }
-    for (size_t i = at; i < end && status == KG_OK; i++)
-        status = kg_piece_store(session, &session->pieces[i], err);
-    return status;
+    return kg_session_drop(session, at, end, NULL, err);
 }
 
 char *kg_file_text(const struct kg_session *session, size_t first, size_t *length)

@@ -298,7 +298,7 @@ static enum kg_status place_all(void *ctx, struct kg_session *session, struct kg
 static enum kg_status place(struct kg_session *session, struct placed *placed, struct kg_error *err)
 {
     const struct kg_placing *placing = placed->placing;
-    enum kg_status status = kg_session_together(session, place_all, placed, err);
+    enum kg_status status = kg_session_together(session, &(struct kg_change){ .make = place_all, .ctx = placed }, err);
     if (status != KG_OK)
         return status;
     session->pieces[placed->first].content = kg_digest_of(placing->text, placing->length);

@@ -234,19 +234,30 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     return KG_OK;
 }
 
+/* When it fails the piece stands there as before. */
 static enum kg_status place_alone(struct kg_session *session, size_t index, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[index];
-    const size_t count = kg_block_tokens(piece->block);
-    int32_t *ids = malloc((count + 1) * sizeof *ids);
-    if (!ids)
-        return kg_fail_nomem(err, "reading a file again");
-    memcpy(ids, kg_block_ids(piece->block), count * sizeof *ids);
-    kg_piece_drop(session, piece);
-    piece->dropped = false;
+    struct kg_block *before = piece->block;
+    const enum kg_read_rule rule = piece->rule;
+    const struct kg_digest identity = piece->identity;
+    const size_t at = kg_piece_index(session, piece);
+    struct kg_error full;
+    if (at != SIZE_MAX)
+        kg_sequence_remove(session->sequence, at);
+    piece->block = NULL;
     piece->rule = KG_READ_ALONE;
-    enum kg_status status = kg_piece_place(session, index, ids, count, piece->base, NULL, err);
-    free(ids);
+    enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, NULL, err);
+    if (status == KG_OK) {
+        kg_piece_forget_included(piece);
+        kg_block_release(before);
+        return KG_OK;
+    }
+    piece->block = before;
+    piece->rule = rule;
+    piece->identity = identity;
+    if (at != SIZE_MAX)
+        kg_sequence_place(session->sequence, before, piece->base, &full); /* there is room: it has just left it */
     return status;
 }
 
@@ -256,6 +267,7 @@ enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, st
     enum kg_status status = place_alone(session, index, err);
     for (size_t i = index + 1; kept && i < session->count && session->pieces[i].continues && session->pieces[i].block && status == KG_OK; i++) {
         status = place_alone(session, i, err);
+        session->behind = session->behind || status != KG_OK; /* those before it are read anew */
         if (status == KG_OK)
             status = kg_piece_store(session, &session->pieces[i], err);
     }

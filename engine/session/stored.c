@@ -33,7 +33,7 @@ static enum kg_status store(struct kg_session *session, struct kg_piece *piece, 
         .id_count = piece->ids ? piece->id_count : 0,
         .partial = piece->partial,
     };
-    if (piece->block) {
+    if (piece->block && !piece->dropped) {
         part.ids = (int32_t *)kg_block_ids(piece->block); /* only read by the store */
         part.id_count = kg_block_tokens(piece->block);
     }
@@ -86,41 +86,97 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
 {
     if (!session->stored_id)
         return KG_OK;
-    if (session->behind && !session->together)
-        return catch_up(session, err);
+    if (session->behind)
+        return session->together ? KG_OK : catch_up(session, err);
     enum kg_status status = store(session, piece, err);
-    session->behind = session->behind || status != KG_OK;
-    return status;
+    session->behind = status != KG_OK;
+    return session->together ? KG_OK : status;
 }
 
-enum kg_status kg_session_together(struct kg_session *session, enum kg_status (*change)(void *ctx, struct kg_session *session, struct kg_error *err),
-                                   void *ctx, struct kg_error *err)
+/* What was there before the change stands as it stood. */
+static void undo(struct kg_session *session, const struct kg_change *change, size_t before)
 {
+    kg_session_cut(session, before);
+    session->together = true;
+    if (change->undo)
+        change->undo(change->ctx, session);
+    session->together = false;
+}
+
+/* Into the transaction that is open, or, where something of it could not be stored, all at once behind it. */
+static enum kg_status store_change(struct kg_session *session, bool made, size_t before, struct kg_error *err)
+{
+    const bool good = made && !session->behind;
+    const enum kg_status ended = kg_session_store_end(session->engine->session_store, good, good ? err : NULL);
+    if (good && ended == KG_OK)
+        return KG_OK;
+    for (size_t i = before; i < session->count; i++)
+        session->pieces[i].stored_id = 0;
+    return catch_up(session, err);
+}
+
+enum kg_status kg_session_together(struct kg_session *session, const struct kg_change *change, struct kg_error *err)
+{
+    if (session->together)
+        return change->make(change->ctx, session, err);
     const size_t before = session->count;
+    struct kg_error lost;
     enum kg_status status = kg_session_catch_up(session, err);
     if (status == KG_OK && session->stored_id)
         status = kg_session_store_begin(session->engine->session_store, err);
     if (status != KG_OK)
         return status;
     session->together = true;
-    status = change(ctx, session, err);
+    status = change->make(change->ctx, session, err);
     session->together = false;
-    if (!session->stored_id) {
-        if (status != KG_OK)
-            kg_session_cut(session, before);
+    const bool made = status == KG_OK;
+    if (!made)
+        undo(session, change, before);
+    if (!session->stored_id)
         return status;
+    const enum kg_status stored = store_change(session, made, before, made ? err : &lost);
+    if (made && stored != KG_OK)
+        undo(session, change, before);
+    return made ? stored : status;
+}
+
+struct dropping {
+    size_t first, end;
+    bool *leaves; /* of each of them */
+};
+
+static enum kg_status mark_dropped(void *ctx, struct kg_session *session, struct kg_error *err)
+{
+    const struct dropping *dropping = ctx;
+    enum kg_status status = KG_OK;
+    for (size_t i = dropping->first; i < dropping->end && status == KG_OK; i++) {
+        if (!dropping->leaves[i - dropping->first])
+            continue;
+        session->pieces[i].dropped = true;
+        status = kg_piece_store(session, &session->pieces[i], err);
     }
-    const bool good = status == KG_OK && !session->behind;
-    const enum kg_status ended = kg_session_store_end(session->engine->session_store, good, good ? err : NULL);
-    if (good && ended == KG_OK)
-        return KG_OK;
-    for (size_t i = before; i < session->count; i++)
-        session->pieces[i].stored_id = 0;
-    if (status != KG_OK)
-        kg_session_cut(session, before);
-    struct kg_error lost;
-    const enum kg_status caught_up = catch_up(session, status == KG_OK ? err : &lost);
-    if (caught_up != KG_OK)
-        kg_session_cut(session, before);
-    return status == KG_OK ? caught_up : status;
+    return status;
+}
+
+static void unmark_dropped(void *ctx, struct kg_session *session)
+{
+    const struct dropping *dropping = ctx;
+    for (size_t i = dropping->first; i < dropping->end; i++)
+        if (dropping->leaves[i - dropping->first])
+            session->pieces[i].dropped = false;
+}
+
+enum kg_status kg_session_drop(struct kg_session *session, size_t first, size_t end, bool (*wanted)(const struct kg_piece *), struct kg_error *err)
+{
+    struct dropping dropping = { .first = first, .end = end, .leaves = calloc(end - first + 1, sizeof(bool)) };
+    if (!dropping.leaves)
+        return kg_fail_nomem(err, "dropping a part of a conversation");
+    for (size_t i = first; i < end; i++)
+        dropping.leaves[i - first] = !session->pieces[i].dropped && (!wanted || wanted(&session->pieces[i]));
+    enum kg_status status = kg_session_together(session, &(struct kg_change){ .make = mark_dropped, .undo = unmark_dropped, .ctx = &dropping }, err);
+    for (size_t i = first; i < end && status == KG_OK; i++)
+        if (dropping.leaves[i - first])
+            kg_piece_drop(session, &session->pieces[i]);
+    free(dropping.leaves);
+    return status;
 }

@@ -15,11 +15,13 @@
 #include "tests/faults/lossy_vfs.h"
 #include "tests/unit/kv_blocks.h"
 
+#define MODEL "tests/golden/tiny/qwen2.gguf"
+
 static const char first_text[] = "#define SIDE 4711\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
 static const char second_text[] = "#define SIDE 4712\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
 
 struct world {
-    char directory[256];
+    char directory[256], model[300];
     struct kg_engine_options options;
     struct kg_engine *engine;
     struct kg_session *session;
@@ -106,10 +108,29 @@ static void resumes_as_it_stood(struct world *w, uint64_t at)
     free(after);
 }
 
+/* The same model with room for so many tokens. */
+static void write_model(const char *path, uint32_t tokens)
+{
+    static const char key[] = "qwen2.context_length";
+    struct kg_error err = { .text = "" };
+    char *model = NULL;
+    size_t length = 0;
+    if (kg_read_file(MODEL, 1 << 20, &model, &length, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    char *at = memmem(model, length, key, sizeof key - 1);
+    assert_non_null(at);
+    memcpy(at + sizeof key - 1 + sizeof(uint32_t), &tokens, sizeof tokens); /* behind its type */
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(model, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+    free(model);
+}
+
 static void begin(struct world *w)
 {
     snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
-    w->options = (struct kg_engine_options){ .model_path = "tests/golden/tiny/qwen2.gguf", .backend = "cpu", .threads = 1, .cache_off = true, .index_bits = 4,
+    w->options = (struct kg_engine_options){ .model_path = w->model[0] ? w->model : MODEL, .backend = "cpu", .threads = 1, .cache_off = true, .index_bits = 4,
                                              .cache_dir = w->directory, .state_dir = w->directory };
     w->failed = 0;
     open_talk(w);
@@ -196,6 +217,142 @@ static void memory_may_run_out(void **state)
     assert_true(failed > 20);
 }
 
+/* One change of a conversation, and what is said before it. */
+struct change {
+    const char *name;
+    void (*before)(struct world *w);
+    enum kg_status (*make)(struct world *w, struct kg_error *err);
+};
+
+static void say_two(struct world *w)
+{
+    add(w, "a.c", first_text);
+    ask(w, "A?");
+    ask(w, "B?");
+}
+
+static enum kg_status summarise(struct world *w, struct kg_error *err)
+{
+    struct kg_compaction compaction;
+    return kg_session_compact(w->session, &(struct kg_question){ .sampling = kg_sampling_greedy() }, &compaction, err);
+}
+
+static void say_three(struct world *w)
+{
+    say_two(w);
+    ask(w, "C?");
+}
+
+static void say_and_summarise(struct world *w)
+{
+    struct kg_error err = { .text = "" };
+    say_three(w);
+    note(w, summarise(w, &err), &err);
+}
+
+static void summarise_and_ask(struct world *w)
+{
+    say_and_summarise(w);
+    add(w, "b.c", "int b;\n");
+    ask(w, "D?");
+}
+
+static enum kg_status take_back(struct world *w, struct kg_error *err)
+{
+    return kg_session_take_back(w->session, err);
+}
+
+static enum kg_status drop(struct world *w, struct kg_error *err)
+{
+    return kg_session_drop_file(w->session, "a.c", err);
+}
+
+static enum kg_status uncompact(struct world *w, struct kg_error *err)
+{
+    return kg_session_uncompact(w->session, err);
+}
+
+static const struct change changes[] = {
+    { "the last question is taken back", say_two, take_back },       { "a file is dropped", say_two, drop },
+    { "questions are summarised", say_three, summarise },            { "a summary is taken back", say_and_summarise, uncompact },
+    { "an older summary is taken back", summarise_and_ask, uncompact },
+};
+
+enum fault { MEMORY_ONCE, MEMORY, DISK_ONCE, DISK_FULL_ONCE, DISK_FULL, DISK };
+
+static void fault_begin(enum fault fault, uint64_t at)
+{
+    static const enum lossy_fault kinds[] = { [DISK_ONCE] = LOSSY_IO_ONCE, [DISK_FULL_ONCE] = LOSSY_FULL_ONCE, [DISK_FULL] = LOSSY_FULL, [DISK] = LOSSY_IO };
+    if (fault <= MEMORY)
+        failing_memory_begin(at, fault == MEMORY_ONCE);
+    else
+        lossy_go_on(kinds[fault], at);
+}
+
+static uint64_t fault_end(enum fault fault)
+{
+    const uint64_t count = fault <= MEMORY ? failing_memory_count() : lossy_operations();
+    failing_memory_end();
+    lossy_go_on(LOSSY_NONE, 0);
+    return count;
+}
+
+/* What is said of a change is what stands here, and what is resumed: all of it or nothing. */
+static void strike_change(const char *model, const struct change *change, enum fault fault, uint64_t at, const char *before, const char *after, unsigned *failed)
+{
+    struct world w = { .failed = 0 };
+    snprintf(w.model, sizeof w.model, "%s", model);
+    struct kg_error err = { .text = "" };
+    char *stands = NULL;
+    lossy_begin(LOSSY_NONE, 0, 1);
+    begin(&w);
+    change->before(&w);
+    fault_begin(fault, at);
+    const enum kg_status status = change->make(&w, &err);
+    fault_end(fault);
+    write_down(w.session, &stands);
+    if (strcmp(stands, status == KG_OK ? after : before) != 0)
+        fail_msg("%s, fault %d at %llu: '%s' is said, and it stands\n%s", change->name, fault, (unsigned long long)at, status == KG_OK ? "done" : err.text, stands);
+    *failed += status != KG_OK;
+    free(stands);
+    resumes_as_it_stood(&w, at);
+    end(&w);
+}
+
+static void what_is_said_of_a_change_is_what_stands(void **state)
+{
+    char directory[256];
+    (void)state;
+    snprintf(directory, sizeof directory, "%s", kv_directory_make());
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        for (enum fault fault = MEMORY_ONCE; fault <= DISK; fault++) {
+            struct world w = { .failed = 0 };
+            struct kg_error err = { .text = "" };
+            char *before = NULL, *after = NULL;
+            unsigned failed = 0;
+            snprintf(w.model, sizeof w.model, "%s/room.gguf", directory);
+            write_model(w.model, 2048);
+            lossy_begin(LOSSY_NONE, 0, 1);
+            begin(&w);
+            changes[i].before(&w);
+            assert_int_equal(w.failed, 0);
+            write_down(w.session, &before);
+            fault_begin(fault, UINT64_MAX);
+            if (changes[i].make(&w, &err) != KG_OK)
+                fail_msg("%s: %s", changes[i].name, err.text);
+            const uint64_t count = fault_end(fault), step = is_long() ? 1 : count / 6 + 1;
+            write_down(w.session, &after);
+            assert_string_not_equal(before, after);
+            end(&w);
+            for (uint64_t at = 0; at < count; at += step)
+                strike_change(w.model, &changes[i], fault, at, before, after, &failed);
+            assert_true(failed > 0 || (fault != MEMORY && fault != DISK)); /* others may be over at the second try */
+            free(before);
+            free(after);
+        }
+    kv_directory_remove(directory);
+}
+
 int main(void)
 {
     failing_memory_install();
@@ -204,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_may_fail),
         cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(what_is_said_of_a_change_is_what_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
