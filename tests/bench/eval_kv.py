@@ -15,6 +15,9 @@ import sys
 def measure(kedge, path, model, tokens):
     with open(path, encoding="utf-8") as lines:
         texts = [line.split("#")[0].split() for line in lines]
+    names = [files[-1] for files in texts if files]
+    if len(set(names)) < len(names):
+        sys.exit(f"{path}: rows are told apart by the last file of a text, and two texts end in the same one")
     for files in filter(None, texts):
         for kv in ("f16", "q8_0"):
             subprocess.run([os.path.abspath(kedge), "eval", "cbr", "-m", model, "-t", "1", "--kv", kv, "--read", "chain", "--look", "all,recall",
@@ -43,7 +46,10 @@ def table(path):
         rows = [json.loads(line) for line in lines]
     by = {}
     for row in rows:
-        by.setdefault((row["kv"], row["look"]), {})[row["text"]] = row
+        of = by.setdefault((row["kv"], row["look"]), {})
+        if row["text"] in of:
+            sys.exit(f"{path}: two rows are of {row['text']}")
+        of[row["text"]] = row
     full = by["f16", "all"]
     texts = [t for t in full if all(t in of for of in by.values())]
     crossing = [t for t in texts if full[t]["nll_own"] - full[t]["nll_full"] >= 0.02]

@@ -118,8 +118,8 @@ check "sums come before ratios" "$(field list 3 text) $(field list 3 target) $(f
 check "one file alone gains nothing from others" "$(field list 2 cross_cbr) $(field list 2 constants_asked)" = "null 0"
 check "the same text and seed give the same numbers, named in a list or not" "$(cd "$dir" && eval_cbr --json --policy full --target 32 --constants 2 --prototypes 1 --chat p/tank.h p/plan.py p/main.c 2>/dev/null |
     sed 's/.*"nll_full":\([^,]*\).*/\1/')" = "$(field list 1 nll_full)"
-eval_cbr --policy full --target 64 --constants 0 --prototypes 0 "$dir/p/main.c" >"$dir/table" 2>/dev/null
-check "a table has a head and a row" "$(wc -l <"$dir/table")" = 2
+eval_cbr --kv q8_0 --policy full --target 64 --constants 0 --prototypes 0 "$dir/p/main.c" >"$dir/table" 2>/dev/null
+check "a table has a head and a row, which says what keys and values are kept as" "$(wc -l <"$dir/table") $(awk '{ print $4 }' "$dir/table" | xargs)" = "2 kv q8_0"
 
 for _ in $(seq 100); do echo p/main.c; done >"$dir/MANY"
 "$kedge" eval cbr -m smol --policy full --target 32 --json --texts "$dir/MANY" >"$dir/many" 2>"$dir/err" &

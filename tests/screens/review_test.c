@@ -55,7 +55,7 @@ static int run_in_repository(const char *place, const char *model)
     struct kg_error err;
     char root[KG_PATH_MAX];
     snprintf(root, sizeof root, "%s/repo", place);
-    struct kg_interface_options options = { .repository = root, .engine = { .model_path = model, .threads = 2, .state_dir = place, .cache_dir = place }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM"), .theme = "dark" };
+    struct kg_interface_options options = { .repository = root, .engine = { .model_path = model, .threads = 2, .state_dir = place, .cache_dir = place, .kv = getenv("KEYS_AND_VALUES") }, .sampling = { .penalty = 1 }, .lines_only = getenv("INLINE") != NULL, .program = getenv("KEDGE_PROGRAM"), .theme = "dark" };
     snprintf(script_directory, sizeof script_directory, "%s", place);
     return kg_interface_run(&options, &err) == KG_OK ? 0 : 1;
 }
@@ -431,6 +431,23 @@ static void lines_are_selected_in_the_file(void **state)
     quit(d);
 }
 
+static void a_file_is_opened_as_this_kedge_was(void **state)
+{
+    (void)state;
+    char program[2 * KG_PATH_MAX];
+    put("program", "#!/bin/sh\necho \"$@\" >\"${0%/*}/said\"\necho it was opened\nread -r _\n");
+    shell("chmod +x %s/repo/program%s", "");
+    snprintf(program, sizeof program, "KEDGE_PROGRAM=%s/repo/program", directory);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, "KEYS_AND_VALUES=q8_0", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/open area.c");
+    driver_wait_for(d, "it was opened");
+    driver_send(d, "\r");
+    driver_wait_for(d, "ready");
+    assert_true(holds("said", " -t 2 --set cache.kv=q8_0 --set screen.theme=dark -- "));
+    quit(d);
+}
+
 #define REVIEW_TEST(f) cmocka_unit_test_setup_teardown(f, make_repository, remove_repository)
 
 int main(int argc, char **argv)
@@ -439,6 +456,7 @@ int main(int argc, char **argv)
         return run_in_repository(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         REVIEW_TEST(a_change_looks_the_same_on_every_terminal),
+        REVIEW_TEST(a_file_is_opened_as_this_kedge_was),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),

@@ -88,7 +88,7 @@ void kg_cbr_print_object(const struct kg_cbr_line *line)
 
 void kg_cbr_print_head(void)
 {
-    printf("%-28s %-7s %-7s %4s %4s %4s  %6s %6s %6s %6s  %-18s  %-18s  %-14s  %-16s  %7s %6s\n", "text", "read", "look", "w", "k", "bits", "nll",
+    printf("%-28s %-7s %-7s %-4s %4s %4s %4s  %6s %6s %6s %6s  %-18s  %-18s  %-14s  %-16s  %7s %6s\n", "text", "read", "look", "kv", "w", "k", "bits", "nll",
            "full", "window", "own", "cbr", "cross-cbr", "constants", "prototypes", "keys", "bytes");
 }
 
@@ -116,7 +116,7 @@ void kg_cbr_print_row(const struct kg_cbr_line *line)
     char name[160], constants[64], prototypes[64];
     const size_t length = strlen(line->text), most = 28;
     kg_printable(name, sizeof name, line->text + (length > most ? length - most : 0), length > most ? most : length);
-    printf("%-28s %-7s %-7s", name, kg_cbr_read_name(line->rule.read), kg_cbr_look_name(line->rule.look));
+    printf("%-28s %-7s %-7s %-4s", name, kg_cbr_read_name(line->rule.read), kg_cbr_look_name(line->rule.look), line->kv);
     print_number(" ", kg_cbr_uses_window(&line->rule), line->rule.window);
     print_number(" ", kg_cbr_uses_k(&line->rule), line->rule.k);
     print_number(" ", kg_cbr_uses_k(&line->rule), line->bits);

@@ -162,6 +162,12 @@ static char *view_command(const struct kg_interface *ui, const char *place, cons
     }
     if (engine->cache_off)
         fputs(" --no-cache", out);
+    if (engine->kv) {
+        char kv[100];
+        snprintf(kv, sizeof kv, "cache.kv=%s", engine->kv);
+        fputs(" --set", out);
+        put_quoted(out, kv);
+    }
     if (ui->options->theme) {
         char theme[200];
         snprintf(theme, sizeof theme, "screen.theme=%s", ui->options->theme);
