@@ -63,27 +63,34 @@ static enum kg_status move_to_copy(struct kg_session *session, size_t cut, const
     return status;
 }
 
-static enum kg_status restore_unsummarised(void *ctx, struct kg_session *session, struct kg_error *err)
+/* The next piece, from this one on, that gave way to a summary which is not here; or count. */
+static size_t next_unsummarised(const struct kg_session *session, size_t from)
 {
-    (void)ctx;
-    enum kg_status status = KG_OK;
-    for (size_t i = 0; i < session->count && status == KG_OK; i++) {
-        uint32_t number = session->pieces[i].gave_way;
+    for (size_t i = from; i < session->count; i++) {
+        const uint32_t number = session->pieces[i].gave_way;
         bool stands = number == 0;
         for (size_t k = i + 1; k < session->count && !stands; k++)
             stands = session->pieces[k].kind == KG_BLOCK_SUMMARY && strtoul(session->pieces[k].label, NULL, 10) == number;
         if (!stands)
-            status = kg_summary_undo(session, number, err);
+            return i;
     }
+    return session->count;
+}
+
+static enum kg_status restore_unsummarised(void *ctx, struct kg_session *session, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    (void)ctx;
+    for (size_t i = 0; status == KG_OK && (i = next_unsummarised(session, i)) < session->count; i++)
+        status = kg_summary_undo(session, session->pieces[i].gave_way, err);
     return status;
 }
 
 enum kg_status kg_session_restore_unsummarised(struct kg_session *session, struct kg_error *err)
 {
-    bool any = false;
-    for (size_t i = 0; i < session->count; i++)
-        any = any || session->pieces[i].gave_way;
-    return any ? kg_session_together(session, &(struct kg_change){ .make = restore_unsummarised }, err) : KG_OK;
+    if (next_unsummarised(session, 0) == session->count)
+        return KG_OK; /* nothing is written */
+    return kg_session_together(session, &(struct kg_change){ .make = restore_unsummarised }, err);
 }
 
 enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const char *name, struct kg_error *err)
