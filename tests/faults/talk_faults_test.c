@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "engine/state.h"
 #include "tests/faults/failing_memory.h"
@@ -19,6 +20,39 @@
 
 static const char first_text[] = "#define SIDE 4711\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
 static const char second_text[] = "#define SIDE 4712\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
+
+/* The program's own memory (mk/test.mk has it come by here): allocation number `at` fails, once. */
+static struct {
+    bool counts;
+    uint64_t at, count;
+} own;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static bool own_fails(void)
+{
+    return own.counts && own.count++ == own.at;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return own_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return own_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return own_fails() ? NULL : __real_realloc(memory, size);
+}
 
 struct world {
     char directory[256], model[300];
@@ -278,11 +312,22 @@ static const struct change changes[] = {
     { "an older summary is taken back", summarise_and_ask, uncompact },
 };
 
-enum fault { MEMORY_ONCE, MEMORY, DISK_ONCE, DISK_FULL_ONCE, DISK_FULL, DISK };
+/* The lossy files need memory themselves. */
+static void use_files(const char *vfs)
+{
+    assert_int_equal(sqlite3_vfs_register(sqlite3_vfs_find(vfs), 1), SQLITE_OK);
+}
+
+enum fault { OWN_MEMORY_ONCE, MEMORY_ONCE, MEMORY, DISK_ONCE, DISK_FULL_ONCE, DISK_FULL, DISK };
 
 static void fault_begin(enum fault fault, uint64_t at)
 {
     static const enum lossy_fault kinds[] = { [DISK_ONCE] = LOSSY_IO_ONCE, [DISK_FULL_ONCE] = LOSSY_FULL_ONCE, [DISK_FULL] = LOSSY_FULL, [DISK] = LOSSY_IO };
+    own.counts = fault == OWN_MEMORY_ONCE;
+    own.count = 0;
+    own.at = at;
+    if (own.counts)
+        return;
     if (fault <= MEMORY)
         failing_memory_begin(at, fault == MEMORY_ONCE);
     else
@@ -291,10 +336,38 @@ static void fault_begin(enum fault fault, uint64_t at)
 
 static uint64_t fault_end(enum fault fault)
 {
-    const uint64_t count = fault <= MEMORY ? failing_memory_count() : lossy_operations();
+    const uint64_t count = own.counts ? own.count : fault <= MEMORY ? failing_memory_count() : lossy_operations();
+    own.counts = false;
     failing_memory_end();
     lossy_go_on(LOSSY_NONE, 0);
     return count;
+}
+
+/* A conversation while one allocation of the program's own fails. */
+static void own_memory_may_run_out(void **state)
+{
+    struct world w = { .failed = 0 };
+    unsigned failed = 0;
+    (void)state;
+    use_files("unix");
+    begin(&w);
+    fault_begin(OWN_MEMORY_ONCE, UINT64_MAX);
+    talk(&w);
+    const uint64_t count = fault_end(OWN_MEMORY_ONCE), step = is_long() ? 1 : count / 60 + 1;
+    end(&w);
+    for (uint64_t at = 0; at < count; at += step) {
+        begin(&w);
+        fault_begin(OWN_MEMORY_ONCE, at);
+        talk(&w);
+        fault_end(OWN_MEMORY_ONCE);
+        failed += w.failed > 0;
+        ask(&w, "Is all well?");
+        resumes_as_it_stood(&w, at);
+        end(&w);
+    }
+    use_files("lossy");
+    print_message("# %llu allocations, %u conversations with a failure\n", (unsigned long long)count, failed);
+    assert_true(failed > 20);
 }
 
 /* What is said of a change is what stands here, and what is resumed: all of it or nothing. */
@@ -325,11 +398,12 @@ static void what_is_said_of_a_change_is_what_stands(void **state)
     (void)state;
     snprintf(directory, sizeof directory, "%s", kv_directory_make());
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
-        for (enum fault fault = MEMORY_ONCE; fault <= DISK; fault++) {
+        for (enum fault fault = OWN_MEMORY_ONCE; fault <= DISK; fault++) {
             struct world w = { .failed = 0 };
             struct kg_error err = { .text = "" };
             char *before = NULL, *after = NULL;
             unsigned failed = 0;
+            use_files(fault == OWN_MEMORY_ONCE ? "unix" : "lossy");
             snprintf(w.model, sizeof w.model, "%s/room.gguf", directory);
             write_model(w.model, 2048);
             lossy_begin(LOSSY_NONE, 0, 1);
@@ -361,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_may_fail),
         cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(own_memory_may_run_out),
         cmocka_unit_test(what_is_said_of_a_change_is_what_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
