@@ -243,6 +243,8 @@ static void come_to_rest(struct driver *d)
             driver_take(d, 10);
         while (driver_take(d, 0))
             ;
+        if (!driver_shows(d, "ready"))
+            driver_send(d, "\x1b"); /* the one before ended half a sequence, or one mode of two */
     } while (atomic_load(&model->sent) != sent || (driver_raw(d, &length), length < sent) || !driver_shows(d, "ready"));
 }
 
