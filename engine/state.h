@@ -118,6 +118,7 @@ struct kg_session {
     bool drafts_off;
     bool behind;             /* something that stands here is not in sessions.db */
     bool together;           /* what is stored now is part of a transaction */
+    bool touched;            /* and something was */
     bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
     bool lost_kept;          /* and of the file at hand that is a kept piece */

@@ -130,5 +130,6 @@ enum kg_status kg_index_mend(struct kg_index *index, struct kg_error *err)
     enum kg_status status = kg_store_reset(index->store, err);
     if (status != KG_OK)
         return status;
+    index->dirty.everything = index->dirty.head = true; /* of a handle that watches */
     return kg_fail(err, KG_ERR_CORRUPT, "the index of %s was damaged and has been emptied; read the repository again", index->root);
 }

@@ -762,10 +762,14 @@ enum kg_status kg_store_graph(struct kg_store *store, size_t most, void *(*room)
     return status;
 }
 
+#define GRAPH_BUSY_MS 50 /* who asks for keys meanwhile waits for no more; it is tried again later */
+
 enum kg_status kg_store_put_graph(struct kg_store *store, const unsigned char *edition, const void *edges, size_t length, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
+    sqlite3_busy_timeout(store->db, GRAPH_BUSY_MS);
     enum kg_status status = kg_store_begin(store, err);
+    sqlite3_busy_timeout(store->db, BUSY_MS);
     if (status == KG_OK)
         status = prepared(store, PUT_GRAPH, &s, err);
     if (status == KG_OK) {

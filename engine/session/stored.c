@@ -86,6 +86,7 @@ enum kg_status kg_piece_store(struct kg_session *session, struct kg_piece *piece
 {
     if (!session->stored_id)
         return KG_OK;
+    session->touched = true;
     if (session->behind)
         return session->together ? KG_OK : catch_up(session, err);
     enum kg_status status = store(session, piece, err);
@@ -106,6 +107,10 @@ static void undo(struct kg_session *session, const struct kg_change *change, siz
 /* Into the transaction that is open, or, where something of it could not be stored, all at once behind it. */
 static enum kg_status store_change(struct kg_session *session, bool made, size_t before, struct kg_error *err)
 {
+    if (!made && !session->touched && !session->behind) { /* refused before anything was stored */
+        (void)kg_session_store_end(session->engine->session_store, false, NULL);
+        return KG_OK;
+    }
     const bool good = made && !session->behind;
     const enum kg_status ended = kg_session_store_end(session->engine->session_store, good, good ? err : NULL);
     if (good && ended == KG_OK)
@@ -127,6 +132,7 @@ enum kg_status kg_session_together(struct kg_session *session, const struct kg_c
     if (status != KG_OK)
         return status;
     session->together = true;
+    session->touched = false;
     status = change->make(change->ctx, session, err);
     session->together = false;
     const bool made = status == KG_OK;

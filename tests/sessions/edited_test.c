@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "engine/state.h"
 #include "tests/unit/kv_blocks.h"
@@ -566,6 +567,40 @@ static void a_text_that_does_not_fit_leaves_none(void **state)
     }
 }
 
+static int64_t version_of(sqlite3 *db)
+{
+    sqlite3_stmt *s = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA data_version", -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    const int64_t version = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return version;
+}
+
+static void what_is_refused_writes_nothing(void **state)
+{
+    struct world *w = *state;
+    struct kg_error err = { .text = "" };
+    struct kg_counts counts;
+    sqlite3 *db = NULL;
+    char path[300];
+    add(w, 0, text_with(w, -1), NULL);
+    kg_session_counts(w->session[0], &counts);
+    const size_t words = counts.context_limit + 10;
+    char *filler = malloc(2 * words + 1);
+    for (size_t i = 0; i < words; i++)
+        memcpy(filler + 2 * i, " a", 3);
+    snprintf(path, sizeof path, "%s/sessions.db", w->directory[0]);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    const int64_t before = version_of(db);
+    assert_int_equal(kg_session_add_file(w->session[0], "words", filler, 2 * words, false, &err), KG_ERR_FULL);
+    assert_int_equal(version_of(db), before);
+    add(w, 0, text_with(w, 3), NULL);
+    assert_int_not_equal(version_of(db), before);
+    sqlite3_close(db);
+    free(filler);
+}
+
 /* Pieces stand where the sequence has them, also when that could not be stored. */
 static void what_moved_has_moved_whatever_the_store_says(void **state)
 {
@@ -603,6 +638,7 @@ int main(void)
         TEST(what_is_behind_it_is_named_by_it),
         TEST(nothing_is_kept_that_saw_a_secret),
         TEST(a_text_that_does_not_fit_leaves_none),
+        TEST(what_is_refused_writes_nothing),
         TEST(what_moved_has_moved_whatever_the_store_says),
         TEST(a_process_that_dies_leaves_one_text),
     };

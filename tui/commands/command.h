@@ -60,10 +60,14 @@ enum kg_status kg_read_input(const char *path, size_t limit, char **out, size_t 
 /* The root of the repository that holds the directory; the directory itself where there is none, but for large ones. */
 enum kg_status kg_directory_root(const char *directory, char out[KG_PATH_MAX], struct kg_error *err);
 
-/* Opens the index of the root of a directory and brings it up to date, what files are to one another too once a hundredth of them has
- * changed. The caller closes *index, also after a
+/* Opens the index of the root of a directory and brings it up to date. The caller closes *index, also after a
  * failure, when it is not NULL. */
 enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **index, struct kg_index_counts *counts, struct kg_error *err);
+
+/* Before files are chosen from an index that is up to date: what the files of a large repository are to one another is found out anew
+ * where a hundredth of them has changed. Without it the order is a worse one, so that a failure is none; an index that turns out to be
+ * damaged is made anew. */
+enum kg_status kg_link_index(struct kg_index *index, struct kg_index_counts *counts, struct kg_error *err);
 
 /* Words with a space between them, or NULL; the caller frees. */
 char *kg_join_words(int count, char **words);

@@ -106,6 +106,8 @@ static enum kg_status list(const char *repo, const struct kg_context_request *re
     enum kg_status status = listing->parts ? kg_directory_root(repo, reader->root, err) : kg_fail_nomem(err, "choosing files");
     if (status == KG_OK)
         status = kg_open_fresh_index(repo, &reader->index, &counts, err);
+    if (status == KG_OK)
+        status = kg_link_index(reader->index, &counts, err);
     if (status == KG_OK && request->parts)
         status = kg_index_read_symbols(reader->index, NULL, NULL, err);
     if (status == KG_OK)

@@ -44,11 +44,14 @@ enum kg_status kg_open_fresh_index(const char *directory, struct kg_index **inde
     kg_config_free(config);
     if (status == KG_OK)
         status = kg_index_open(root, NULL, index, err);
-    if (status == KG_OK)
-        status = kg_index_refresh(*index, NULL, NULL, counts, err);
-    if (status == KG_OK)
-        kg_index_settle(*index, KG_DRIFT_LARGE, NULL, NULL, NULL); /* without it the order is a worse one */
-    return status;
+    return status == KG_OK ? kg_index_refresh(*index, NULL, NULL, counts, err) : status;
+}
+
+enum kg_status kg_link_index(struct kg_index *index, struct kg_index_counts *counts, struct kg_error *err)
+{
+    struct kg_error unlinked;
+    enum kg_status status = kg_index_settle(index, KG_DRIFT_LARGE, NULL, NULL, &unlinked);
+    return status == KG_ERR_CORRUPT ? kg_index_refresh(index, NULL, NULL, counts, err) : KG_OK;
 }
 
 static void print_counts(const struct kg_index_counts *c, bool json)

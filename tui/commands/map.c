@@ -51,6 +51,8 @@ static enum kg_status draw(const char *repo, uint32_t tokens, struct drawing *dr
     struct kg_index_counts counts;
     enum kg_status status = kg_open_fresh_index(repo, &index, &counts, err);
     if (status == KG_OK)
+        status = kg_link_index(index, &counts, err);
+    if (status == KG_OK)
         status = kg_index_read_symbols(index, NULL, NULL, err);
     if (status == KG_OK)
         status = kg_index_map(index, tokens, print_symbol, drawing, err);

@@ -243,10 +243,10 @@ static enum kg_status add_chosen(struct kg_session *session, struct kg_index *in
     if (!index)
         return kg_fail(err, KG_ERR_USAGE, "files can be chosen inside a git repository only; name them with --file");
     enum kg_status status = kg_index_refresh(index, NULL, NULL, &counts, err);
-    if (status == KG_OK) {
-        kg_index_settle(index, KG_DRIFT_LARGE, NULL, NULL, NULL); /* without it the order is a worse one */
+    if (status == KG_OK)
+        status = kg_link_index(index, &counts, err);
+    if (status == KG_OK)
         status = kg_index_choose(index, question, tokens, add_choice, &choosing, err);
-    }
     return status == KG_OK ? choosing.status : status;
 }
 

@@ -29,6 +29,8 @@ static enum kg_status open_files(const char *directory, struct kg_repo_reader *o
     if (status == KG_OK)
         status = kg_open_fresh_index(directory, &out->index, &counts, err);
     if (status == KG_OK)
+        status = kg_link_index(out->index, &counts, err);
+    if (status == KG_OK)
         status = kg_index_likely(out->index, take_file, out, err);
     if (status == KG_OK && out->count < counts.files)
         return kg_fail_nomem(err, "listing the files of the repository");
