@@ -35,13 +35,17 @@ static enum kg_status run_with(struct kg_kv_store *store, enum kg_kv_sql which, 
     return kg_kv_run(store, statement, err);
 }
 
-/* One transaction: the last rows, or what is left of the block. What remains is a valid prefix. */
-static enum kg_status remove_some(struct kg_kv_store *store, int64_t id, uint32_t rows, bool *gone, struct kg_error *err)
+/* One transaction: the last rows, or what is left of the block. What remains is a valid prefix. before: the last row then, from the
+ * time before. */
+static enum kg_status remove_some(struct kg_kv_store *store, int64_t id, uint32_t rows, int64_t *before, bool *gone, struct kg_error *err)
 {
     int64_t last = 0, start = KG_KV_ROW_ID(id, 0, 0);
     enum kg_status status = kg_kv_begin(store, err);
     if (status == KG_OK)
         status = last_row(store, id, &last, err);
+    if (status == KG_OK && last >= *before) /* in a b-tree out of order, what is found by one way is not by another */
+        status = kg_fail(err, KG_ERR_CORRUPT, "%s is damaged: what is removed from it stays", store->path);
+    *before = last;
     int64_t from = KG_KV_ROW_ID(id, (uint64_t)(last - start) >> KG_KV_PART_BITS, 0);
     int64_t pages = (int64_t)rows / ((last & ((1 << KG_KV_PART_BITS) - 1)) + 1) - 1;
     from -= (pages > 0 ? pages : 0) * ((int64_t)1 << KG_KV_PART_BITS);
@@ -60,11 +64,12 @@ static enum kg_status remove_some(struct kg_kv_store *store, int64_t id, uint32_
 enum kg_status kg_kv_remove_block(struct kg_kv_store *store, int64_t id, bool overwrite, struct kg_error *err)
 {
     bool gone = false;
+    int64_t last = INT64_MAX;
     if (!kg_kv_id_is_sane(id)) /* it never had rows */
         return run_with(store, KG_KV_FORGET, id, 0, err);
     enum kg_status status = overwrite ? kg_db_exec(store->db, "PRAGMA secure_delete = ON", err) : KG_OK;
     while (status == KG_OK && !gone)
-        status = remove_some(store, id, overwrite ? ROWS_OVERWRITTEN_AT_ONCE : ROWS_AT_ONCE, &gone, err);
+        status = remove_some(store, id, overwrite ? ROWS_OVERWRITTEN_AT_ONCE : ROWS_AT_ONCE, &last, &gone, err);
     if (overwrite)
         sqlite3_exec(store->db, "PRAGMA secure_delete = OFF", NULL, NULL, NULL);
     return status;
