@@ -137,7 +137,7 @@ void kg_ref_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer,
         uint32_t t = first + r;
         kg_ref_index_forget(kv, layer, pages[t / KG_PAGE]);
         for (uint32_t h = 0; h < heads; h++, key += n, value += n) {
-            double row[KG_HEAD_MAX];
+            double row[KG_HEAD_MAX] = { 0 };
             kg_ref_rotate(row, key, n, rope, (int64_t)local + t);
             put_row(kv, row_at(kv, pages[t / KG_PAGE], layer, 0, h, t % KG_PAGE), row);
             for (uint32_t d = 0; d < n; d++)
