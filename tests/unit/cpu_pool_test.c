@@ -162,16 +162,23 @@ static void take_one_core(cpu_set_t *out)
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
 }
 
+/* A worker and the caller on one core, which have done many jobs; out: where the process may run afterwards. */
+static struct kg_cpu_pool *work_on_one_core(struct shares *shares, cpu_set_t *out)
+{
+    take_one_core(out);
+    struct kg_cpu_pool *pool = make_pool(2);
+    for (uint32_t job = 0; job < SHARED_JOBS; job++)
+        kg_cpu_pool_run(pool, short_piece, shares, 64);
+    return pool;
+}
+
 /* With one core for both, a worker could only take turns with the caller. */
 static void a_worker_on_the_callers_core_steps_aside(void **state)
 {
     (void)state;
     cpu_set_t mine;
-    take_one_core(&mine);
-    struct kg_cpu_pool *pool = make_pool(2);
     struct shares shares = { 0 };
-    for (uint32_t job = 0; job < SHARED_JOBS; job++)
-        kg_cpu_pool_run(pool, short_piece, &shares, 64);
+    struct kg_cpu_pool *pool = work_on_one_core(&shares, &mine);
     kg_cpu_pool_free(pool);
     assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
     assert_int_equal(shares.pieces[0] + shares.pieces[1], SHARED_JOBS * 64);
@@ -190,11 +197,8 @@ static void a_worker_that_nobody_asks_sleeps(void **state)
 {
     (void)state;
     cpu_set_t mine;
-    take_one_core(&mine);
-    struct kg_cpu_pool *pool = make_pool(2);
     struct shares shares = { 0 };
-    for (uint32_t job = 0; job < SHARED_JOBS; job++)
-        kg_cpu_pool_run(pool, short_piece, &shares, 64);
+    struct kg_cpu_pool *pool = work_on_one_core(&shares, &mine);
     long slept = 0;
     for (int tries = 0; tries < 20; tries++) { /* (it may be on its way) */
         const long before = times_slept();

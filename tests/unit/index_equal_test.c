@@ -17,12 +17,6 @@ static unsigned long_run(void)
     return value && strcmp(value, "1") == 0;
 }
 
-static void read_symbols(struct kg_index *index)
-{
-    struct kg_error err = { 0 };
-    assert_int_equal(kg_index_read_symbols(index, NULL, NULL, &err), KG_OK);
-}
-
 /* Refreshed at random, closed and opened at random, and compared at the end. */
 static void one_history(uint64_t seed)
 {
@@ -37,7 +31,7 @@ static void one_history(uint64_t seed)
         if (what < 3)
             index_repo_refresh(index);
         if (what == 1)
-            read_symbols(index);
+            index_read_symbols(index);
         if (what == 2) {
             kg_index_close(index);
             index = index_repo_open(&repo);
@@ -46,19 +40,9 @@ static void one_history(uint64_t seed)
             free(index_said(index));
     }
     index_repo_refresh(index);
-    read_symbols(index);
-    struct index_repo other = repo;
-    snprintf(other.cache, sizeof other.cache, "%.140s/other", repo.base);
-    struct kg_index *anew = index_repo_open(&other);
-    index_repo_refresh(anew);
-    read_symbols(anew);
-    char *is = index_said(index), *should = index_said(anew);
     snprintf(when, sizeof when, "history %llu", (unsigned long long)seed);
-    index_same(is, should, when);
-    free(is);
-    free(should);
+    index_equals_new(&repo, index, index_read_symbols, when);
     kg_index_close(index);
-    kg_index_close(anew);
     index_repo_remove(&repo);
 }
 

@@ -249,7 +249,7 @@ char *index_said(struct kg_index *index)
     return text;
 }
 
-void index_same(const char *is, const char *should, const char *when)
+static void same(const char *is, const char *should, const char *when)
 {
     if (strcmp(is, should) == 0)
         return;
@@ -257,4 +257,26 @@ void index_same(const char *is, const char *should, const char *when)
     for (; is[at] && is[at] == should[at]; at++)
         line = is[at] == '\n' ? at + 1 : line;
     fail_msg("%s: the index says\n  %.*s\nand one made from nothing\n  %.*s", when, (int)strcspn(is + line, "\n"), is + line, (int)strcspn(should + line, "\n"), should + line);
+}
+
+void index_read_symbols(struct kg_index *index)
+{
+    struct kg_error err = { 0 };
+    assert_int_equal(kg_index_read_symbols(index, NULL, NULL, &err), KG_OK);
+}
+
+void index_equals_new(const struct index_repo *repo, struct kg_index *index, void (*finish)(struct kg_index *), const char *when)
+{
+    struct index_repo other = *repo;
+    snprintf(other.cache, sizeof other.cache, "%.140s/other", repo->base);
+    index_repo_sh(repo, "rm -rf ../other");
+    struct kg_index *anew = index_repo_open(&other);
+    index_repo_refresh(anew);
+    finish(anew);
+    finish(index);
+    char *is = index_said(index), *should = index_said(anew);
+    same(is, should, when);
+    free(is);
+    free(should);
+    kg_index_close(anew);
 }

@@ -17,7 +17,10 @@ uint64_t index_random_below(struct index_random *life, uint64_t n);
 
 /* Everything that is asked of an index, as text; the caller frees. */
 char *index_said(struct kg_index *index);
-/* Fails with the first line that differs. */
-void index_same(const char *is, const char *should, const char *when);
+/* Compares the index, which is up to date, with one that is made from nothing now, both as `finish` leaves them. `when` is for the
+ * message, beside the first line that differs. */
+void index_equals_new(const struct index_repo *repo, struct kg_index *index, void (*finish)(struct kg_index *), const char *when);
+/* What there is to be read besides; a finish of index_equals_new. */
+void index_read_symbols(struct kg_index *index);
 
 #endif
