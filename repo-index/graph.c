@@ -154,9 +154,11 @@ static enum kg_status load_kept(struct kg_index *index, const struct kg_catalog 
     enum kg_status status = kg_store_graph_known(index->store, &known, err);
     if (status != KG_OK || !known.any || (index->kept && memcmp(index->kept->edition, known.edition, sizeof edition) == 0))
         return status;
-    kg_kept_edition(catalog, edition);
-    if (index->kept && index->kept->unwritten && memcmp(known.edition, edition, sizeof edition) != 0)
-        return KG_OK;
+    if (index->kept && index->kept->unwritten) {
+        kg_kept_edition(catalog, edition);
+        if (memcmp(known.edition, edition, sizeof edition) != 0)
+            return KG_OK;
+    }
     status = kg_kept_load(index, known.edition, &kept, err);
     index->kept_damaged = status == KG_OK && !kept;
     if (kept) {
