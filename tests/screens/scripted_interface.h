@@ -123,6 +123,19 @@ static __attribute__((unused)) void ask(struct driver *d, const char *question)
     driver_send(d, "\r");
 }
 
+/* Says which byte is none that may be sent, and what stands around it. */
+static __attribute__((unused)) void assert_fine(bool fine, const char *raw, size_t length, size_t at)
+{
+    enum { AROUND = 40 };
+    char shown[2 * AROUND * 4 + 1];
+    size_t from = at > AROUND ? at - AROUND : 0, used = 0;
+    if (fine)
+        return;
+    for (size_t i = from; i < at + AROUND && i < length; i++)
+        used += (size_t)snprintf(shown + used, sizeof shown - used, raw[i] > ' ' && raw[i] < 0x7f ? "%c" : "\\x%02x", (unsigned char)raw[i]);
+    fail_msg("byte %zu of %zu: %s", at, length, shown);
+}
+
 /* Every escape sequence that was sent is one that curses sends, and every other byte is text; when any keys were pressed, there may be
  * bells, copies for the clipboard and what an editor leaves to be done as well. */
 static __attribute__((unused)) void assert_harmless(struct driver *d, bool any_keys)
@@ -140,11 +153,11 @@ static __attribute__((unused)) void assert_harmless(struct driver *d, bool any_k
         } else if (any_keys && strncmp(raw + i, colours, sizeof colours - 1) == 0) {
             i += sizeof colours - 2;
         } else if (c == 0x1b) {
-            assert_true(i + 1 < length && strchr("[()=>78M", raw[i + 1]));
+            assert_fine(i + 1 < length && strchr("[()=>78M", raw[i + 1]), raw, length, i);
         } else if (c < 0x20) {
-            assert_true(c == '\r' || c == '\n' || c == '\b' || c == 0x0f || (any_keys && c == '\a'));
+            assert_fine(c == '\r' || c == '\n' || c == '\b' || c == 0x0f || (any_keys && c == '\a'), raw, length, i);
         }
-        assert_false(c == 0x7f || (c == 0xc2 && (unsigned char)raw[i + 1] < 0xa0));
+        assert_fine(c != 0x7f && (c != 0xc2 || (unsigned char)raw[i + 1] >= 0xa0), raw, length, i);
     }
     assert_null(strstr(raw, "\x1b[31337m"));
     assert_null(strstr(raw, "\xe2\x80\xae"));
