@@ -137,15 +137,22 @@ static __attribute__((unused)) void assert_fine(bool fine, const char *raw, size
 }
 
 /* Every escape sequence that was sent is one that curses sends, and every other byte is text; when any keys were pressed, there may be
- * bells, copies for the clipboard and what an editor leaves to be done as well. */
+ * bells, copies for the clipboard and what an editor leaves to be done as well, and tabs that were typed while it had the terminal, which
+ * sends them back as they are, and nothing else of what controls it. */
 static __attribute__((unused)) void assert_harmless(struct driver *d, bool any_keys)
 {
     static const char colours[] = "\x1b]104\a"; /* orig_colors: curses sends it when it has the terminal back, as from an editor */
+    static const char lends[] = "\x1b[?1049l", has_again[] = "\x1b[?2004h";
     static const char copy[] = "\x1b]52;c;", digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     size_t length;
     const char *raw = driver_raw(d, &length);
+    bool lent = false;
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)raw[i];
+        if (strncmp(raw + i, lends, sizeof lends - 1) == 0)
+            lent = any_keys && strstr(raw + i, has_again);
+        else if (strncmp(raw + i, has_again, sizeof has_again - 1) == 0)
+            lent = false;
         if (any_keys && strncmp(raw + i, copy, sizeof copy - 1) == 0) {
             i += sizeof copy - 1;
             i += strspn(raw + i, digits);
@@ -155,7 +162,7 @@ static __attribute__((unused)) void assert_harmless(struct driver *d, bool any_k
         } else if (c == 0x1b) {
             assert_fine(i + 1 < length && strchr("[()=>78M", raw[i + 1]), raw, length, i);
         } else if (c < 0x20) {
-            assert_fine(c == '\r' || c == '\n' || c == '\b' || c == 0x0f || (any_keys && c == '\a'), raw, length, i);
+            assert_fine(c == '\r' || c == '\n' || c == '\b' || c == 0x0f || (any_keys && c == '\a') || (lent && c == '\t'), raw, length, i);
         }
         assert_fine(c != 0x7f && (c != 0xc2 || (unsigned char)raw[i + 1] >= 0xa0), raw, length, i);
     }

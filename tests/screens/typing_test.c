@@ -100,6 +100,23 @@ static void the_input_is_edited_elsewhere(void **state)
     quit(d);
 }
 
+/* What is typed before an editor takes it comes back from the terminal itself. */
+static void an_editor_is_typed_into(void **state)
+{
+    size_t length;
+    (void)state;
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "VISUAL=sh -c 'echo it is open; read -r line; echo $line >\"$0\"'", NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    driver_send(d, "\x18\x05");
+    driver_wait_for(d, "it is open");
+    driver_send(d, "a\tword\x1b\x07\r");
+    driver_wait_for(d, "› a word");
+    assert_non_null(strstr(driver_raw(d, &length), "a\tword^[^G"));
+    assert_harmless(d, true);
+    driver_send(d, "\x15");
+    quit(d);
+}
+
 static void a_large_paste_is_taken_at_once(void **state)
 {
     (void)state;
@@ -144,6 +161,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(input_is_edited),
         SCREEN_TEST(what_was_sent_is_found_again),
         SCREEN_TEST(the_input_is_edited_elsewhere),
+        SCREEN_TEST(an_editor_is_typed_into),
         SCREEN_TEST(a_large_paste_is_taken_at_once),
         SCREEN_TEST(a_long_command_is_whole),
     };
