@@ -16,6 +16,8 @@ scripted := interface browse inline keys pace random review views file_view sess
 $(scripted:%=$(O)/tests/screens/%_test): ldflags += -Wl,-z,muldefs
 # It reads the model of the screen, counts what is sent, and knows when there is nothing to do.
 $(O)/tests/screens/random_test: ldflags += -Wl,--wrap=kg_terminal_show,--wrap=kg_terminal_heed,--wrap=write,--wrap=poll
+# It is ended in the middle of what it sends.
+$(O)/tests/screens/ending_test: ldflags += -Wl,--wrap=write
 # Its own memory fails.
 $(O)/tests/faults/talk_faults_test: ldflags += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 

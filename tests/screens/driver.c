@@ -234,6 +234,14 @@ bool driver_resize_unread(struct driver *driver, int rows, int columns, int wait
     return unread;
 }
 
+void driver_print(struct driver *driver, const char *text)
+{
+    size_t length = strlen(text);
+    assert_int_equal(write(driver->slave, text, length), length);
+    while (driver_take(driver, REST_MS))
+        ;
+}
+
 void driver_hang_up(struct driver *driver)
 {
     close(driver->slave);

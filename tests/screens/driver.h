@@ -22,6 +22,8 @@ void driver_send_bytes(struct driver *driver, const char *bytes, size_t length);
 void driver_resize(struct driver *driver, int rows, int columns);
 /* The same before what is sent within so many milliseconds is read, which was meant for the size of before; false when nothing was. */
 bool driver_resize_unread(struct driver *driver, int rows, int columns, int wait_ms);
+/* Shows what is printed to the terminal by somebody else, as the shell does when the program has ended. At most 4 KB. */
+void driver_print(struct driver *driver, const char *text);
 /* The terminal goes, as when its window is closed. */
 void driver_hang_up(struct driver *driver);
 void driver_signal(struct driver *driver, int number);

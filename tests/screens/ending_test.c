@@ -1,5 +1,47 @@
-/* However the interface ends, or stands still: the terminal is as it was, and no text is lost. */
+/* However the interface ends, or stands still: the terminal is as it was, and no text is lost.
+ *
+ * Linked with --wrap for write, to end the program under test in the middle of a frame.
+ */
 #include "tests/screens/scripted_interface.h"
+
+/* In the program under test: signal that comes when the terminal next has some rows only scroll; 0 = none does. From SIGUSR1 on. */
+static int wanted;
+static atomic_int cut_by;
+
+static void cut_next(int number)
+{
+    (void)number;
+    cut_by = wanted;
+}
+
+/* The end of the first sequence that has other rows scroll than all 24. */
+static const char *find_region(const char *bytes, size_t length)
+{
+    const char *end = bytes + length;
+    for (const char *at = bytes; (at = memmem(at, (size_t)(end - at), "\x1b[", 2)); at += 2) {
+        const char *last = at + 2;
+        while (last < end && strchr("0123456789;", *last))
+            last++;
+        if (last < end && *last == 'r' && last > at + 2 && strncmp(at + 2, "1;24r", 5) != 0)
+            return last + 1;
+    }
+    return NULL;
+}
+
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+    int number = cut_by;
+    const char *end = number && isatty(fd) ? find_region(bytes, length) : NULL;
+    if (!end)
+        return __real_write(fd, bytes, length);
+    cut_by = 0;
+    ssize_t n = __real_write(fd, bytes, (size_t)(end - (const char *)bytes));
+    raise(number);
+    raise(number); /* one is heard by a loop that goes on */
+    return n;
+}
 
 static void any_end_restores_the_terminal(void **state)
 {
@@ -20,6 +62,46 @@ static void any_end_restores_the_terminal(void **state)
     assert_int_not_equal(driver_wait_exit(d), 0);
     assert_restored(d);
     driver_free(d);
+}
+
+/* The rest of the frame would have had all rows scroll again. The shell goes on where it was, or below the frame that stays. */
+static void a_frame_that_is_cut_off_leaves_all_rows_to_scroll(void **state)
+{
+    enum { ROWS = 24, LINES_BEFORE = 3, LINES_BEHIND = 40 };
+    static const int signals[] = { SIGSEGV, SIGABRT, SIGTERM, SIGHUP };
+    static const char *const terms[] = { "xterm-256color", "linux" };
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof signals / sizeof signals[0]; i++) {
+        char cut[16], behind[LINES_BEHIND * 16] = "", shown[LINES_BEHIND * 16];
+        int number = signals[i / 2], row, column;
+        size_t from = 0, used = 0;
+        snprintf(cut, sizeof cut, "CUT_BY=%d", number);
+        struct driver *d = start_as("scripted", terms[i % 2], (const char *const[]){ cut, NULL }, ROWS, 80);
+        driver_wait_for(d, "ask about 3 files");
+        ask(d, "markdown");
+        driver_settle(d);
+        ask(d, "markdown");
+        driver_settle(d);
+        driver_send(d, "\x1b[1;5A");
+        driver_settle(d);
+        driver_signal(d, SIGUSR1);
+        driver_send(d, "\x1b[1;5B");
+        int status = driver_wait_exit(d);
+        assert_true(status == 128 + number || (i < 4 && status != 0)); /* a sanitizer ends in its own way */
+        assert_restored(d);
+        driver_cursor(d, &row, &column);
+        assert_int_equal(row, i % 2 ? ROWS - 1 : LINES_BEFORE + 1);
+        assert_int_equal(column, 0);
+        for (int line = 1; line <= LINES_BEHIND; line++) {
+            if (line == LINES_BEHIND - (ROWS - 1) + 1)
+                from = used;
+            used += (size_t)snprintf(behind + used, sizeof behind - used, "line %d\n", line);
+        }
+        driver_print(d, behind);
+        snprintf(shown, sizeof shown, "%s\n", behind + from);
+        assert_string_equal(driver_screen(d), shown);
+        driver_free(d);
+    }
 }
 
 /* What was sent is in the history however it ended, and what was not sent when there was time for it. */
@@ -128,10 +210,17 @@ static void it_is_suspended_and_comes_back(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3)
+    if (argc == 3) {
+        wanted = getenv("CUT_BY") ? atoi(getenv("CUT_BY")) : 0;
+        signal(SIGUSR1, cut_next);
+        if (wanted)
+            fputs("a shell\nhas had\nthe terminal\n", stdout);
+        fflush(stdout);
         return run_interface(argv[1], argv[2]);
+    }
     const struct CMUnitTest tests[] = {
         SCREEN_TEST(any_end_restores_the_terminal),
+        SCREEN_TEST(a_frame_that_is_cut_off_leaves_all_rows_to_scroll),
         SCREEN_TEST(text_outlives_any_end),
         SCREEN_TEST(what_cannot_be_written_is_told),
         SCREEN_TEST(leaving_never_waits),
