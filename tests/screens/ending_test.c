@@ -4,6 +4,8 @@
  */
 #include "tests/screens/scripted_interface.h"
 
+enum { SHELL_ROWS = 3 };
+
 /* In the program under test: signal that comes when the terminal next has some rows only scroll; 0 = none does. From SIGUSR1 on. */
 static int wanted;
 static atomic_int cut_by;
@@ -64,44 +66,74 @@ static void any_end_restores_the_terminal(void **state)
     driver_free(d);
 }
 
-/* The rest of the frame would have had all rows scroll again. The shell goes on where it was, or below the frame that stays. */
-static void a_frame_that_is_cut_off_leaves_all_rows_to_scroll(void **state)
+static void ask_for_a_screenful(struct driver *d)
 {
-    enum { ROWS = 24, LINES_BEFORE = 3, LINES_BEHIND = 40 };
+    for (int i = 0; i < 2; i++) {
+        ask(d, "markdown");
+        driver_settle(d);
+    }
+    driver_send(d, "\x1b[1;5A");
+    driver_settle(d);
+}
+
+/* As a shell finds it that goes on there. */
+static void assert_all_rows_scroll(struct driver *d, int rows)
+{
+    enum { PRINTED = 40 };
+    char printed[PRINTED * 16] = "", shown[sizeof printed];
+    size_t from = 0, used = 0;
+    for (int line = 1; line <= PRINTED; line++) {
+        if (line == PRINTED - (rows - 1) + 1)
+            from = used;
+        used += (size_t)snprintf(printed + used, sizeof printed - used, "line %d\n", line);
+    }
+    driver_print(d, printed);
+    snprintf(shown, sizeof shown, "%s\n", printed + from);
+    assert_string_equal(driver_screen(d), shown);
+}
+
+/* The rest of the frame would have had all rows scroll again. The shell goes on where it was, or below the frame that stays. */
+static void a_frame_is_cut_off(void **state)
+{
     static const int signals[] = { SIGSEGV, SIGABRT, SIGTERM, SIGHUP };
     static const char *const terms[] = { "xterm-256color", "linux" };
     (void)state;
     for (size_t i = 0; i < 2 * sizeof signals / sizeof signals[0]; i++) {
-        char cut[16], behind[LINES_BEHIND * 16] = "", shown[LINES_BEHIND * 16];
+        char cut[16];
         int number = signals[i / 2], row, column;
-        size_t from = 0, used = 0;
         snprintf(cut, sizeof cut, "CUT_BY=%d", number);
-        struct driver *d = start_as("scripted", terms[i % 2], (const char *const[]){ cut, NULL }, ROWS, 80);
+        struct driver *d = start_as("scripted", terms[i % 2], (const char *const[]){ cut, NULL }, 24, 80);
         driver_wait_for(d, "ask about 3 files");
-        ask(d, "markdown");
-        driver_settle(d);
-        ask(d, "markdown");
-        driver_settle(d);
-        driver_send(d, "\x1b[1;5A");
-        driver_settle(d);
+        ask_for_a_screenful(d);
         driver_signal(d, SIGUSR1);
         driver_send(d, "\x1b[1;5B");
         int status = driver_wait_exit(d);
         assert_true(status == 128 + number || (i < 4 && status != 0)); /* a sanitizer ends in its own way */
         assert_restored(d);
         driver_cursor(d, &row, &column);
-        assert_int_equal(row, i % 2 ? ROWS - 1 : LINES_BEFORE + 1);
+        assert_int_equal(row, i % 2 ? 23 : SHELL_ROWS + 1);
         assert_int_equal(column, 0);
-        for (int line = 1; line <= LINES_BEHIND; line++) {
-            if (line == LINES_BEHIND - (ROWS - 1) + 1)
-                from = used;
-            used += (size_t)snprintf(behind + used, sizeof behind - used, "line %d\n", line);
-        }
-        driver_print(d, behind);
-        snprintf(shown, sizeof shown, "%s\n", behind + from);
-        assert_string_equal(driver_screen(d), shown);
+        assert_all_rows_scroll(d, 24);
         driver_free(d);
     }
+}
+
+/* The terminal has grown before it shows a frame that ends with all rows of before scrolling, and another does not follow. */
+static void a_frame_comes_behind_a_resize(void **state)
+{
+    (void)state;
+    struct driver *d = start(24, 80);
+    ask_for_a_screenful(d);
+    driver_send(d, "\x1b[1;5B");
+    assert_true(driver_resize_unread(d, 24, 80, 30000)); /* it is sent */
+    driver_signal(d, SIGSTOP);
+    driver_resize_unread(d, 26, 80, 0);
+    driver_signal(d, SIGTERM);
+    driver_signal(d, SIGCONT);
+    assert_int_equal(driver_wait_exit(d), 128 + SIGTERM);
+    assert_restored(d);
+    assert_all_rows_scroll(d, 26);
+    driver_free(d);
 }
 
 /* What was sent is in the history however it ended, and what was not sent when there was time for it. */
@@ -214,13 +246,14 @@ int main(int argc, char **argv)
         wanted = getenv("CUT_BY") ? atoi(getenv("CUT_BY")) : 0;
         signal(SIGUSR1, cut_next);
         if (wanted)
-            fputs("a shell\nhas had\nthe terminal\n", stdout);
+            fputs("a shell\nhas had\nthe terminal\n", stdout); /* SHELL_ROWS */
         fflush(stdout);
         return run_interface(argv[1], argv[2]);
     }
     const struct CMUnitTest tests[] = {
         SCREEN_TEST(any_end_restores_the_terminal),
-        SCREEN_TEST(a_frame_that_is_cut_off_leaves_all_rows_to_scroll),
+        SCREEN_TEST(a_frame_is_cut_off),
+        SCREEN_TEST(a_frame_comes_behind_a_resize),
         SCREEN_TEST(text_outlives_any_end),
         SCREEN_TEST(what_cannot_be_written_is_told),
         SCREEN_TEST(leaving_never_waits),

@@ -166,22 +166,34 @@ static bool put_changed(struct kg_terminal *terminal, const struct kg_screen *sc
     return any;
 }
 
+const char *kg_all_rows(void)
+{
+    if (!change_scroll_region)
+        return NULL;
+    bool ansi = strncmp(change_scroll_region, "\x1b[", 2) == 0 && strstr(change_scroll_region, "dr");
+    return ansi ? "\x1b[r" : tparm(change_scroll_region, 0, LINES - 1, 0, 0, 0, 0, 0, 0, 0);
+}
+
+void kg_frame_all_rows(struct kg_terminal *terminal)
+{
+    if (isendwin())
+        return;
+    kg_frame_take(terminal);
+    collecting = terminal;
+    collect_string(kg_all_rows());
+}
+
 void kg_terminal_show(struct kg_terminal *terminal, const struct kg_screen *screen)
 {
     static bool doubtful[KG_SCREEN_MOST];
     if (!terminal->curses || screen->rows != terminal->sent->rows || screen->columns != terminal->sent->columns)
         return; /* a resize is on its way */
     memset(doubtful, 0, (size_t)screen->rows);
-    collecting = terminal;
     if (terminal->whole) {
         clearok(curscr, TRUE);
-        /* (a frame that came behind a change of size may have left it at the old one, which curses does not know; before it takes over
-         * the terminal again, as it does with it, the cursor is not ours) */
-        if (change_scroll_region && !isendwin()) {
-            kg_frame_take(terminal);
-            collect_string(tparm(change_scroll_region, 0, screen->rows - 1, 0, 0, 0, 0, 0, 0, 0));
-        }
+        kg_frame_all_rows(terminal);
     }
+    collecting = terminal;
     bool any = put_changed(terminal, screen, doubtful);
     terminal->whole = false;
     curs_set(screen->cursor_row >= 0);

@@ -101,15 +101,13 @@ static enum kg_status check_terminal(struct kg_error *err)
     return KG_OK;
 }
 
-/* All rows scroll again when a frame was cut off while some did, as many as there are by then where it need not be said how many. The
- * cursor stays, or goes below the frame where that stays as well. */
-static void collect_region(void)
+/* A frame may have been cut off while some rows scrolled. The cursor stays, or goes below the frame where that stays as well. */
+static void collect_all_rows(void)
 {
-    if (!change_scroll_region || !save_cursor || !restore_cursor)
+    if (!save_cursor || !restore_cursor)
         return;
-    bool ansi = strncmp(change_scroll_region, "\x1b[", 2) == 0 && strstr(change_scroll_region, "dr");
     collect_string(save_cursor);
-    collect_string(ansi ? "\x1b[r" : tparm(change_scroll_region, 0, LINES - 1, 0, 0, 0, 0, 0, 0, 0));
+    collect_string(kg_all_rows());
     collect_string(restore_cursor);
     if (!exit_ca_mode)
         collect_string(tparm(cursor_address, LINES - 1, 0, 0, 0, 0, 0, 0, 0, 0));
@@ -129,7 +127,7 @@ static void arm(const struct kg_terminal *terminal)
     collect_string(keypad_local);
     collect_string(cursor_normal);
     collect_string(exit_ca_mode);
-    collect_region(); /* (of the normal screen, where the cursor is the shell's again) */
+    collect_all_rows(); /* (on the normal screen, where the cursor is the shell's again) */
     collect('\r');
     collect('\n');
     kg_restore_arm(terminal->out, bytes, collected_length, &terminal->modes);
@@ -162,6 +160,7 @@ static void hand_back(struct kg_terminal *terminal)
     if (!terminal->curses)
         return;
     send_string(terminal, terminal->mouse ? MOUSE_OFF PASTE_OFF : PASTE_OFF);
+    kg_frame_all_rows(terminal);
     endwin();
     kg_frame_take(terminal);
     kg_frame_send(terminal);

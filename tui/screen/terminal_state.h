@@ -43,6 +43,11 @@ bool kg_cell_is_doubtful(const struct kg_cell *cell);
 void kg_frame_add(struct kg_terminal *terminal, const char *bytes, size_t length);
 /* What curses has written since is added to it. */
 void kg_frame_take(struct kg_terminal *terminal);
+/* What has all rows scroll, however many there are where the terminal can be told so; it moves the cursor. NULL: there is nothing. */
+const char *kg_all_rows(void);
+/* That is added to the frame: one that came behind a change of size may have left it at the old one, which curses does not know. Nothing
+ * while the terminal is handed back, as the cursor is not ours then; curses does it when it has it again. */
+void kg_frame_all_rows(struct kg_terminal *terminal);
 /* Sends it. */
 void kg_frame_send(struct kg_terminal *terminal);
 
