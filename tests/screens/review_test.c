@@ -419,6 +419,7 @@ static void lines_are_selected_in_the_file(void **state)
     driver_wait_for(d, "change 1 of 1: take it?");
     driver_send(d, "y");
     driver_wait_for(d, "changed area.c; /undo takes it back");
+    driver_wait_for(d, "area.c was changed by hand; /undo takes that back");
     assert_true(holds("area.c", "\n\n// far\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
     ask(d, "/open area.c");
     driver_wait_for(d, "no completion");
@@ -428,6 +429,41 @@ static void lines_are_selected_in_the_file(void **state)
     driver_wait_for(d, "Enter goes on");
     driver_send(d, "\r");
     driver_wait_for(d, "the file was not opened");
+    quit(d);
+}
+
+/* As much as what a model has changed, but for what is not kept: secrets, and what kedge does not write. */
+static void what_is_saved_in_an_opened_file_was_changed_here(void **state)
+{
+    (void)state;
+    char program[2 * KG_PATH_MAX];
+    put("program", "#!/bin/sh\nfor file; do :; done\necho \"// by hand\" >>\"${file%:1}\"\n");
+    shell("chmod +x %s/repo/program%s", "");
+    put(".env", "TOKEN=a\n");
+    snprintf(program, sizeof program, "KEDGE_PROGRAM=%s/repo/program", directory);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, NULL }, 24, 80);
+    driver_wait_for(d, "ready");
+    ask(d, "/open .env");
+    ask(d, "/open .kedge.conf");
+    ask(d, "/diff");
+    driver_wait_for(d, "nothing was changed here that is not committed");
+    assert_true(holds(".env", "by hand") && holds(".kedge.conf", "by hand"));
+    ask(d, "/open area.c:1");
+    driver_wait_for(d, "area.c was changed by hand; /undo takes that back");
+    ask(d, "/open new.c");
+    driver_wait_for(d, "new.c was changed by hand");
+    ask(d, "/diff");
+    driver_wait_for(d, "+++ b/new.c");
+    driver_wait_for(d, "+++ b/area.c");
+    ask(d, "/undo");
+    driver_wait_for(d, "taken back: new.c (by hand)");
+    shell("test ! -e %s/repo/new.c%s", "");
+    ask(d, "/undo");
+    driver_wait_for(d, "taken back: area.c (by hand)");
+    assert_true(holds("area.c", area) && !holds("area.c", "by hand"));
+    ask(d, "/redo");
+    driver_wait_for(d, "made again: area.c (by hand)");
+    assert_true(holds("area.c", "}\n// by hand\n"));
     quit(d);
 }
 
@@ -457,6 +493,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         REVIEW_TEST(a_change_looks_the_same_on_every_terminal),
         REVIEW_TEST(a_file_is_opened_as_this_kedge_was),
+        REVIEW_TEST(what_is_saved_in_an_opened_file_was_changed_here),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),

@@ -198,6 +198,30 @@ static void changes_are_undone_and_done_again_by_another_process(void **state)
     assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_ERR_NOT_FOUND);
 }
 
+/* What somebody else wrote, and what was undone before is gone by that as by any other change. */
+static void what_is_noted_is_undone_as_well(void **state)
+{
+    (void)state;
+    struct kg_journal_done done;
+    const struct kg_journal_file by_hand[] = { { .path = "a.txt", .before = "a\n", .before_length = 2, .after = "by hand\n", .after_length = 8 },
+                                               { .path = "fresh.txt", .before = NULL, .after = "", .after_length = 0 } };
+    index_repo_write(&at.repo, "a.txt", "a\n");
+    assert_int_equal(kg_journal_apply(at.journal, "two files", both, 2, &err), KG_OK);
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    index_repo_write(&at.repo, "a.txt", "by hand\n");
+    index_repo_write(&at.repo, "fresh.txt", "");
+    assert_int_equal(kg_journal_note(at.journal, "noted", by_hand, 2, &err), KG_OK);
+    assert_holds("a.txt", "by hand\n");
+    assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_ERR_NOT_FOUND);
+    assert_int_equal(kg_journal_undo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_string_equal(done.title, "noted");
+    assert_holds("a.txt", "a\n");
+    assert_gone("fresh.txt");
+    assert_int_equal(kg_journal_redo(at.journal, NULL, NULL, &done, &err), KG_OK);
+    assert_holds("a.txt", "by hand\n");
+    assert_holds("fresh.txt", "");
+}
+
 static void nothing_is_undone_where_a_file_changed(void **state)
 {
     (void)state;
@@ -352,6 +376,7 @@ int main(void)
         IN_PLACE(git_directories_are_not_written_under_any_name),
         IN_PLACE(what_runs_unasked_is_asked_about),
         IN_PLACE(changes_are_undone_and_done_again_by_another_process),
+        IN_PLACE(what_is_noted_is_undone_as_well),
         IN_PLACE(nothing_is_undone_where_a_file_changed),
         IN_PLACE(all_files_or_none),
         IN_PLACE(folders_go_with_their_files),

@@ -227,6 +227,25 @@ static enum kg_status move_all(struct kg_journal *journal, const struct kg_journ
     return status;
 }
 
+static enum kg_status write_down(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, int64_t *id, struct kg_error *err)
+{
+    enum kg_status status = run(journal, "BEGIN IMMEDIATE", err);
+    if (status != KG_OK)
+        return status;
+    status = put_set(journal, title, files, count, id, err);
+    if (status == KG_OK)
+        status = run(journal, "COMMIT", err);
+    if (status != KG_OK)
+        sqlite3_exec(journal->db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}
+
+/* What was undone before this set goes, and what is too old. A journal that is not trimmed is no failure. */
+static void trim(struct kg_journal *journal, int64_t id)
+{
+    run_with(journal, "DELETE FROM sets WHERE (undone = 1 AND id < ?1) OR id <= ?1 - " STRING_OF(KG_JOURNAL_SETS), id, NULL);
+}
+
 enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err)
 {
     int64_t id = 0;
@@ -234,24 +253,26 @@ enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, c
     for (size_t i = 0; i < count && status == KG_OK; i++)
         status = kg_worktree_check(journal->tree, files[i].path, files[i].before, files[i].before_length, err);
     if (status == KG_OK)
-        status = run(journal, "BEGIN IMMEDIATE", err);
+        status = write_down(journal, title, files, count, &id, err);
     if (status != KG_OK)
         return status;
-    status = put_set(journal, title, files, count, &id, err);
-    if (status == KG_OK)
-        status = run(journal, "COMMIT", err);
-    if (status != KG_OK) {
-        sqlite3_exec(journal->db, "ROLLBACK", NULL, NULL, NULL);
-        return status;
-    }
     bool restored;
     status = move_all(journal, files, count, false, &restored, err);
     if (status != KG_OK && restored) {
         remove_folders(journal, id);
         run_with(journal, "DELETE FROM sets WHERE id = ?", id, NULL);
-    } else if (status == KG_OK) { /* they are written: a journal that is not trimmed is no failure */
-        run_with(journal, "DELETE FROM sets WHERE (undone = 1 AND id < ?1) OR id <= ?1 - " STRING_OF(KG_JOURNAL_SETS), id, NULL);
+    } else if (status == KG_OK) {
+        trim(journal, id);
     }
+    return status;
+}
+
+enum kg_status kg_journal_note(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err)
+{
+    int64_t id = 0;
+    enum kg_status status = write_down(journal, title, files, count, &id, err);
+    if (status == KG_OK)
+        trim(journal, id);
     return status;
 }
 

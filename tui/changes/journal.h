@@ -30,6 +30,9 @@ struct kg_journal_file {
  * back. Once they are written, what was undone can no longer be done again. title: one line, what it was for. */
 enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err);
 
+/* Files that somebody has changed already, kept as a set as if they had been written. */
+enum kg_status kg_journal_note(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err);
+
 struct kg_journal_done {
     char title[200];   /* printable */
     char first[200];   /* path of its first file, printable */

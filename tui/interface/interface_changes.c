@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "tui/changes/hunks.h"
+#include "tui/complete/completer.h"
+#include "tui/complete/place.h"
 #include "tui/interface/interface_state.h"
 
 #define DIFF_MOST ((size_t)24 << 10) /* bytes of a diff that a message is drafted from */
@@ -142,15 +144,14 @@ static bool collect_changes(struct kg_interface *ui, char **diff, char **paths)
 }
 
 /* "kedge complete" with what this kedge was started with, and the file. */
-static char *view_command(const struct kg_interface *ui, const char *place, const char *wish)
+static char *view_command(const struct kg_interface *ui, const char *path, const char *wish)
 {
     const struct kg_engine_options *engine = &ui->options->engine;
-    char *command = NULL, path[2 * KG_PATH_MAX];
+    char *command = NULL;
     size_t length;
     FILE *out = open_memstream(&command, &length);
     if (!out)
         return NULL;
-    snprintf(path, sizeof path, "%s%s%s", place[0] != '/' && ui->options->repository ? ui->options->repository : "", place[0] != '/' && ui->options->repository ? "/" : "", place);
     put_quoted(out, ui->options->program);
     fputs(" complete --wish", out);
     put_quoted(out, wish);
@@ -183,14 +184,73 @@ static char *view_command(const struct kg_interface *ui, const char *place, cons
     return NULL;
 }
 
+/* A file as it was before the person wrote in it. */
+struct opened {
+    struct kg_file_place place;
+    bool known; /* it is one of which changes are kept: one that kedge may write itself, without secrets */
+    char *before; /* NULL: it was not there */
+    size_t length;
+};
+
+static bool read_known(const char *root, const char *path, char **text, size_t *length)
+{
+    struct kg_worktree *tree;
+    struct kg_error err;
+    *text = NULL;
+    enum kg_status status = kg_worktree_open(root, &tree, &err);
+    if (status != KG_OK)
+        return false;
+    status = kg_worktree_admits(tree, path, &err);
+    if (status == KG_OK)
+        status = kg_worktree_read(tree, path, KG_FILE_MAX, text, length, &err);
+    kg_worktree_close(tree);
+    return status == KG_ERR_NOT_FOUND || (status == KG_OK && !kg_completer_is_secret(path, *text, *length));
+}
+
+static void look_before(const struct kg_interface *ui, const char *path, struct opened *out)
+{
+    struct kg_error err;
+    *out = (struct opened){ .known = false };
+    if (ui->options->repository && kg_file_place_parse(path, &out->place, &err) == KG_OK && strcmp(out->place.root, ui->options->repository) == 0)
+        out->known = read_known(out->place.root, out->place.label, &out->before, &out->length);
+}
+
+/* What was saved is a change that was made here. */
+static void note_saved(struct kg_interface *ui, struct opened *opened)
+{
+    const char *path = opened->place.label;
+    char *now = NULL, shown[200], text[300];
+    size_t length;
+    struct kg_interface_tree tree;
+    struct kg_error err;
+    bool saved = opened->known && read_known(opened->place.root, path, &now, &length) && now &&
+                 (!opened->before || length != opened->length || memcmp(now, opened->before, length) != 0);
+    if (saved && kg_interface_open_tree(ui, &tree)) {
+        const struct kg_journal_file file = { .path = path, .before = opened->before, .before_length = opened->length, .after = now, .after_length = length };
+        kg_printable(shown, sizeof shown, path, strlen(path));
+        snprintf(text, sizeof text, "%s was changed by hand; /undo takes that back", shown);
+        enum kg_status status = kg_journal_note(tree.journal, "by hand", &file, 1, &err);
+        say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, status == KG_OK ? text : err.text);
+        kg_interface_close_tree(&tree);
+    }
+    free(now);
+    free(opened->before);
+}
+
 void kg_interface_open(struct kg_interface *ui, const char *place)
 {
+    struct opened opened;
+    bool beneath = place[0] != '/' && ui->options->repository;
+    char path[2 * KG_PATH_MAX];
     char wish[] = "/tmp/kedge-wish-XXXXXX", line[KG_PATH_MAX + 1100], *text = NULL;
     size_t length = 0;
     struct kg_error err;
     int fd = ui->options->program ? mkstemp(wish) : -1;
-    char *command = fd >= 0 ? view_command(ui, place, wish) : NULL;
+    snprintf(path, sizeof path, "%s%s%s", beneath ? ui->options->repository : "", beneath ? "/" : "", place);
+    char *command = fd >= 0 ? view_command(ui, path, wish) : NULL;
+    look_before(ui, path, &opened);
     int result = command ? kg_terminal_lend(ui->terminal, command, NULL, 0) : -1;
+    note_saved(ui, &opened);
     if (result != 0)
         say(ui, KG_ENTRY_ERROR, fd < 0 ? "no file can be opened from here; is /tmp full?" : "the file was not opened");
     else if (kg_read_file(wish, sizeof line - 16, &text, &length, &err) == KG_OK && length > 0) {
