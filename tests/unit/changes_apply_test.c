@@ -91,6 +91,12 @@ static void what_changed_meanwhile_is_not_overwritten(void **state)
     assert_holds("a.txt", "theirs\n");
 }
 
+static const char *next_name(void *ctx)
+{
+    const char *const **names = ctx;
+    return **names ? *(*names)++ : NULL;
+}
+
 static void utf16_is_not_written(void **state)
 {
     (void)state;
@@ -108,6 +114,14 @@ static void utf16_is_not_written(void **state)
     assert_int_equal(kg_worktree_admits(at.tree, "wide.txt", &err), KG_ERR_UNSUPPORTED);
     assert_int_equal(kg_worktree_admits(at.tree, ".git/config", &err), KG_ERR_UNSUPPORTED);
     assert_int_equal(kg_worktree_admits(at.tree, "not/there.txt", &err), KG_OK);
+    const char *const refused[] = { "wide.txt", ".git/config", NULL }, *const some[] = { "wide.txt", "not/there.txt", ".git/config", NULL };
+    const char *const *names = refused;
+    assert_int_equal(kg_worktree_admits_any(at.tree, next_name, &names, &err), KG_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "wide.txt")); /* what is said of the first */
+    assert_null(*names);
+    assert_int_equal(kg_worktree_admits_any(at.tree, next_name, &names, &err), KG_OK);
+    names = some;
+    assert_int_equal(kg_worktree_admits_any(at.tree, next_name, &names, &err), KG_OK);
     index_repo_sh(&at.repo, "test $(wc -c <wide.txt) = 8");
 }
 

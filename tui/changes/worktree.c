@@ -161,6 +161,19 @@ enum kg_status kg_worktree_admits(struct kg_worktree *tree, const char *path, st
     return status == KG_ERR_NOT_FOUND ? KG_OK : status;
 }
 
+enum kg_status kg_worktree_admits_any(struct kg_worktree *tree, const char *(*next)(void *ctx), void *ctx, struct kg_error *err)
+{
+    struct kg_error later;
+    enum kg_status status = KG_OK;
+    for (const char *path; (path = next(ctx));) {
+        enum kg_status one = kg_worktree_admits(tree, path, status == KG_OK ? err : &later);
+        if (one == KG_OK)
+            return KG_OK;
+        status = status == KG_OK ? one : status;
+    }
+    return status;
+}
+
 /* The content that stands there is the expected one; mode gets its mode, 0 for a file that is not there. */
 static enum kg_status check_unchanged(struct kg_worktree *tree, const char *path, const char *before, size_t length, unsigned *mode, struct kg_error *err)
 {

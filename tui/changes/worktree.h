@@ -35,6 +35,9 @@ enum kg_status kg_worktree_check(struct kg_worktree *tree, const char *path, con
 /* Whether there is any content that could be written there, before it is thought of: KG_ERR_UNSUPPORTED for KG_GUARD_NEVER and
  * UTF-16. A file that is not there can be made. */
 enum kg_status kg_worktree_admits(struct kg_worktree *tree, const char *path, struct kg_error *err);
+/* The same of several paths, as next tells them one by one until NULL: some may be there to be looked at only, so it is KG_OK when one
+ * of them admits content or there is none, else what is said of the first. */
+enum kg_status kg_worktree_admits_any(struct kg_worktree *tree, const char *(*next)(void *ctx), void *ctx, struct kg_error *err);
 /* Replaces the content that was read by another: a temporary file beside it, fsync, rename, fsync of its folder; the mode is kept.
  * before NULL: the file must not be there; folders on the way are made, mode 0777 less the umask, the file 0666 less the umask.
  * KG_ERR_CHANGED: there stands something else than before, nothing is written. KG_ERR_UNSUPPORTED: KG_GUARD_NEVER. */

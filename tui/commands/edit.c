@@ -334,21 +334,19 @@ static enum kg_status put_out(const struct arguments *a, struct place *place, co
     return status;
 }
 
-/* The file of which lines are to change, or else all that are named, cannot be written: nobody is asked. Of several some may be there
- * to be looked at only. */
-static enum kg_status refuse_unwritable(struct place *place, const struct shown *shown, bool region, struct kg_error *err)
+struct named {
+    const struct shown *shown;
+    bool region;
+    size_t at;
+};
+
+/* Files that may have to be written: the one of which lines are to change, or else all. */
+static const char *next_named(void *ctx)
 {
-    struct kg_error later;
-    enum kg_status status = KG_OK;
-    for (size_t i = 0; i < shown->count; i++) {
-        if (region && !shown->files[i].first)
-            continue;
-        enum kg_status one = kg_worktree_admits(place->tree, shown->files[i].path, status == KG_OK ? err : &later);
-        if (one == KG_OK)
-            return KG_OK;
-        status = status == KG_OK ? one : status;
-    }
-    return status;
+    struct named *named = ctx;
+    while (named->region && named->at < named->shown->count && !named->shown->files[named->at].first)
+        named->at++;
+    return named->at < named->shown->count ? named->shown->files[named->at++].path : NULL;
 }
 
 static enum kg_status edit(const struct arguments *a, struct place *place, struct kg_error *err)
@@ -363,8 +361,8 @@ static enum kg_status edit(const struct arguments *a, struct place *place, struc
         regions += shown.files[i].first > 0;
     if (status == KG_OK && (regions > 1 || (regions && a->form != KG_FORM_ANY && a->form != KG_FORM_REGION) || (a->form == KG_FORM_REGION && !regions)))
         status = kg_fail(err, KG_ERR_USAGE, "the form region goes with the lines of one file: FILE:FIRST-LAST");
-    if (status == KG_OK)
-        status = refuse_unwritable(place, &shown, regions > 0, err);
+    if (status == KG_OK) /* or nobody is asked */
+        status = kg_worktree_admits_any(place->tree, next_named, &(struct named){ .shown = &shown, .region = regions > 0 }, err);
     if (status == KG_OK)
         status = a->from ? read_answer(a, place, &shown, &proposal, err) : ask_model(a, place, &shown, &proposal, err);
     if (status == KG_OK)

@@ -161,32 +161,41 @@ static enum kg_status take_region(struct shown *shown, const struct region *regi
     return KG_OK;
 }
 
-/* A file of which lines are to change, or else all that the request names, cannot be written: nothing is read and asked for that. Of
- * several files some may be there to be looked at only. */
+struct named {
+    struct kg_worker *worker;
+    const struct region *region;
+    size_t at; /* in its text */
+    char path[KG_PATH_MAX];
+};
+
+/* Files that may have to be written: the one of which lines are to change, or else all that the request names. */
+static const char *next_named(void *ctx)
+{
+    struct named *named = ctx;
+    const char *text = named->region->text;
+    size_t length = strlen(text);
+    struct kg_mention mention;
+    if (named->region->path[0])
+        return named->at++ == 0 ? named->region->path : NULL;
+    while (kg_mention_next(text, length, named->at, &mention)) {
+        named->at = mention.end;
+        if (kg_worker_mentioned(named->worker, text, &mention, named->path))
+            return named->path;
+    }
+    return NULL;
+}
+
+/* Nothing is read and asked for what cannot be written. */
 static enum kg_status refuse_unwritable(struct kg_worker *worker, const struct region *region, struct kg_error *err)
 {
     struct kg_worktree *tree;
-    struct kg_mention mention;
-    struct kg_error later;
-    char path[KG_PATH_MAX];
-    size_t length = strlen(region->text);
+    struct named named = { .worker = worker, .region = region };
     if (!worker->options->repository)
         return KG_OK;
     enum kg_status status = kg_worktree_open(worker->options->repository, &tree, err);
     if (status != KG_OK)
         return status;
-    if (region->path[0])
-        status = kg_worktree_admits(tree, region->path, err);
-    for (size_t at = 0; !region->path[0] && kg_mention_next(region->text, length, at, &mention); at = mention.end) {
-        if (!kg_worker_mentioned(worker, region->text, &mention, path))
-            continue;
-        enum kg_status one = kg_worktree_admits(tree, path, status == KG_OK ? err : &later);
-        if (one == KG_OK) {
-            status = KG_OK;
-            break;
-        }
-        status = status == KG_OK ? one : status;
-    }
+    status = kg_worktree_admits_any(tree, next_named, &named, err);
     kg_worktree_close(tree);
     return status;
 }
