@@ -370,6 +370,11 @@ static bool hear_news(struct driver *driver)
     return driver->ended;
 }
 
+bool driver_ended(struct driver *driver)
+{
+    return hear_news(driver);
+}
+
 int driver_wait_exit(struct driver *driver)
 {
     double end = driver_seconds() + DEADLINE_S;

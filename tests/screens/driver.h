@@ -38,6 +38,7 @@ void driver_wait_sent(struct driver *driver, const char *bytes);
 void driver_settle(struct driver *driver);
 /* Until the program was stopped by SIGTSTP. */
 void driver_wait_stopped(struct driver *driver);
+bool driver_ended(struct driver *driver); /* the program has */
 /* Until the program has ended: its exit status, or 128 + the signal's number. */
 int driver_wait_exit(struct driver *driver);
 
