@@ -47,7 +47,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 
 static void any_end_restores_the_terminal(void **state)
 {
-    static const int signals[] = { SIGTERM, SIGHUP, SIGINT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+    static const int signals[] = { SIGTERM, SIGHUP, SIGINT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT };
     (void)state;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         struct driver *d = start(24, 80);

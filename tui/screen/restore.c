@@ -9,7 +9,7 @@
 
 #define STACK_BYTES ((size_t)64 << 10)
 
-static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT };
 #define CRASHES (sizeof crashes / sizeof crashes[0])
 
 static struct sigaction before[CRASHES];

@@ -1,8 +1,8 @@
 /* The terminal, through curses: the one place that sends anything to it.
  *
  * There is one terminal per process, used by one thread. However the process ends, the terminal is as it was before:
- * kg_terminal_close on the regular ways, a signal handler on SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, which then
- * lets the signal take its course.
+ * kg_terminal_close on the regular ways, a signal handler on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and SIGQUIT, which
+ * then lets the signal take its course.
  */
 #ifndef KG_TUI_TERMINAL_H
 #define KG_TUI_TERMINAL_H
