@@ -256,10 +256,15 @@ static enum kg_status put_again(struct kg_cbr_reader *reader, size_t i, struct k
     struct kg_alike_text *texts = calloc(i + 1, sizeof *texts);
     bool *alike = calloc(pages + 1UL, sizeof *alike);
     size_t files = 0;
-    for (size_t j = 0; texts && j <= i; j++)
+    if (!texts || !alike) {
+        free(texts);
+        free(alike);
+        return kg_fail_nomem(err, "reading a context");
+    }
+    for (size_t j = 0; j <= i; j++)
         if (pieces[j].kind == KG_BLOCK_FILE)
             texts[files++] = (struct kg_alike_text){ pieces[j].ids, pieces[j].count };
-    enum kg_status status = texts && alike ? kg_alike_pages(texts, files, reader->anchors, alike, err) : kg_fail_nomem(err, "reading a context");
+    enum kg_status status = kg_alike_pages(texts, files, reader->anchors, alike, err);
     if (status == KG_OK)
         status = read_apart(reader, &reader->alone, i, NULL, err);
     for (uint32_t page = 0, end; page < pages && status == KG_OK; page = end) {
