@@ -398,6 +398,8 @@ void kg_cbr_reader_plan(struct kg_cbr_reader *reader, const struct kg_cbr_rule *
             total += own + others;
         if (is_linked(rules[i].read) && again)
             total += head;
+        if (rules[i].read == KG_CBR_AGAIN && again)
+            total += others; /* at most */
         apart = apart || rules[i].read == KG_CBR_ALONE || is_linked(rules[i].read);
     }
     reader->done = 0;

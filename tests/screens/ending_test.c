@@ -102,8 +102,10 @@ static void a_frame_is_cut_off(void **state)
         char cut[16];
         int number = signals[i / 2], row, column;
         snprintf(cut, sizeof cut, "CUT_BY=%d", number);
-        struct driver *d = start_as("scripted", terms[i % 2], (const char *const[]){ cut, NULL }, 24, 80);
+        struct driver *d = start_as("scripted", terms[i % 2], (const char *const[]){ cut, NULL }, 20, 80);
         driver_wait_for(d, "ask about 3 files");
+        driver_resize(d, 24, 80); /* what a signal sends is for the rows that there are then */
+        driver_settle(d);
         ask_for_a_screenful(d);
         driver_signal(d, SIGUSR1);
         driver_send(d, "\x1b[1;5B");

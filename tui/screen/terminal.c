@@ -377,8 +377,10 @@ void kg_terminal_measure(struct kg_terminal *terminal, int *rows, int *columns)
         *columns = c;
         return;
     }
-    if (r != LINES || c != COLS)
+    if (r != LINES || c != COLS) {
         resizeterm(r, c);
+        arm(terminal); /* all rows are others now */
+    }
     if (r != terminal->sent->rows || c != terminal->sent->columns)
         kg_screen_resize(terminal->sent, r, c);
     terminal->whole = true;
