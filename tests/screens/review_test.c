@@ -397,10 +397,9 @@ static void places_are_asked_about_one_by_one(void **state)
     quit(d);
 }
 
-/* By the program itself: what is selected there, and asked for, is reviewed here. */
-static void lines_are_selected_in_the_file(void **state)
+/* The interface with the program itself to open files with. */
+static struct driver *start_with_views(void)
 {
-    (void)state;
     char program[2 * KG_PATH_MAX], built[KG_PATH_MAX], models[128];
     const char *out = getenv("O");
     assert_non_null(realpath(out ? out : "build", built));
@@ -408,8 +407,37 @@ static void lines_are_selected_in_the_file(void **state)
     snprintf(models, sizeof models, "KEDGE_MODELS=%s/models", directory);
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, models, NULL }, 24, 80);
     driver_wait_for(d, "ready");
-    ask(d, "/open area.c:3");
+    return d;
+}
+
+static void open_view(struct driver *d, const char *place)
+{
+    char line[100];
+    snprintf(line, sizeof line, "/open %s", place);
+    ask(d, line);
     driver_wait_for(d, "no completion");
+}
+
+static void leave_view(struct driver *d)
+{
+    driver_send(d, "\x11");
+    driver_wait_for(d, "ready");
+}
+
+static void write_in(struct driver *d, const char *place)
+{
+    open_view(d, place);
+    driver_send(d, "// by hand\r\x13");
+    driver_wait_for(d, "saved, ");
+    leave_view(d);
+}
+
+/* By the program itself: what is selected there, and asked for, is reviewed here. */
+static void lines_are_selected_in_the_file(void **state)
+{
+    (void)state;
+    struct driver *d = start_with_views();
+    open_view(d, "area.c:3");
     driver_send(d, "// far\r\x1b[1;2B\x1b[1;2B\x1b[1;2B\x1b[1;2B\x05");
     driver_wait_for(d, "change lines 4-7:");
     driver_send(d, "refuse negative sides");
@@ -421,10 +449,8 @@ static void lines_are_selected_in_the_file(void **state)
     driver_wait_for(d, "changed area.c; /undo takes it back");
     driver_wait_for(d, "area.c was changed by hand; /undo takes that back");
     assert_true(holds("area.c", "\n\n// far\nint area(int a, int b)\n{\n    return a < 0 ? 0 : a * b;\n}\n\nstatic void unused"));
-    ask(d, "/open area.c");
-    driver_wait_for(d, "no completion");
-    driver_send(d, "\x11");
-    driver_wait_for(d, "ready");
+    open_view(d, "area.c");
+    leave_view(d);
     ask(d, "/open .git");
     driver_wait_for(d, "Enter goes on");
     driver_send(d, "\r");
@@ -436,21 +462,16 @@ static void lines_are_selected_in_the_file(void **state)
 static void what_is_saved_in_an_opened_file_was_changed_here(void **state)
 {
     (void)state;
-    char program[2 * KG_PATH_MAX];
-    put("program", "#!/bin/sh\nfor file; do :; done\necho \"// by hand\" >>\"${file%:1}\"\n");
-    shell("chmod +x %s/repo/program%s", "");
     put(".env", "TOKEN=a\n");
-    snprintf(program, sizeof program, "KEDGE_PROGRAM=%s/repo/program", directory);
-    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, NULL }, 24, 80);
-    driver_wait_for(d, "ready");
-    ask(d, "/open .env");
-    ask(d, "/open .kedge.conf");
+    struct driver *d = start_with_views();
+    write_in(d, ".env");
+    write_in(d, ".kedge.conf");
     ask(d, "/diff");
     driver_wait_for(d, "nothing was changed here that is not committed");
     assert_true(holds(".env", "by hand") && holds(".kedge.conf", "by hand"));
-    ask(d, "/open area.c:1");
+    write_in(d, "area.c:1");
     driver_wait_for(d, "area.c was changed by hand; /undo takes that back");
-    ask(d, "/open new.c");
+    write_in(d, "new.c");
     driver_wait_for(d, "new.c was changed by hand");
     ask(d, "/diff");
     driver_wait_for(d, "+++ b/new.c");
@@ -463,7 +484,39 @@ static void what_is_saved_in_an_opened_file_was_changed_here(void **state)
     assert_true(holds("area.c", area) && !holds("area.c", "by hand"));
     ask(d, "/redo");
     driver_wait_for(d, "made again: area.c (by hand)");
-    assert_true(holds("area.c", "}\n// by hand\n"));
+    assert_true(holds("area.c", "// by hand\n#include"));
+    quit(d);
+}
+
+/* What somebody else wrote while the file was open is neither the person's own nor gone by /undo. */
+static void what_others_write_in_an_opened_file_is_theirs(void **state)
+{
+    (void)state;
+    struct driver *d = start_with_views();
+    open_view(d, "area.c");
+    put("area.c", "by others\n");
+    leave_view(d);
+    ask(d, "/diff");
+    driver_wait_for(d, "nothing was changed here that is not committed");
+    open_view(d, "area.c");
+    driver_send(d, "// by hand\r\x13");
+    driver_wait_for(d, "saved, ");
+    put("area.c", "by others again\n");
+    leave_view(d);
+    ask(d, "/undo");
+    driver_wait_for(d, "there is no change to undo");
+    open_view(d, "area.c");
+    put("area.c", "by others at last\n");
+    driver_send(d, "// by hand\r\x13");
+    driver_wait_for(d, "somebody else changed this file");
+    driver_send(d, "y");
+    driver_wait_for(d, "saved, ");
+    leave_view(d);
+    driver_wait_for(d, "area.c was changed by hand; /undo takes that back");
+    assert_true(holds("area.c", "// by hand\nby others again\n"));
+    ask(d, "/undo");
+    driver_wait_for(d, "taken back: area.c (by hand)");
+    assert_true(holds("area.c", "by others at last\n") && !holds("area.c", "// by hand"));
     quit(d);
 }
 
@@ -494,6 +547,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(a_change_looks_the_same_on_every_terminal),
         REVIEW_TEST(a_file_is_opened_as_this_kedge_was),
         REVIEW_TEST(what_is_saved_in_an_opened_file_was_changed_here),
+        REVIEW_TEST(what_others_write_in_an_opened_file_is_theirs),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),

@@ -27,6 +27,7 @@ static const char help[] =
     "      --tokens N       at most N tokens\n"
     "      --no-context     no other files of the repository\n"
     "      --wish FILE      for programs that open the view: what Ctrl-E asks for, as PATH:FIRST-LAST and the words\n"
+    "      --saved FILE     for programs that open the view: a digest of what was saved, and what stood there before\n"
     "  -t, --threads N      default: all that the process may use\n"
     "      --device NAME    best, cpu, or ref (plain double precision, slow)\n"
     "      --no-cache       neither use nor fill the cache of what was read\n"
@@ -36,7 +37,7 @@ static const char help[] =
 #define TEXT_MAX ((size_t)64 << 20)
 
 struct arguments {
-    const char *file, *wish;
+    const char *file, *wish, *saved;
     struct kg_config *config;
     uint64_t lines;
     bool print, from_stdin, stats, no_context;
@@ -74,6 +75,7 @@ static int parse_option(int c, struct arguments *a)
     case 'S': a->stats = true; return -1;
     case 'C': a->no_context = true; return -1;
     case 'w': a->wish = optarg; return -1;
+    case 'W': a->saved = optarg; return -1;
     case 'm': return configure(a, KG_OPTION_COMPLETE_MODEL, optarg, "-m");
     case 't': return configure(a, KG_OPTION_THREADS, optarg, "-t");
     case 'n': return configure(a, KG_OPTION_COMPLETE_TOKENS, optarg, "--tokens");
@@ -92,7 +94,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         { "print", no_argument, NULL, 'p' },         { "stdin", no_argument, NULL, 's' },     { "lines", required_argument, NULL, 'l' },
         { "tokens", required_argument, NULL, 'n' },  { "model", required_argument, NULL, 'm' }, { "threads", required_argument, NULL, 't' },
         { "device", required_argument, NULL, 'D' },  { "no-cache", no_argument, NULL, 'N' },  { "no-context", no_argument, NULL, 'C' },
-        { "wish", required_argument, NULL, 'w' },
+        { "wish", required_argument, NULL, 'w' },    { "saved", required_argument, NULL, 'W' },
         { "set", required_argument, NULL, 'O' },     { "stats", no_argument, NULL, 'S' },     { "help", no_argument, NULL, 'h' },
         { 0 }
     };
@@ -106,8 +108,8 @@ static int parse(int argc, char **argv, struct arguments *a)
     a->file = argv[optind];
     if (!a->print && (a->from_stdin || a->stats || a->lines))
         return kg_command_misused("complete", "--stdin, --lines and --stats go with --print");
-    if (a->print && a->wish)
-        return kg_command_misused("complete", "--wish is of the file view, without --print");
+    if (a->print && (a->wish || a->saved))
+        return kg_command_misused("complete", "--wish and --saved are of the file view, without --print");
     return -1;
 }
 
@@ -254,6 +256,7 @@ static enum kg_status view(const struct arguments *a, const struct kg_file_place
                                                 .pause_ms = (uint32_t)kg_config_number(a->config, KG_OPTION_COMPLETE_PAUSE),
                                                 .theme = kg_config_text(a->config, KG_OPTION_THEME),
                                                 .colours = kg_config_colours(a->config),
+                                                .record = a->saved,
                                                 .wish = a->wish ? &wish : NULL };
     char line[KG_PATH_MAX + KG_FILE_WISH + 40];
     enum kg_status status = kg_file_view_run(&shown, err);

@@ -135,6 +135,8 @@ enum kg_status kg_disk_save(struct kg_disk_file *file, const char *text, size_t 
     mode_t mask = umask(0);
     umask(mask);
     enum kg_status status = kg_write_file(file->path, own ? own : text, length, NEW_MODE & ~mask, err);
+    if (status == KG_OK)
+        file->written = kg_digest_of(own ? own : text, length);
     free(own);
     if (status == KG_OK && stat(file->path, &now) == 0)
         remember(file, &now);

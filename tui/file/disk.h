@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "base/digest.h"
 #include "base/paths.h"
 
 #define KG_FILE_EDIT_MAX ((size_t)64 << 20) /* bytes */
@@ -18,6 +19,7 @@ struct kg_disk_file {
     ino_t inode;
     off_t size;
     struct timespec changed, modified;
+    struct kg_digest written; /* of the bytes that were saved last */
 };
 
 /* The file's text, which the caller frees, lines ended by "\n". A file that is not there is new and empty. KG_ERR_FORMAT: it is no

@@ -189,6 +189,7 @@ static void close_all(struct kg_file_view *view)
 {
     kg_channel_free(view->events, kg_suggestion_drop);
     kg_ghost_free(&view->ghost);
+    kg_saved_clear(&view->saved);
     kg_editor_free(view->line);
     kg_keys_free(view->keys);
     kg_screen_free(view->screen);

@@ -22,6 +22,7 @@ struct kg_file_view_options {
     uint32_t pause_ms;    /* without a key before one is begun */
     const char *theme;    /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */
     enum kg_colours colours;
+    const char *record;        /* where it is told what was saved (tui/file/saved.h); NULL: nobody wants to know */
     struct kg_file_wish *wish; /* gets what the person leaves with, the file being saved; NULL: nobody here would see to it */
 };
 

@@ -33,6 +33,8 @@ static bool save(struct kg_file_view *view, bool anyway)
     struct kg_error err;
     size_t length;
     const char *bytes = kg_text_bytes(view->edit.text, &length);
+    if (view->options->record)
+        kg_saved_look(&view->saved, view->file.path, view->options->place->label);
     enum kg_status status = kg_disk_save(&view->file, bytes, length, anyway, &err);
     if (status == KG_ERR_CHANGED) {
         enter(view, KG_FILE_OVERWRITE);
@@ -44,7 +46,10 @@ static bool save(struct kg_file_view *view, bool anyway)
         return false;
     }
     kg_text_set_saved(view->edit.text);
-    kg_file_hint(view, "saved, %zu lines", kg_text_lines(view->edit.text));
+    if (view->options->record && kg_saved_tell(&view->saved, &view->file.written, view->options->record, &err) != KG_OK)
+        kg_file_hint(view, "saved, but /undo will not take it back: %s", err.text);
+    else
+        kg_file_hint(view, "saved, %zu lines", kg_text_lines(view->edit.text));
     view->quit = view->leaving;
     return true;
 }

@@ -6,6 +6,7 @@
 #include "tui/complete/suggest.h"
 #include "tui/file/disk.h"
 #include "tui/file/edit.h"
+#include "tui/file/saved.h"
 #include "tui/file/view.h"
 #include "tui/input/editor.h"
 #include "tui/screen/terminal.h"
@@ -29,6 +30,7 @@ struct kg_file_view {
     struct kg_suggest *suggest; /* NULL: nothing completes */
 
     struct kg_disk_file file;
+    struct kg_saved saved;
     struct kg_edit edit;
     enum kg_file_mode mode;
     struct kg_editor *line;     /* of a pattern or a number */

@@ -7,6 +7,7 @@
 #include "tui/changes/hunks.h"
 #include "tui/complete/completer.h"
 #include "tui/complete/place.h"
+#include "tui/file/saved.h"
 #include "tui/interface/interface_state.h"
 
 #define DIFF_MOST ((size_t)24 << 10) /* bytes of a diff that a message is drafted from */
@@ -144,7 +145,7 @@ static bool collect_changes(struct kg_interface *ui, char **diff, char **paths)
 }
 
 /* "kedge complete" with what this kedge was started with, and the file. */
-static char *view_command(const struct kg_interface *ui, const char *path, const char *wish)
+static char *view_command(const struct kg_interface *ui, const char *path, const char *wish, const char *record)
 {
     const struct kg_engine_options *engine = &ui->options->engine;
     char *command = NULL;
@@ -155,6 +156,10 @@ static char *view_command(const struct kg_interface *ui, const char *path, const
     put_quoted(out, ui->options->program);
     fputs(" complete --wish", out);
     put_quoted(out, wish);
+    if (record) {
+        fputs(" --saved", out);
+        put_quoted(out, record);
+    }
     if (engine->threads)
         fprintf(out, " -t %u", engine->threads);
     if (engine->backend) {
@@ -184,15 +189,8 @@ static char *view_command(const struct kg_interface *ui, const char *path, const
     return NULL;
 }
 
-/* A file as it was before the person wrote in it. */
-struct opened {
-    struct kg_file_place place;
-    bool known; /* it is one of which changes are kept: one that kedge may write itself, without secrets */
-    char *before; /* NULL: it was not there */
-    size_t length;
-};
-
-static bool read_known(const char *root, const char *path, char **text, size_t *length)
+/* False: it is not there, or changes of it are not kept: kedge would not write it, or it holds secrets. */
+static bool read_kept(const char *root, const char *path, char **text, size_t *length)
 {
     struct kg_worktree *tree;
     struct kg_error err;
@@ -204,65 +202,88 @@ static bool read_known(const char *root, const char *path, char **text, size_t *
     if (status == KG_OK)
         status = kg_worktree_read(tree, path, KG_FILE_MAX, text, length, &err);
     kg_worktree_close(tree);
-    return status == KG_ERR_NOT_FOUND || (status == KG_OK && !kg_completer_is_secret(path, *text, *length));
+    return status == KG_OK && !kg_completer_is_secret(path, *text, *length);
 }
 
-static void look_before(const struct kg_interface *ui, const char *path, struct opened *out)
+static void note(struct kg_interface *ui, const struct kg_journal_file *file)
 {
-    struct kg_error err;
-    *out = (struct opened){ .known = false };
-    if (ui->options->repository && kg_file_place_parse(path, &out->place, &err) == KG_OK && strcmp(out->place.root, ui->options->repository) == 0)
-        out->known = read_known(out->place.root, out->place.label, &out->before, &out->length);
-}
-
-/* What was saved is a change that was made here. */
-static void note_saved(struct kg_interface *ui, struct opened *opened)
-{
-    const char *path = opened->place.label;
-    char *now = NULL, shown[200], text[300];
-    size_t length;
+    char shown[200], text[300];
     struct kg_interface_tree tree;
     struct kg_error err;
-    bool saved = opened->known && read_known(opened->place.root, path, &now, &length) && now &&
-                 (!opened->before || length != opened->length || memcmp(now, opened->before, length) != 0);
-    if (saved && kg_interface_open_tree(ui, &tree)) {
-        const struct kg_journal_file file = { .path = path, .before = opened->before, .before_length = opened->length, .after = now, .after_length = length };
-        kg_printable(shown, sizeof shown, path, strlen(path));
-        snprintf(text, sizeof text, "%s was changed by hand; /undo takes that back", shown);
-        enum kg_status status = kg_journal_note(tree.journal, "by hand", &file, 1, &err);
-        say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, status == KG_OK ? text : err.text);
-        kg_interface_close_tree(&tree);
+    if (!kg_interface_open_tree(ui, &tree))
+        return;
+    kg_printable(shown, sizeof shown, file->path, strlen(file->path));
+    snprintf(text, sizeof text, "%s was changed by hand; /undo takes that back", shown);
+    enum kg_status status = kg_journal_note(tree.journal, "by hand", file, 1, &err);
+    say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, status == KG_OK ? text : err.text);
+    kg_interface_close_tree(&tree);
+}
+
+/* What was saved is a change that was made here, unless somebody else has changed it since. */
+static void note_saved(struct kg_interface *ui, const char *path, const char *record)
+{
+    struct kg_saved saved;
+    char *now = NULL;
+    size_t length;
+    if (!kg_saved_read(record, &saved))
+        return;
+    if (read_kept(ui->options->repository, path, &now, &length) && !(saved.before && length == saved.before_length && memcmp(now, saved.before, length) == 0)) {
+        const struct kg_digest digest = kg_digest_of(now, length);
+        if (memcmp(digest.bytes, saved.after.bytes, sizeof digest.bytes) == 0)
+            note(ui, &(const struct kg_journal_file){ .path = path, .before = saved.before, .before_length = saved.before_length, .after = now, .after_length = length });
     }
     free(now);
-    free(opened->before);
+    kg_saved_clear(&saved);
+}
+
+/* Where the view and this tell each other things: wish, and record of a file of this repository. */
+struct told {
+    char folder[32], wish[64], record[64];
+};
+
+static bool begin_told(struct told *told)
+{
+    strcpy(told->folder, "/tmp/kedge-open-XXXXXX");
+    bool made = mkdtemp(told->folder) != NULL;
+    snprintf(told->wish, sizeof told->wish, "%s/wish", told->folder);
+    snprintf(told->record, sizeof told->record, "%s/saved", told->folder);
+    return made;
+}
+
+static void end_told(const struct told *told)
+{
+    unlink(told->wish);
+    unlink(told->record);
+    rmdir(told->folder);
 }
 
 void kg_interface_open(struct kg_interface *ui, const char *place)
 {
-    struct opened opened;
-    bool beneath = place[0] != '/' && ui->options->repository;
+    const char *root = ui->options->repository;
+    bool beneath = place[0] != '/' && root;
     char path[2 * KG_PATH_MAX];
-    char wish[] = "/tmp/kedge-wish-XXXXXX", line[KG_PATH_MAX + 1100], *text = NULL;
+    char line[KG_PATH_MAX + 1100], *text = NULL;
     size_t length = 0;
+    struct kg_file_place file;
     struct kg_error err;
-    int fd = ui->options->program ? mkstemp(wish) : -1;
-    snprintf(path, sizeof path, "%s%s%s", beneath ? ui->options->repository : "", beneath ? "/" : "", place);
-    char *command = fd >= 0 ? view_command(ui, path, wish) : NULL;
-    look_before(ui, path, &opened);
+    struct told told;
+    bool begun = ui->options->program && begin_told(&told);
+    snprintf(path, sizeof path, "%s%s%s", beneath ? root : "", beneath ? "/" : "", place);
+    bool ours = root && kg_file_place_parse(path, &file, &err) == KG_OK && strcmp(file.root, root) == 0;
+    char *command = begun ? view_command(ui, path, told.wish, ours ? told.record : NULL) : NULL;
     int result = command ? kg_terminal_lend(ui->terminal, command, NULL, 0) : -1;
-    note_saved(ui, &opened);
+    if (begun && ours)
+        note_saved(ui, file.label, told.record);
     if (result != 0)
-        say(ui, KG_ENTRY_ERROR, fd < 0 ? "no file can be opened from here; is /tmp full?" : "the file was not opened");
-    else if (kg_read_file(wish, sizeof line - 16, &text, &length, &err) == KG_OK && length > 0) {
+        say(ui, KG_ENTRY_ERROR, begun ? "the file was not opened" : "no file can be opened from here; is /tmp full?");
+    else if (kg_read_file(told.wish, sizeof line - 16, &text, &length, &err) == KG_OK && length > 0) {
         snprintf(line, sizeof line, "/edit %.*s", (int)(length - (text[length - 1] == '\n')), text);
         kg_interface_submit(ui, line, strlen(line));
     }
     free(text);
     free(command);
-    if (fd >= 0) {
-        close(fd);
-        unlink(wish);
-    }
+    if (begun)
+        end_told(&told);
 }
 
 void kg_interface_diff(struct kg_interface *ui)
