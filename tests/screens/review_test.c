@@ -405,7 +405,7 @@ static struct driver *start_with_views(void)
     assert_non_null(realpath(out ? out : "build", built));
     snprintf(program, sizeof program, "KEDGE_PROGRAM=%s/kedge", built);
     snprintf(models, sizeof models, "KEDGE_MODELS=%s/models", directory);
-    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, models, NULL }, 24, 80);
+    struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ program, models, "EDITOR=true", NULL }, 24, 80);
     driver_wait_for(d, "ready");
     return d;
 }
@@ -520,6 +520,26 @@ static void what_others_write_in_an_opened_file_is_theirs(void **state)
     quit(d);
 }
 
+/* It would fail every commit of what was changed here. */
+static void what_git_ignores_is_not_kept(void **state)
+{
+    (void)state;
+    put(".gitignore", "*.txt\nforced.txt\n");
+    put("forced.txt", "tracked\n");
+    shell("cd %s/repo && git add -f forced.txt && git commit -q -m second%s", "");
+    struct driver *d = start_with_views();
+    write_in(d, "notes.txt");
+    write_in(d, "forced.txt");
+    driver_wait_for(d, "forced.txt was changed by hand");
+    write_in(d, "real.c");
+    driver_wait_for(d, "real.c was changed by hand");
+    assert_false(driver_shows(d, "notes.txt was changed by hand"));
+    ask(d, "/commit");
+    driver_wait_for(d, "committed");
+    shell("cd %s/repo && test \"$(git diff-tree --no-commit-id --name-only -r HEAD | tr '\\n' ' ')\" = 'forced.txt real.c '%s", "");
+    quit(d);
+}
+
 static void a_file_is_opened_as_this_kedge_was(void **state)
 {
     (void)state;
@@ -548,6 +568,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(a_file_is_opened_as_this_kedge_was),
         REVIEW_TEST(what_is_saved_in_an_opened_file_was_changed_here),
         REVIEW_TEST(what_others_write_in_an_opened_file_is_theirs),
+        REVIEW_TEST(what_git_ignores_is_not_kept),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tui/changes/addable.h"
 #include "tui/changes/hunks.h"
 #include "tui/complete/completer.h"
 #include "tui/complete/place.h"
@@ -229,7 +230,7 @@ static void note_saved(struct kg_interface *ui, const char *path, const char *re
         return;
     if (read_kept(ui->options->repository, path, &now, &length) && !(saved.before && length == saved.before_length && memcmp(now, saved.before, length) == 0)) {
         const struct kg_digest digest = kg_digest_of(now, length);
-        if (memcmp(digest.bytes, saved.after.bytes, sizeof digest.bytes) == 0)
+        if (memcmp(digest.bytes, saved.after.bytes, sizeof digest.bytes) == 0 && kg_git_would_add(ui->options->repository, path)) /* else no later commit succeeds */
             note(ui, &(const struct kg_journal_file){ .path = path, .before = saved.before, .before_length = saved.before_length, .after = now, .after_length = length });
     }
     free(now);
