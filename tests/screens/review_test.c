@@ -561,6 +561,17 @@ static void what_git_ignores_is_not_kept(void **state)
     quit(d);
 }
 
+static void what_cannot_be_noted_stays_as_it_was_saved(void **state)
+{
+    (void)state;
+    struct driver *d = start_with_views();
+    shell("rm -rf %s/changes && touch %1$s/changes%s", "");
+    write_in(d, "area.c");
+    driver_wait_for(d, "area.c stays as it was saved, but /undo cannot take that back:");
+    assert_true(holds("area.c", "// by hand\n#include"));
+    quit(d);
+}
+
 static void a_file_is_opened_as_this_kedge_was(void **state)
 {
     (void)state;
@@ -591,6 +602,7 @@ int main(int argc, char **argv)
         REVIEW_TEST(what_others_write_in_an_opened_file_is_theirs),
         REVIEW_TEST(what_git_ignores_is_not_kept),
         REVIEW_TEST(a_secret_in_a_changed_file_is_left_out),
+        REVIEW_TEST(what_cannot_be_noted_stays_as_it_was_saved),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),
         REVIEW_TEST(all_leaves_out_what_runs_unasked),

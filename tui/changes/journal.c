@@ -20,7 +20,6 @@
 struct kg_journal {
     sqlite3 *db;
     struct kg_worktree *tree;
-    const char *failure; /* what it means when nothing can be written down */
     char path[KG_PATH_MAX];
 };
 
@@ -42,7 +41,7 @@ static enum kg_status failed(struct kg_journal *journal, struct kg_error *err)
                             : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? KG_ERR_CORRUPT
                                                                               : KG_ERR_IO;
     return kg_fail(err, status, "the journal of changes %s: %s; %s", journal->path, sqlite3_errmsg(journal->db),
-                   status == KG_ERR_CORRUPT ? "move it away to begin a new one" : journal->failure);
+                   status == KG_ERR_CORRUPT ? "move it away to begin a new one" : "see that it can be written, as kedge changes no file without it");
 }
 
 static enum kg_status run(struct kg_journal *journal, const char *sql, struct kg_error *err)
@@ -69,7 +68,6 @@ enum kg_status kg_journal_open(const char *state_dir, const char *root, struct k
     if (status != KG_OK || !journal)
         return status == KG_OK ? kg_fail_nomem(err, "opening the journal of changes") : status;
     journal->tree = tree;
-    journal->failure = "nothing was changed";
     kg_digest_hex(&digest, hex);
     int n = snprintf(journal->path, sizeof journal->path, "%s/%.32s.db", folder, hex);
     int fd = n > 0 && n < (int)sizeof journal->path ? open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
@@ -272,9 +270,7 @@ enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, c
 enum kg_status kg_journal_note(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err)
 {
     int64_t id = 0;
-    journal->failure = "the change stays, but cannot be undone";
     enum kg_status status = write_down(journal, title, files, count, &id, err);
-    journal->failure = "nothing was changed";
     if (status == KG_OK)
         trim(journal, id);
     return status;

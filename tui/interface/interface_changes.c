@@ -19,6 +19,17 @@ static void say(struct kg_interface *ui, enum kg_entry_kind kind, const char *te
     kg_transcript_to_end(ui->transcript);
 }
 
+static enum kg_status open_tree(const struct kg_interface *ui, struct kg_interface_tree *out, struct kg_error *err)
+{
+    *out = (struct kg_interface_tree){ 0 };
+    enum kg_status status = kg_worktree_open(ui->options->repository, &out->tree, err);
+    if (status == KG_OK)
+        status = kg_journal_open(ui->options->engine.state_dir, ui->options->repository, out->tree, &out->journal, err);
+    if (status != KG_OK)
+        kg_interface_close_tree(out);
+    return status;
+}
+
 bool kg_interface_open_tree(struct kg_interface *ui, struct kg_interface_tree *out)
 {
     struct kg_error err;
@@ -27,11 +38,9 @@ bool kg_interface_open_tree(struct kg_interface *ui, struct kg_interface_tree *o
         say(ui, KG_ENTRY_ERROR, "files are changed inside a git repository only; go to one, or make one with git init");
         return false;
     }
-    if (kg_worktree_open(ui->options->repository, &out->tree, &err) == KG_OK &&
-        kg_journal_open(ui->options->engine.state_dir, ui->options->repository, out->tree, &out->journal, &err) == KG_OK)
+    if (open_tree(ui, out, &err) == KG_OK)
         return true;
     say(ui, KG_ENTRY_ERROR, err.text);
-    kg_interface_close_tree(out);
     return false;
 }
 
@@ -224,15 +233,18 @@ static bool read_kept(const char *root, const char *path, char **text, size_t *l
 
 static void note(struct kg_interface *ui, const struct kg_journal_file *file)
 {
-    char shown[200], text[300];
+    char shown[200], text[300 + KG_ERROR_TEXT];
     struct kg_interface_tree tree;
     struct kg_error err;
-    if (!kg_interface_open_tree(ui, &tree))
-        return;
+    enum kg_status status = open_tree(ui, &tree, &err);
+    if (status == KG_OK)
+        status = kg_journal_note(tree.journal, "by hand", file, 1, &err);
     kg_printable(shown, sizeof shown, file->path, strlen(file->path));
-    snprintf(text, sizeof text, "%s was changed by hand; /undo takes that back", shown);
-    enum kg_status status = kg_journal_note(tree.journal, "by hand", file, 1, &err);
-    say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, status == KG_OK ? text : err.text);
+    if (status == KG_OK)
+        snprintf(text, sizeof text, "%s was changed by hand; /undo takes that back", shown);
+    else
+        snprintf(text, sizeof text, "%s stays as it was saved, but /undo cannot take that back: %s", shown, err.text);
+    say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, text);
     kg_interface_close_tree(&tree);
 }
 
