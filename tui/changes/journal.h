@@ -1,7 +1,8 @@
 /* What was changed in a repository, kept so that it can be undone and done again, across files, also by a later process:
  * state/changes/NAME.db, mode 0600, one for each repository, the last KG_JOURNAL_SETS sets of changes.
  *
- * A set is written down before its files are touched; a process that dies in between leaves a set that can be undone.
+ * A set is written down before its files are touched, unless it is one that is noted (kg_journal_note); a process that dies in
+ * between leaves a set that can be undone.
  */
 #ifndef KG_CHANGES_JOURNAL_H
 #define KG_CHANGES_JOURNAL_H
@@ -30,7 +31,8 @@ struct kg_journal_file {
  * back. Once they are written, what was undone can no longer be done again. title: one line, what it was for. */
 enum kg_status kg_journal_apply(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err);
 
-/* Files that somebody has changed already, kept as a set as if they had been written. */
+/* Files that somebody has changed already, kept as a set as if they had been written: what was undone before can no longer be done
+ * again. After a failure they stay as they are. */
 enum kg_status kg_journal_note(struct kg_journal *journal, const char *title, const struct kg_journal_file *files, size_t count, struct kg_error *err);
 
 struct kg_journal_done {

@@ -27,7 +27,7 @@ static const char help[] =
     "                       or region (the lines named, of one file); default: what the model does best\n"
     "      --print          print the diff; the default\n"
     "      --apply          write the files, all or none; what runs unasked (Makefile, CI, executables) is refused\n"
-    "      --undo           take back what --apply or the interface wrote last\n"
+    "      --undo           take back what --apply or the interface wrote last, or was saved in a file that its /open shows\n"
     "      --redo           write it again\n"
     "      --answer         print what the model writes on standard error\n"
     "      --from FILE      take the answer from FILE, or from standard input (-), instead of a model\n"
