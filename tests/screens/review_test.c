@@ -520,27 +520,6 @@ static void what_others_write_in_an_opened_file_is_theirs(void **state)
     quit(d);
 }
 
-/* Neither the person at /diff, nor the model, nor a commit sees a secret that came into a file after it was noted. */
-static void a_secret_in_a_changed_file_is_left_out(void **state)
-{
-    (void)state;
-    struct driver *d = start_with_views();
-    write_in(d, "area.c");
-    write_in(d, "real.c");
-    open_view(d, "area.c");
-    driver_send(d, "-----BEGIN RSA PRIVATE KEY-----\r\x13");
-    driver_wait_for(d, "saved, ");
-    leave_view(d);
-    ask(d, "/diff");
-    driver_wait_for(d, "area.c looks secret now and is left out");
-    driver_wait_for(d, "+++ b/real.c");
-    assert_false(driver_shows(d, "PRIVATE KEY") || driver_shows(d, "b/area.c"));
-    ask(d, "/commit");
-    driver_wait_for(d, "committed");
-    shell("cd %s/repo && test \"$(git diff-tree --no-commit-id --name-only -r HEAD)\" = real.c%s", "");
-    quit(d);
-}
-
 /* It would fail every commit of what was changed here. */
 static void what_git_ignores_is_not_kept(void **state)
 {
@@ -601,7 +580,6 @@ int main(int argc, char **argv)
         REVIEW_TEST(what_is_saved_in_an_opened_file_was_changed_here),
         REVIEW_TEST(what_others_write_in_an_opened_file_is_theirs),
         REVIEW_TEST(what_git_ignores_is_not_kept),
-        REVIEW_TEST(a_secret_in_a_changed_file_is_left_out),
         REVIEW_TEST(what_cannot_be_noted_stays_as_it_was_saved),
         REVIEW_TEST(changes_are_asked_about_in_lines),
         REVIEW_TEST(a_change_is_shown_hunk_by_hunk),

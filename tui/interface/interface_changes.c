@@ -93,7 +93,6 @@ struct collecting {
     struct kg_interface_tree tree;
     FILE *diff, *paths; /* paths: each in single quotes, a blank before */
     unsigned files;
-    char secret[200]; /* printable: the first that is left out, as nobody may see what it holds now */
 };
 
 static void put_quoted(FILE *out, const char *path)
@@ -116,12 +115,6 @@ static int collect(void *ctx, const struct kg_journal_file *file)
     size_t length = 0, diff_length;
     struct kg_error gone;
     enum kg_status status = kg_worktree_read(c->tree.tree, file->path, KG_FILE_MAX, &now, &length, &gone);
-    if (status == KG_OK && kg_completer_is_secret(file->path, now, length)) {
-        if (!c->secret[0])
-            kg_printable(c->secret, sizeof c->secret, file->path, strlen(file->path));
-        free(now);
-        return 0;
-    }
     bool same = status == KG_OK && file->before && length == file->before_length && memcmp(now, file->before, length) == 0;
     if (!same && (status == KG_OK || file->before)) {
         char *diff = kg_unified_diff(file->path, file->before, file->before_length, status == KG_OK ? now : "", status == KG_OK ? length : 0, &diff_length);
@@ -135,15 +128,8 @@ static int collect(void *ctx, const struct kg_journal_file *file)
     return 0;
 }
 
-static void tell_secret(struct kg_interface *ui, const char *path)
-{
-    char text[300];
-    snprintf(text, sizeof text, "%s looks secret now and is left out; git itself shows it", path);
-    say(ui, KG_ENTRY_NOTICE, text);
-}
-
-/* False, and told, when there is nothing. again: what is left out was told. The caller frees both. */
-static bool collect_changes(struct kg_interface *ui, bool again, char **diff, char **paths)
+/* False, and told, when there is nothing. The caller frees both. */
+static bool collect_changes(struct kg_interface *ui, char **diff, char **paths)
 {
     struct collecting c = { .files = 0 };
     struct kg_error err;
@@ -159,8 +145,6 @@ static bool collect_changes(struct kg_interface *ui, bool again, char **diff, ch
     if (c.paths)
         fclose(c.paths);
     kg_interface_close_tree(&c.tree);
-    if (c.secret[0] && !again)
-        tell_secret(ui, c.secret);
     if (status == KG_OK && c.files && *diff && *paths)
         return true;
     say(ui, status == KG_OK ? KG_ENTRY_NOTICE : KG_ENTRY_ERROR, status == KG_OK ? "nothing was changed here that is not committed; /edit asks for a change" : err.text);
@@ -319,7 +303,7 @@ void kg_interface_diff(struct kg_interface *ui)
 {
     char *diff, *paths, *shown = NULL;
     size_t length;
-    if (!collect_changes(ui, false, &diff, &paths))
+    if (!collect_changes(ui, &diff, &paths))
         return;
     FILE *memory = open_memstream(&shown, &length);
     if (memory) {
@@ -335,7 +319,7 @@ void kg_interface_diff(struct kg_interface *ui)
 void kg_interface_commit(struct kg_interface *ui)
 {
     char *diff, *paths;
-    if (!collect_changes(ui, false, &diff, &paths))
+    if (!collect_changes(ui, &diff, &paths))
         return;
     size_t length = strlen(diff);
     length = length > DIFF_MOST ? DIFF_MOST : length;
@@ -384,7 +368,7 @@ void kg_interface_take_message(struct kg_interface *ui, const char *text, size_t
 {
     char *diff, *paths, *draft = NULL, *message;
     size_t draft_length, message_length;
-    if (!collect_changes(ui, true, &diff, &paths))
+    if (!collect_changes(ui, &diff, &paths))
         return;
     FILE *memory = open_memstream(&draft, &draft_length);
     if (memory) {
