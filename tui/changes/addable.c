@@ -4,13 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "base/paths.h"
-
-#define NOT_IGNORED 1 /* what check-ignore ends with; 128: it is of a submodule, or no repository of which git will have anything */
 
 /* Silent, and with none of our signals blocked. */
 static bool start(pid_t *pid, const char *const arguments[])
@@ -38,15 +33,13 @@ static bool start(pid_t *pid, const char *const arguments[])
 
 bool kg_git_would_add(const char *root, const char *path)
 {
-    char file[KG_PATH_MAX + 2];
     pid_t pid;
     int status = 0, waited;
-    snprintf(file, sizeof file, "./%s", path); /* a colon in front would be a pattern's */
-    const char *const arguments[] = { "git", "-C", root, "-c", "core.fsmonitor=false", "check-ignore", "-q", "--", file, NULL };
+    const char *const arguments[] = { "git", "-C", root, "-c", "core.fsmonitor=false", "--literal-pathspecs", "add", "--dry-run", "--", path, NULL };
     if (!start(&pid, arguments))
         return true;
     do {
         waited = waitpid(pid, &status, 0);
     } while (waited < 0 && errno == EINTR);
-    return waited == pid && WIFEXITED(status) && WEXITSTATUS(status) == NOT_IGNORED;
+    return waited == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* path is relative to the root of the worktree. False for a file that is ignored and not tracked, and for one of a submodule. True
- * where there is no git program. */
+/* path is relative to the root of the worktree. False for a file that is ignored and not tracked, outside of a sparse
+ * checkout, or of a submodule. True where there is no git program. */
 bool kg_git_would_add(const char *root, const char *path);
 
 #endif

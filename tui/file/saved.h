@@ -12,7 +12,9 @@
 
 /* Zeroed before its first use. */
 struct kg_saved {
-    bool known;   /* before is what stood there when the view first saved; of secrets, and of more than KG_FILE_MAX bytes, nothing is told */
+    /* before is what stood there when the view first saved, or last wrote over what somebody else had written; of secrets, and of more than
+     * KG_FILE_MAX bytes, nothing is told */
+    bool known;
     bool first;   /* that save was made */
     char *before; /* NULL: the file was not there */
     size_t before_length;

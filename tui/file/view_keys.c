@@ -33,6 +33,8 @@ static bool save(struct kg_file_view *view, bool anyway)
     struct kg_error err;
     size_t length;
     const char *bytes = kg_text_bytes(view->edit.text, &length);
+    if (anyway)
+        view->saved.first = false; /* what is written over is taken back to, not what stood there before that */
     if (view->options->record)
         kg_saved_look(&view->saved, view->file.path, view->options->place->label);
     enum kg_status status = kg_disk_save(&view->file, bytes, length, anyway, &err);
@@ -46,10 +48,12 @@ static bool save(struct kg_file_view *view, bool anyway)
         return false;
     }
     kg_text_set_saved(view->edit.text);
-    if (view->options->record && kg_saved_tell(&view->saved, &view->file.written, view->options->record, &err) != KG_OK)
+    if (view->options->record && kg_saved_tell(&view->saved, &view->file.written, view->options->record, &err) != KG_OK) {
         kg_file_hint(view, "saved, but /undo will not take it back: %s", err.text);
-    else
+        view->leaving = false; /* or nobody would see that */
+    } else {
         kg_file_hint(view, "saved, %zu lines", kg_text_lines(view->edit.text));
+    }
     view->quit = view->leaving;
     return true;
 }
