@@ -51,7 +51,7 @@ bool kg_saved_read(const char *record, struct kg_saved *out)
     *out = (struct kg_saved){ .known = false };
     if (kg_read_file(record, HEAD + KG_FILE_MAX, &bytes, &length, NULL) != KG_OK)
         return false;
-    out->known = out->first = length >= HEAD && (bytes[HEAD - 1] == WAS_THERE || bytes[HEAD - 1] == WAS_NEW);
+    out->known = length >= HEAD && (bytes[HEAD - 1] == WAS_THERE || bytes[HEAD - 1] == WAS_NEW);
     if (out->known)
         memcpy(out->after.bytes, bytes, sizeof out->after.bytes);
     if (out->known && bytes[HEAD - 1] == WAS_THERE) {
