@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A window that is widened grows in such steps: what was read with another one is read again, so they are large. */
-#define WINDOW_STEP 4096
-/* Room for generated text in the window when nobody says how much there may be. */
-#define GENERATED 256
+/* Tokens in front of each one of a completion that recall looks at without a choice, at least. The same for all texts: what was read
+ * with another window would have to be read again, in the middle of somebody's writing. */
+#define WINDOW 512
 
 /* The pieces of the completion before. */
 struct kept {
@@ -132,20 +131,6 @@ static enum kg_status lift(struct kg_fill *fill, struct kept *kept, struct kg_er
     return KG_OK;
 }
 
-/* All of the text that is completed lies in the window, whatever recall looks at of what stands in front. Files that are read through
- * anchors are named by their window, which stays. */
-static void widen(struct kg_fill *fill, size_t tokens, struct kept *kept)
-{
-    struct kg_rules *rules = &fill->session->rules;
-    uint32_t window = fill->window;
-    if (tokens > window && rules->look == KG_LOOK_RECALL) {
-        size_t steps = (tokens + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
-        window = steps < KG_RECALL_WINDOW_MAX ? (uint32_t)steps : KG_RECALL_WINDOW_MAX;
-    }
-    kept->unchanged = kept->unchanged && rules->window == window;
-    rules->window = window;
-}
-
 enum kg_status kg_fill_place(struct kg_fill *fill, const struct kg_completion *completion, uint32_t *given, struct kg_error *err)
 {
     struct kg_ids ids = { 0 };
@@ -159,7 +144,6 @@ enum kg_status kg_fill_place(struct kg_fill *fill, const struct kg_completion *c
         int32_t base = kg_sequence_end(fill->session->sequence);
         kept.unchanged = base == fill->base;
         fill->base = base;
-        widen(fill, ids.count + (completion->max_tokens ? completion->max_tokens : GENERATED), &kept);
     }
     for (size_t at = 0; at < ids.count && status == KG_OK;) {
         size_t left = ids.count - at, count = left < KG_FILL_SEGMENT ? left : KG_FILL_SEGMENT;
@@ -186,6 +170,13 @@ static void bare(struct kg_session *session)
     session->rules.look = KG_LOOK_ALL; /* without a preamble there are no first tokens that a look could keep in sight */
 }
 
+/* Files that are read through anchors are named by their window, which stays. */
+static void widen(struct kg_rules *rules)
+{
+    if (rules->look == KG_LOOK_RECALL && rules->window < WINDOW)
+        rules->window = WINDOW;
+}
+
 enum kg_status kg_fill_open(const struct kg_session *session, const struct kg_fill_options *options, struct kg_fill **out, struct kg_error *err)
 {
     struct kg_fill *fill = calloc(1, sizeof *fill);
@@ -198,11 +189,11 @@ enum kg_status kg_fill_open(const struct kg_session *session, const struct kg_fi
     }
     if (options->bare)
         bare(fill->session);
+    widen(&fill->session->rules);
     fill->session->sees_secret = !options->stored || session->sees_secret;
     fill->session->reading = "the completion";
     fill->options = *options;
     fill->front = fill->session->count;
-    fill->window = fill->session->rules.window;
     *out = fill;
     return KG_OK;
 }

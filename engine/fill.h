@@ -16,9 +16,8 @@
 struct kg_fill {
     struct kg_session *session; /* a fork: pieces in front, then those of the text */
     struct kg_fill_options options;
-    size_t front;    /* pieces */
-    int32_t base;    /* where the text begins */
-    uint32_t window; /* of the session; that of the fork is wider when the text is longer */
+    size_t front; /* pieces */
+    int32_t base; /* where the text begins */
 };
 
 /* Places what the completion has to see; the last piece is the one that generated text goes into, of whose tokens *given are not
