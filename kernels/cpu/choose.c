@@ -319,14 +319,14 @@ static void select_best(const struct task *task, const struct scratch *s, int32_
         s->maxima[i] = -INFINITY;
     least = bound_of(task->isa, s->maxima, (uint32_t)rounded(n) / 16, k, k);
     for (uint32_t i = 0; i < n; i++)
-        better += s->ranks[s->slots[i]] > least;
+        better += s->maxima[i] > least;
     uint32_t equal = k > better ? k - better : 0;
-    for (uint32_t i = 0; i < n && taken < k; i++) {
-        const float rank = s->ranks[s->slots[i]];
-        if (rank < least || (rank == least && !equal))
-            continue;
-        equal -= rank == least;
-        out[taken++] = token_of(task->view, s->slots[i]);
+    for (uint32_t i = 0; i < n && taken < k; i++) { /* without branches on ranks, which nothing foretells */
+        const float rank = s->maxima[i];
+        const uint32_t also = rank == least && equal;
+        out[taken] = token_of(task->view, s->slots[i]);
+        taken += (rank > least) | also;
+        equal -= also;
     }
     assert(taken == k);
 }

@@ -157,7 +157,8 @@ struct kg_isa {
     void (*maxima)(float *out, const float *x, uint32_t vectors, uint32_t each);
     uint32_t (*count_above)(const float *x, uint32_t vectors, float least); /* above or equal */
     /* Appends to `ids` the indices of elements above or equal to `least` from begin on, until there are `capacity`
-     * of them or n is reached; returns where it stopped. *count grows. NaN is above nothing. */
+     * of them or n is reached; returns where it stopped. *count grows; what lies behind them may change. NaN is above
+     * nothing. */
     uint32_t (*find_above)(const float *x, uint32_t begin, uint32_t n, float least, uint32_t *ids, uint32_t *count, uint32_t capacity);
     uint64_t (*read_all)(const void *bits, size_t bytes); /* bytes a multiple of 512, aligned to 64 */
 };

@@ -97,6 +97,14 @@ INLINE __m256 copysign_8(__m256 magnitude, __m256 sign)
     __m256 bit = _mm256_set1_ps(-0.0F);
     return _mm256_or_ps(_mm256_andnot_ps(bit, magnitude), _mm256_and_ps(bit, sign));
 }
+/* Writes i + l for each bit l that is set, ascending; up to 16 numbers may change. Returns how many bits are set. */
+INLINE unsigned v_store_found(uint32_t *ids, uint32_t i, unsigned bits)
+{
+    unsigned n = 0;
+    for (; bits; bits &= bits - 1)
+        ids[n++] = i + (unsigned)__builtin_ctz(bits);
+    return n;
+}
 INLINE vec v_copysign(vec magnitude, vec sign) { return BOTH(copysign_8(magnitude.a, sign.a), copysign_8(magnitude.b, sign.b)); }
 /* Swaps the numbers of each pair of lanes. */
 INLINE vec v_swap_pairs(vec x) { return BOTH(_mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1)); }

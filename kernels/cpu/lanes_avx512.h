@@ -48,6 +48,13 @@ INLINE vec v_unless_below(vec a, vec b, vec x) { return _mm512_maskz_mov_ps(_mm5
 /* The first n lanes of x, n <= 16, others from y. */
 INLINE vec v_first(unsigned n, vec x, vec y) { return _mm512_mask_mov_ps(y, (__mmask16)((1U << n) - 1), x); }
 INLINE unsigned v_ge_bits(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+/* Writes i + l for each bit l that is set, ascending, then anything: 16 numbers in all. Returns how many bits are set. */
+INLINE unsigned v_store_found(uint32_t *ids, uint32_t i, unsigned bits)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32((__mmask16)bits, _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)i))));
+    return (unsigned)__builtin_popcount(bits);
+}
 INLINE vec v_copysign(vec magnitude, vec sign)
 {
     __m512i bit = _mm512_set1_epi32(INT32_MIN);

@@ -58,6 +58,19 @@ static uint32_t list_range(uint32_t *slots, uint32_t n, uint32_t begin, uint32_t
     return n;
 }
 
+/* Those of the chosen tokens from *next on that are in first .. last-1; the first one of them stands in a slot. */
+static uint32_t list_chosen(uint32_t *slots, uint32_t n, const int32_t *chosen, uint32_t *next, uint32_t end, uint32_t first, uint32_t last,
+                            uint32_t slot)
+{
+    uint32_t i = *next;
+    while (i < end && (uint32_t)chosen[i] < first)
+        i++;
+    for (; i < end && (uint32_t)chosen[i] < last; i++)
+        slots[n++] = (uint32_t)chosen[i] + (slot - first);
+    *next = i;
+    return n;
+}
+
 uint32_t kg_cpu_list(uint32_t *slots, const struct kg_slots *choosable, const struct kg_view *view, const int32_t *chosen, uint32_t k,
                      int64_t position)
 {
@@ -65,19 +78,20 @@ uint32_t kg_cpu_list(uint32_t *slots, const struct kg_slots *choosable, const st
     while (chosen_end < k && chosen[chosen_end] >= 0)
         chosen_end++;
     for (uint32_t i = 0; i < view->n_spans; i++) {
-        const uint32_t visible = kg_cpu_visible(&view->spans[i], position);
-        for (uint32_t t = 0; t < visible; t += KG_PAGE) {
-            const uint32_t page = view->places[i].page + t / KG_PAGE, slot = page * KG_PAGE, token = view->places[i].token + t;
-            const struct kg_slots range = choosable[page];
-            const uint32_t seen = visible - t < KG_PAGE ? visible - t : KG_PAGE;
-            if (range.begin == 0 && range.end == seen && (next == chosen_end || (uint32_t)chosen[next] >= token + seen))
+        const uint32_t visible = kg_cpu_visible(&view->spans[i], position), first_page = view->places[i].page, first_token = view->places[i].token;
+        for (uint32_t t = 0, end; t < visible; t = end) {
+            const struct kg_slots *range = &choosable[first_page + t / KG_PAGE];
+            const uint32_t slot = first_page * KG_PAGE + t, token = first_token + t;
+            for (end = t; end + KG_PAGE <= visible && range->begin == 0 && range->end == KG_PAGE; range++)
+                end += KG_PAGE;
+            if (end > t) { /* pages that may be chosen whole */
+                n = list_chosen(slots, n, chosen, &next, chosen_end, token, first_token + end, slot);
                 continue;
-            n = list_range(slots, n, slot, slot + range.begin);
-            while (next < chosen_end && (uint32_t)chosen[next] < token + range.begin)
-                next++;
-            for (; next < chosen_end && (uint32_t)chosen[next] < token + range.end; next++)
-                slots[n++] = slot + ((uint32_t)chosen[next] - token);
-            n = list_range(slots, n, slot + range.end, slot + seen);
+            }
+            end = visible - t < KG_PAGE ? visible : t + KG_PAGE;
+            n = list_range(slots, n, slot, slot + range->begin);
+            n = list_chosen(slots, n, chosen, &next, chosen_end, token + range->begin, token + range->end, slot + range->begin);
+            n = list_range(slots, n, slot + range->end, slot + (end - t));
         }
     }
     return n;
@@ -104,9 +118,15 @@ static void expand(const struct kg_cpu_row *row, const uint32_t *slots, uint32_t
 /* Keys of n slots and of `ahead` that are to be fetched behind them, and values. */
 static void find(const struct kg_cpu_row *row, const uint32_t *slots, uint32_t n, uint32_t ahead, struct kg_cpu_listed *out)
 {
-    const size_t to_value = (size_t)row->kv->shape.kv_heads * KG_PAGE * row->attention->head_size;
-    for (uint32_t i = 0; i < n + ahead; i++)
-        out->key[i] = (const uint16_t *)(const void *)row_at(row, slots[i], 0);
+    const size_t head_size = row->attention->head_size, to_value = (size_t)row->kv->shape.kv_heads * KG_PAGE * head_size;
+    const uint16_t *keys = NULL;
+    for (uint32_t i = 0, page = UINT32_MAX; i < n + ahead; i++) {
+        if (slots[i] / KG_PAGE != page) {
+            page = slots[i] / KG_PAGE;
+            keys = (const uint16_t *)(const void *)row_at(row, page * KG_PAGE, 0);
+        }
+        out->key[i] = keys + slots[i] % KG_PAGE * head_size;
+    }
     for (uint32_t i = 0; i < n; i++)
         out->value[i] = out->key[i] + to_value;
     out->keys.values = out->value;

@@ -142,22 +142,23 @@ static void expand_q8_0(uint16_t *out, const uint8_t *blocks, size_t n)
 static uint32_t find_above(const float *x, uint32_t begin, uint32_t n, float least, uint32_t *ids, uint32_t *count, uint32_t capacity)
 {
     const vec limit = v_set(least);
-    uint32_t i = begin;
+    uint32_t i = begin, found = *count;
     for (; i + 16 <= n; i += 16) {
-        unsigned found = v_ge_bits(v_load(x + i), limit);
-        if (found && *count + 16 > capacity)
-            return i;
-        for (; found; found &= found - 1)
-            ids[(*count)++] = i + (unsigned)__builtin_ctz(found);
+        const unsigned bits = v_ge_bits(v_load(x + i), limit);
+        if (bits && found + 16 > capacity)
+            break;
+        if (found + 16 <= capacity)
+            found += v_store_found(ids + found, i, bits);
     }
-    for (; i < n; i++) {
+    for (; i + 16 > n && i < n; i++) {
         if (!(x[i] >= least))
             continue;
-        if (*count == capacity)
-            return i;
-        ids[(*count)++] = i;
+        if (found == capacity)
+            break;
+        ids[found++] = i;
     }
-    return n;
+    *count = found;
+    return i;
 }
 
 static uint64_t read_all(const void *memory, size_t bytes)

@@ -123,7 +123,7 @@ static void set_up(struct bench *b, uint32_t threads, uint32_t bits)
     for (uint32_t j = 0; j < HEAD / 2; j++)
         b->rope.frequency[j] = pow(1e6, -2.0 * j / HEAD);
     b->attention = (struct kg_attention){ HEADS, KV_HEADS, HEAD, 0.125F, 0, &b->rope };
-    b->look = (struct kg_look){ .sinks = 4, .window = 256, .k = 256 };
+    b->look = (struct kg_look){ .sinks = 4, .window = 64, .k = 576 };
     b->q = create(b, n * sizeof(float));
     b->out = create(b, n * sizeof(float));
     b->chosen = create(b, (size_t)b->rows * KV_HEADS * b->look.k * sizeof(int32_t));
