@@ -124,8 +124,9 @@ help:
 ## make check           install what tests need and run all of them
 ## make check-long      the same with full counts
 ## make bench           speed and memory of the models that are here, JSON lines; MODELS="smol q05", THREADS="1 2",
-##                      DEPTHS="0 4096", ROUNDS=3; PEER=path-to-llama-bench measures both in turns and prints ratios,
-##                      with a table at the end (ik_llama.cpp's too: PEER_OPTIONS="-rtr 1" repacks there)
+##                      DEPTHS="0 4096" (tokens in front of what is read and generated), ROUNDS=3; PEER=path-to-llama-bench
+##                      measures both in turns and prints ratios, with a table at the end (ik_llama.cpp's too:
+##                      PEER_OPTIONS="-rtr 1" repacks there)
 ## make bench-open      how long a conversation with TOKENS=30000 of context takes to open, and its next answer to begin;
 ##                      PEER=path-to-llama-server restores a slot beside it
 ## make bench-interface how soon the interface answers keys, draws its first screen and scrolls, JSON lines

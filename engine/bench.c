@@ -1,4 +1,4 @@
-/* Speed of a loaded model: prefill, and decoding at a depth, on ids without meaning and without the cache. */
+/* Speed of a loaded model: prefill and decoding, both at a depth, on ids without meaning and without the cache. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,25 +88,37 @@ static enum kg_status time_prefill(struct run *run, uint32_t tokens, double *rat
     return status;
 }
 
-/* The depth is filled once, looked at in full; each repeat decodes `tokens` from there. */
-static enum kg_status time_decode(struct run *run, const struct kg_look *look, uint32_t depth, uint32_t tokens, double *rate, struct kg_error *err)
+/* `tokens` behind a depth that is filled, `step` at a time. */
+static enum kg_status time_at_depth(struct run *run, uint32_t depth, uint32_t tokens, uint32_t step, double *rate, struct kg_error *err)
 {
     double rates[REPEATS];
-    depth = depth ? depth : 1;
+    enum kg_status status = KG_OK;
+    for (unsigned i = 0; i < REPEATS && status == KG_OK; i++) {
+        kg_block_set_ready(run->block, depth);
+        double start = kg_seconds();
+        status = read_upto(run, depth + tokens, step, err);
+        rates[i] = tokens / (kg_seconds() - start);
+    }
+    if (status == KG_OK)
+        *rate = median(rates);
+    return status;
+}
+
+/* The depth is filled once, looked at in full; everything is read from there. */
+static enum kg_status time_behind(struct run *run, const struct kg_look *look, const struct kg_bench_options *options, struct kg_bench_result *out,
+                                  struct kg_error *err)
+{
+    const uint32_t depth = options->depth ? options->depth : 1;
     enum kg_status status = begin(run, err);
     if (status == KG_OK)
         status = read_upto(run, depth, KG_ROWS_MAX, err);
     run->look = look;
-    for (unsigned i = 0; i < REPEATS && status == KG_OK; i++) {
-        kg_block_set_ready(run->block, depth);
-        double start = kg_seconds();
-        status = read_upto(run, depth + tokens, 1, err);
-        rates[i] = tokens / (kg_seconds() - start);
-    }
+    if (status == KG_OK && options->depth && options->prefill)
+        status = time_at_depth(run, depth, options->prefill, options->prefill, &out->prefill_tokens_per_s, err);
+    if (status == KG_OK && options->decode)
+        status = time_at_depth(run, depth, options->decode, 1, &out->decode_tokens_per_s, err);
     run->look = NULL;
     end(run);
-    if (status == KG_OK)
-        *rate = median(rates);
     return status;
 }
 
@@ -136,16 +148,16 @@ uint64_t kg_pss_bytes(void)
 enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_options *options, struct kg_bench_result *out, struct kg_error *err)
 {
     struct run run = { .engine = engine, .seed = 1 };
-    uint64_t needed = options->depth + (uint64_t)options->decode + 1;
+    uint64_t needed = options->depth + (options->prefill > options->decode ? options->prefill : options->decode + (uint64_t)1);
     uint32_t limit = kg_model_shape(engine->model)->trained_length;
     memset(out, 0, sizeof *out);
-    if (needed > limit || options->prefill > limit)
+    if (needed > limit)
         return kg_fail(err, KG_ERR_USAGE, "the model has %u positions; choose a smaller depth or fewer tokens", limit);
     run.logits = malloc(kg_model_shape(engine->model)->vocabulary * sizeof *run.logits);
     if (!run.logits)
         return kg_fail_nomem(err, "measuring speed");
     enum kg_status status = KG_OK;
-    if (options->prefill)
+    if (options->prefill && !options->depth)
         status = time_prefill(&run, options->prefill, &out->prefill_tokens_per_s, err);
     struct kg_rules rules;
     struct kg_look look;
@@ -153,8 +165,8 @@ enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_o
         status = kg_policy_rules(options->policy, &options->recall, &rules, err);
     const bool recalls = status == KG_OK && rules.look == KG_LOOK_RECALL && kg_pool_shape(engine->pool)->index_bits &&
                          kg_rules_look(&rules, KG_READ_CHAIN, 0, &look);
-    if (status == KG_OK && options->decode)
-        status = time_decode(&run, recalls ? &look : NULL, options->depth, options->decode, &out->decode_tokens_per_s, err);
+    if (status == KG_OK && (options->decode || (options->prefill && options->depth)))
+        status = time_behind(&run, recalls ? &look : NULL, options, out, err);
     free(run.logits);
     if (engine->backend->read_bandwidth)
         out->memory_bytes_per_s = engine->backend->read_bandwidth(engine->device);

@@ -295,8 +295,8 @@ struct kg_bench_result {
     uint64_t pss_bytes;
 };
 struct kg_bench_options {
-    uint32_t prefill, decode, depth; /* tokens */
-    enum kg_policy policy;           /* decides how decoding looks at what was read */
+    uint32_t prefill, decode, depth; /* tokens; depth: in context before each of the others */
+    enum kg_policy policy;           /* decides how the others look at the depth, which is read looking at everything */
     struct kg_recall recall;
 };
 /* Bytes of memory that are this process's share (PSS), 0 where the system does not tell. */

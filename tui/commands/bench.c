@@ -15,10 +15,10 @@ static const char help[] =
     "  -t, --threads N     0 = all that the process may use\n"
     "  -p, --prefill N     tokens to read at once (512; 0 = leave out), median of five\n"
     "  -n, --decode N      tokens to generate (64; 0 = leave out), median of five\n"
-    "  -d, --depth N       tokens in context before the first generated one (0)\n"
+    "  -d, --depth N       tokens in context before those that are read or generated (0)\n"
     "      --copy          instead, answers without and with n-gram drafts: a function of 60 lines rewritten with one change, and\n"
     "                      a question explained; the tokens are the same\n"
-    "      --policy NAME   how decoding looks at what is in context: recall (the default) or full\n"
+    "      --policy NAME   how those look at the context: recall (the default) or full\n"
     "      --device NAME   cpu, cuda, cuda:N or ref (plain double precision, slow)\n"
     "      --gpu-layers N  a card computes the last N layers, the CPU the others; auto = as many as fit\n"
     "      --kv TYPE       what keys and values are kept as: f16 (the default) or q8_0\n";
@@ -39,8 +39,8 @@ static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_benc
 static void print_results(const struct kg_bench_options *options, const struct kg_bench_result *result, const struct kg_engine_facts *facts, uint64_t threads)
 {
     if (options->prefill) {
-        struct kg_bench_options at_zero = { .policy = KG_POLICY_FULL };
-        cJSON *line = begin_line("prefill", options->prefill, &at_zero, facts, threads);
+        const struct kg_bench_options at_zero = { .policy = KG_POLICY_FULL };
+        cJSON *line = begin_line("prefill", options->prefill, options->depth ? options : &at_zero, facts, threads);
         cJSON_AddNumberToObject(line, "tokens_per_s", result->prefill_tokens_per_s);
         cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
         kg_put_json(line);
