@@ -152,7 +152,7 @@ enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_o
     uint32_t limit = kg_model_shape(engine->model)->trained_length;
     memset(out, 0, sizeof *out);
     if (needed > limit)
-        return kg_fail(err, KG_ERR_USAGE, "the model has %u positions; choose a smaller depth or fewer tokens", limit);
+        return kg_fail(err, KG_ERR_USAGE, "the model has %u positions; choose a smaller depth (-d), or fewer tokens to read (-p) or generate (-n)", limit);
     run.logits = malloc(kg_model_shape(engine->model)->vocabulary * sizeof *run.logits);
     if (!run.logits)
         return kg_fail_nomem(err, "measuring speed");
@@ -165,6 +165,7 @@ enum kg_status kg_engine_bench(struct kg_engine *engine, const struct kg_bench_o
         status = kg_policy_rules(options->policy, &options->recall, &rules, err);
     const bool recalls = status == KG_OK && rules.look == KG_LOOK_RECALL && kg_pool_shape(engine->pool)->index_bits &&
                          kg_rules_look(&rules, KG_READ_CHAIN, 0, &look);
+    out->policy = recalls ? options->policy : KG_POLICY_FULL;
     if (status == KG_OK && (options->decode || (options->prefill && options->depth)))
         status = time_behind(&run, recalls ? &look : NULL, options, out, err);
     free(run.logits);

@@ -292,6 +292,7 @@ enum kg_status kg_tokenize_with(const char *model_path, const char *text, size_t
 struct kg_bench_result {
     double prefill_tokens_per_s, decode_tokens_per_s, decode_bytes_per_s;
     double memory_bytes_per_s; /* measured: plain reads by the same threads */
+    enum kg_policy policy;     /* as given, or full where the model's keys have no index */
     uint64_t pss_bytes;
 };
 struct kg_bench_options {

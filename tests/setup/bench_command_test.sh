@@ -4,7 +4,7 @@ set -u
 O=${O:-build}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
+export KEDGE_CACHE="$dir/cache" KEDGE_STATE="$dir/state"
 n=0 failed=0
 check() { # name, result
     n=$((n + 1))
@@ -15,7 +15,7 @@ check() { # name, result
     fi
 }
 run() { # arguments
-    "$O/kedge" bench -m tests/golden/tiny/qwen2.gguf --device cpu -t 1 "$@" >"$dir/out" 2>"$dir/err"
+    "$O/kedge" bench -m "tests/golden/tiny/${model:-qwen3}.gguf" --device cpu -t 1 "$@" >"$dir/out" 2>"$dir/err"
 }
 tells() { # a line for each: test, tokens, depth, policy; a rate in all of them
     python3 - "$dir/out" "$@" <<'PY'
@@ -39,4 +39,7 @@ run -p 213 -n 2 -d 300
 check 'a depth that leaves no room is refused' $?
 run -p 212 -n 0 -d 300 && tells 'prefill 212 300 recall'
 check 'one that leaves just as much is not' $?
+model=qwen2
+run -p 40 -n 2 -d 300 && tells 'prefill 40 300 full' 'decode 2 300 full'
+check 'keys without an index are all looked at, and that is said' $?
 exit $failed

@@ -23,7 +23,7 @@ static const char help[] =
     "      --gpu-layers N  a card computes the last N layers, the CPU the others; auto = as many as fit\n"
     "      --kv TYPE       what keys and values are kept as: f16 (the default) or q8_0\n";
 
-static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_bench_options *options, const struct kg_engine_facts *facts, uint64_t threads)
+static cJSON *begin_line(const char *test, uint32_t tokens, uint32_t depth, enum kg_policy policy, const struct kg_engine_facts *facts, uint64_t threads)
 {
     cJSON *line = cJSON_CreateObject();
     cJSON_AddStringToObject(line, "test", test);
@@ -31,22 +31,21 @@ static cJSON *begin_line(const char *test, uint32_t tokens, const struct kg_benc
     cJSON_AddStringToObject(line, "device", facts->device);
     cJSON_AddNumberToObject(line, "threads", (double)threads);
     cJSON_AddNumberToObject(line, "tokens", tokens);
-    cJSON_AddNumberToObject(line, "depth", options->depth);
-    cJSON_AddStringToObject(line, "policy", kg_policy_name(options->policy));
+    cJSON_AddNumberToObject(line, "depth", depth);
+    cJSON_AddStringToObject(line, "policy", kg_policy_name(policy));
     return line;
 }
 
 static void print_results(const struct kg_bench_options *options, const struct kg_bench_result *result, const struct kg_engine_facts *facts, uint64_t threads)
 {
     if (options->prefill) {
-        const struct kg_bench_options at_zero = { .policy = KG_POLICY_FULL };
-        cJSON *line = begin_line("prefill", options->prefill, options->depth ? options : &at_zero, facts, threads);
+        cJSON *line = begin_line("prefill", options->prefill, options->depth, options->depth ? result->policy : KG_POLICY_FULL, facts, threads);
         cJSON_AddNumberToObject(line, "tokens_per_s", result->prefill_tokens_per_s);
         cJSON_AddNumberToObject(line, "pss_bytes", (double)result->pss_bytes);
         kg_put_json(line);
     }
     if (options->decode) {
-        cJSON *line = begin_line("decode", options->decode, options, facts, threads);
+        cJSON *line = begin_line("decode", options->decode, options->depth, result->policy, facts, threads);
         cJSON_AddNumberToObject(line, "tokens_per_s", result->decode_tokens_per_s);
         cJSON_AddNumberToObject(line, "bytes_per_s", result->decode_bytes_per_s);
         if (result->memory_bytes_per_s > 0) {
@@ -73,7 +72,7 @@ static enum kg_status bench_drafts(struct kg_engine *engine, const struct kg_ben
         if (status != KG_OK)
             break;
         kg_engine_facts(engine, &facts);
-        cJSON *line = begin_line(tests[i].test, (uint32_t)result.tokens, options, &facts, threads);
+        cJSON *line = begin_line(tests[i].test, (uint32_t)result.tokens, options->depth, options->policy, &facts, threads);
         cJSON_DeleteItemFromObject(line, "depth");
         cJSON_AddNumberToObject(line, "tokens_per_s", result.tokens_per_s);
         cJSON_AddNumberToObject(line, "plain_tokens_per_s", result.plain_tokens_per_s);
