@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* Of a group of 32 activations: x is about step * code; `sum` is that of the x as they were, in steps. */
-struct __align__(8) kg_cuda_group {
+struct __align__(8) kg_rounded {
     float step, sum;
 };
 
