@@ -27,13 +27,6 @@ struct kg_cuda_memory {
     size_t bytes;
 };
 
-/* A group of 32 activations, rounded to 8 bits: step, sum of what rounding took away (in steps), and sums of the codes of
- * each half. */
-struct __align__(16) kg_cuda_group {
-    float step, rest;
-    int16_t sum[2];
-};
-
 struct kg_device {
     cudaStream_t stream;
     int card;

@@ -1,0 +1,190 @@
+/* Products of planes with up to 8 rows of activations: as fast as the weights come.
+ *
+ * A block has some rows of weights; its warps take pieces of four rows and eight groups, a lane a group, several pieces at a time so
+ * that many loads are under way. Lanes leave step and value of each group in shared memory, where a thread adds a stretch, and then
+ * one a row adds its stretches. */
+#include "kernels/cuda/product.h"
+
+#define WARPS 10 /* of a block, at most */
+
+/* Rows of a block (a multiple of 4), groups of a row that are in shared memory at a time (a multiple of KG_STRETCH, but if it is all of
+ * them), and pairs that such a row has there: one is left out behind each stretch, or all stretches would lie in the same bank. */
+struct shape {
+    uint32_t rows_log2, span, stride, none;
+};
+
+/* The group's words as they are in memory. */
+struct group {
+    uint4 low, more; /* more: with 8 bits */
+    uint32_t extra[2];
+    float d, m;
+    int first, second;
+};
+
+template <int bits, bool super, bool minimum> static __device__ __forceinline__ void load_group(struct group &to, const struct kg_weights &w, size_t group)
+{
+    const uint4 *words = reinterpret_cast<const uint4 *>(w.low);
+    if (bits == 8) {
+        to.low = words[2 * group];
+        to.more = words[2 * group + 1];
+    } else {
+        to.low = words[group];
+    }
+    if (bits == 5)
+        to.extra[0] = w.high[group];
+    if (bits == 6) {
+        const uint2 both = reinterpret_cast<const uint2 *>(w.high)[group];
+        const char2 scales = reinterpret_cast<const char2 *>(w.scale)[group];
+        to.extra[0] = both.x, to.extra[1] = both.y;
+        to.first = scales.x, to.second = scales.y;
+    } else {
+        to.first = super ? w.scale[group] : 1;
+        to.second = super && minimum ? w.minimum[group] : 1;
+    }
+    to.d = __half2float(w.d[super ? group / 8 : group]);
+    to.m = minimum ? __half2float(w.m[super ? group / 8 : group]) : 0;
+}
+
+template <int bits> static __device__ __forceinline__ void unpack_group(const struct group &of, uint32_t low[4], uint32_t high[4])
+{
+    const uint32_t words[4] = { of.low.x, of.low.y, of.low.z, of.low.w }, more[4] = { of.more.x, of.more.y, of.more.z, of.more.w };
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++)
+        if (bits == 8)
+            low[i] = words[i], high[i] = more[i];
+        else
+            kg_unpack<bits>(words[i], of.extra, i, &low[i], &high[i]);
+}
+
+/* Step and value of one group of weights and one of activations. */
+template <int bits, bool minimum>
+static __device__ __forceinline__ float2 multiply(const uint32_t low[4], const uint32_t high[4], const float2 &f, const uint4 *codes,
+                                                  const struct kg_rounded &x)
+{
+    const uint4 a = codes[0], b = codes[1];
+    int first = 0, second = 0;
+    first = __dp4a((int)low[0], (int)a.x, first);
+    second = __dp4a((int)high[0], (int)b.x, second);
+    first = __dp4a((int)low[1], (int)a.y, first);
+    second = __dp4a((int)high[1], (int)b.y, second);
+    first = __dp4a((int)low[2], (int)a.z, first);
+    second = __dp4a((int)high[2], (int)b.z, second);
+    first = __dp4a((int)low[3], (int)a.w, first);
+    second = __dp4a((int)high[3], (int)b.w, second);
+    if (bits == 6)
+        return make_float2(x.step, fmaf(f.y, (float)second, f.x * (float)first));
+    if (minimum)
+        return make_float2(x.step, fmaf(f.x, (float)(first + second), f.y * x.sum));
+    return make_float2(x.step, f.x * (float)(first + second));
+}
+
+/* Values of the block's rows in groups from, from + 1, ... (count of them): pairs[row][r][group]. */
+template <int bits, bool super, bool minimum, int N>
+static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &shape, const struct kg_weights &w, const struct kg_activations &x,
+                                            uint32_t from, uint32_t count)
+{
+    const uint32_t ahead = N == 1 ? 4 : N == 4 ? 2 : 1; /* pieces whose loads are under way */
+    const uint32_t quads_log2 = shape.rows_log2 - 2, pieces = (count + 7) / 8 << quads_log2, warps = blockDim.x / 32;
+    const uint32_t lane = threadIdx.x % 32, first_row = blockIdx.x << shape.rows_log2;
+    for (uint32_t piece = threadIdx.x / 32; piece < pieces; piece += ahead * warps) {
+        struct group groups[ahead];
+#pragma unroll
+        for (uint32_t u = 0; u < ahead; u++) {
+            const uint32_t own = piece + u * warps, g = (own >> quads_log2) * 8 + lane % 8;
+            const uint32_t row = first_row + (own & ((1U << quads_log2) - 1)) * 4 + lane / 8;
+            groups[u] = {};
+            if (own < pieces)
+                load_group<bits, super, minimum>(groups[u], w, (size_t)min(row, w.rows - 1) * w.groups + from + min(g, count - 1));
+        }
+#pragma unroll
+        for (uint32_t u = 0; u < ahead; u++) {
+            const uint32_t own = piece + u * warps, g = (own >> quads_log2) * 8 + lane % 8;
+            const uint32_t row = (own & ((1U << quads_log2) - 1)) * 4 + lane / 8;
+            if (own >= pieces)
+                break;
+            uint32_t low[4], high[4];
+            unpack_group<bits>(groups[u], low, high);
+            const float2 f = kg_factors<bits, minimum>(groups[u].d, groups[u].m, groups[u].first, groups[u].second);
+#pragma unroll
+            for (uint32_t r = 0; r < N; r++) {
+                if (r >= x.rows)
+                    break;
+                const size_t at = (size_t)r * w.groups + from + min(g, count - 1);
+                const float2 made = multiply<bits, minimum>(low, high, f, reinterpret_cast<const uint4 *>(x.codes) + 2 * at, x.group[at]);
+                if (g < count)
+                    pairs[(row * N + r) * shape.stride + g + g / KG_STRETCH] = made;
+            }
+        }
+    }
+}
+
+template <int bits, bool super, bool minimum, int N>
+__global__ void __launch_bounds__(WARPS * 32)
+    kg_mul_few(float *out, struct kg_weights w, struct kg_activations x, const float *bias, struct shape shape)
+{
+    extern __shared__ float2 pairs[];
+    const uint32_t sums_of = N << shape.rows_log2; /* that the block makes: rows of weights times N */
+    float *stretches = reinterpret_cast<float *>(pairs + sums_of * shape.stride), total = 0;
+    for (uint32_t from = 0; from < w.groups; from += shape.span) {
+        const uint32_t count = min(shape.span, w.groups - from), each = (count + KG_STRETCH - 1) / KG_STRETCH;
+        fill<bits, super, minimum, N>(pairs, shape, w, x, from, count);
+        __syncthreads();
+        for (uint32_t i = threadIdx.x; i < sums_of * each; i += blockDim.x) {
+            const uint32_t own = i / each, stretch = i % each;
+            if (own % N >= x.rows)
+                continue;
+            const float2 *pair = pairs + own * shape.stride + stretch * (KG_STRETCH + 1);
+            const uint32_t n = min(KG_STRETCH, count - stretch * KG_STRETCH);
+            float sum = 0;
+#pragma unroll 8
+            for (uint32_t g = 0; g < n; g++)
+                sum = fmaf(pair[g].x, pair[g].y, sum);
+            stretches[i] = sum;
+        }
+        __syncthreads();
+        if (threadIdx.x < sums_of && threadIdx.x % N < x.rows)
+            for (uint32_t i = 0; i < each; i++) {
+                const float sum = stretches[threadIdx.x * each + i];
+                total = from + i ? total + sum : sum;
+            }
+    }
+    const uint32_t row = (blockIdx.x << shape.rows_log2) + threadIdx.x / N, r = threadIdx.x % N;
+    if (threadIdx.x < sums_of && row < w.rows && r < x.rows)
+        out[(size_t)r * w.rows + row] = bias ? total + bias[row] : total;
+}
+
+static struct shape shape_of(uint32_t rows, uint32_t groups, uint32_t n)
+{
+    const uint32_t most = 1024 / n; /* groups, so that four rows take some 32 KB */
+    struct shape s = { 2, groups < most ? groups : most, 0, 0 };
+    s.stride = s.span + s.span / KG_STRETCH + 1;
+    /* More rows a block, where there are blocks enough: fewer of them begin and end, and a warp has several pieces. */
+    while (s.rows_log2 < 4 && rows >> s.rows_log2 >= 2048 && s.span << s.rows_log2 < 512 && s.span == groups && (s.stride * n << s.rows_log2) <= 1024)
+        s.rows_log2++;
+    return s;
+}
+
+template <int bits, bool super, bool minimum, int N> static void enqueue(const struct kg_product *p)
+{
+    const struct shape s = shape_of(p->w.rows, p->w.groups, N);
+    const uint32_t pieces = (s.span + 7) / 8 << (s.rows_log2 - 2), each = (pieces + WARPS - 1) / WARPS, warps = (pieces + each - 1) / each;
+    const uint32_t sums = N << s.rows_log2, stretches = (s.span + KG_STRETCH - 1) / KG_STRETCH;
+    const uint32_t threads = 32 * warps < sums ? (sums + 31) / 32 * 32 : 32 * warps, blocks = ((p->w.rows - 1) >> s.rows_log2) + 1;
+    const size_t shared = (size_t)sums * (s.stride * sizeof(float2) + stretches * sizeof(float));
+    kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, N>, blocks, threads, shared, p->out, p->w, p->x, p->bias, s);
+}
+
+template <int bits, bool super, bool minimum> static void enqueue_any(const struct kg_product *p)
+{
+    if (p->x.rows == 1)
+        enqueue<bits, super, minimum, 1>(p);
+    else if (p->x.rows <= 4)
+        enqueue<bits, super, minimum, 4>(p);
+    else
+        enqueue<bits, super, minimum, KG_FEW>(p);
+}
+
+void kg_cuda_mul_few(const struct kg_product *p)
+{
+    KG_FOR_PLANES(enqueue_any, p)
+}
