@@ -362,7 +362,7 @@ static __device__ __forceinline__ void fetch_step(struct step<bits, minimum, T> 
 }
 
 template <int bits, bool super, bool minimum, int T>
-__global__ void __launch_bounds__(THREADS, T == 4 ? 4 : 5)
+__global__ void __launch_bounds__(THREADS, 4)
     kg_mul_many(float *out, struct kg_weights w, struct kg_activations x, const float *bias)
 {
     __shared__ __align__(16) struct step<bits, minimum, T> steps[2];
