@@ -119,7 +119,7 @@ static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &s
 }
 
 template <int bits, bool super, bool minimum, int N>
-__global__ void __launch_bounds__(WARPS * 32)
+__global__ void __launch_bounds__(WARPS * 32, 2)
     kg_mul_few(float *out, struct kg_weights w, struct kg_activations x, const float *bias, struct shape shape)
 {
     extern __shared__ float2 pairs[];

@@ -389,12 +389,12 @@ __global__ void __launch_bounds__(THREADS, 4)
 }
 
 /* Blocks of 128 rows of weights read less from shared memory for each product; but there should be some for all of a card. */
-#define BLOCKS_ENOUGH 192
+#define BLOCKS_ENOUGH 400
 
 template <int bits, bool super, bool minimum> static void enqueue(const struct kg_product *p)
 {
     const unsigned columns = (p->x.rows + COLUMNS - 1) / COLUMNS, wide = (p->w.rows + 127) / 128, narrow = (p->w.rows + 63) / 64;
-    if constexpr (bits <= 5) { /* more bits would need more shared memory than there is without asking */
+    if constexpr (bits == 4) { /* more bits would need more registers and shared memory than there are */
         if (wide * columns >= BLOCKS_ENOUGH) {
             kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum, 4>, dim3(columns, wide), THREADS, 0, p->out, p->w, p->x, p->bias);
             return;
