@@ -13,15 +13,15 @@ struct shape {
     uint32_t rows_log2, span, stride, none;
 };
 
-/* The group's words as they are in memory. */
+/* The group as it is in memory, so that nothing waits for it before it is multiplied. */
 struct group {
     uint4 low, more; /* more: with 8 bits */
     uint32_t extra[2];
-    float d, m;
+    __half d, m;
     int first, second;
 };
 
-template <int bits, bool super, bool minimum> static __device__ __forceinline__ void load_group(struct group &to, const struct kg_weights &w, size_t group)
+template <int bits, bool super, bool minimum> static __device__ __forceinline__ void load_group(struct group &to, const struct kg_weights &w, uint32_t group)
 {
     const uint4 *words = reinterpret_cast<const uint4 *>(w.low);
     if (bits == 8) {
@@ -41,8 +41,9 @@ template <int bits, bool super, bool minimum> static __device__ __forceinline__ 
         to.first = super ? w.scale[group] : 1;
         to.second = super && minimum ? w.minimum[group] : 1;
     }
-    to.d = __half2float(w.d[super ? group / 8 : group]);
-    to.m = minimum ? __half2float(w.m[super ? group / 8 : group]) : 0;
+    to.d = w.d[super ? group / 8 : group];
+    if (minimum)
+        to.m = w.m[super ? group / 8 : group];
 }
 
 template <int bits> static __device__ __forceinline__ void unpack_group(const struct group &of, uint32_t low[4], uint32_t high[4])
@@ -78,47 +79,41 @@ static __device__ __forceinline__ float2 multiply(const uint32_t low[4], const u
     return make_float2(x.step, f.x * (float)(first + second));
 }
 
-/* Values of the block's rows in groups from, from + 1, ... (count of them): pairs[row][r][group]. */
-template <int bits, bool super, bool minimum, int N>
+/* Values of the block's rows in groups from, from + 1, ... (count of them): pairs[row][r][group]. Loads of `ahead` pieces are under way. */
+template <int bits, bool super, bool minimum, int N, int ahead>
 static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &shape, const struct kg_weights &w, const struct kg_activations &x,
                                             uint32_t from, uint32_t count)
 {
-    const uint32_t ahead = N == 1 ? 4 : N == 4 ? 2 : 1; /* pieces whose loads are under way */
-    const uint32_t quads_log2 = shape.rows_log2 - 2, pieces = (count + 7) / 8 << quads_log2, warps = blockDim.x / 32;
-    const uint32_t lane = threadIdx.x % 32, first_row = blockIdx.x << shape.rows_log2;
+    const uint32_t quads_log2 = shape.rows_log2 - 2, quads = (1U << quads_log2) - 1, pieces = (count + 7) / 8 << quads_log2;
+    const uint32_t lane = threadIdx.x % 32, warps = blockDim.x / 32, first_row = blockIdx.x << shape.rows_log2;
     for (uint32_t piece = threadIdx.x / 32; piece < pieces; piece += ahead * warps) {
         struct group groups[ahead];
 #pragma unroll
-        for (uint32_t u = 0; u < ahead; u++) {
-            const uint32_t own = piece + u * warps, g = (own >> quads_log2) * 8 + lane % 8;
-            const uint32_t row = first_row + (own & ((1U << quads_log2) - 1)) * 4 + lane / 8;
-            groups[u] = {};
-            if (own < pieces)
-                load_group<bits, super, minimum>(groups[u], w, (size_t)min(row, w.rows - 1) * w.groups + from + min(g, count - 1));
+        for (int u = 0; u < ahead; u++) { /* what is not there is the last one, computed all the same: branches would cost more */
+            const uint32_t own = min(piece + (uint32_t)u * warps, pieces - 1), row = first_row + (own & quads) * 4 + lane / 8;
+            load_group<bits, super, minimum>(groups[u], w, min(row, w.rows - 1) * w.groups + from + min((own >> quads_log2) * 8 + lane % 8, count - 1));
         }
+        __syncwarp(); /* no load is put off until others are here */
 #pragma unroll
-        for (uint32_t u = 0; u < ahead; u++) {
-            const uint32_t own = piece + u * warps, g = (own >> quads_log2) * 8 + lane % 8;
-            const uint32_t row = (own & ((1U << quads_log2) - 1)) * 4 + lane / 8;
-            if (own >= pieces)
-                break;
+        for (int u = 0; u < ahead; u++) {
+            const uint32_t own = piece + (uint32_t)u * warps, row = (own & quads) * 4 + lane / 8, g = (own >> quads_log2) * 8 + lane % 8;
             uint32_t low[4], high[4];
             unpack_group<bits>(groups[u], low, high);
-            const float2 f = kg_factors<bits, minimum>(groups[u].d, groups[u].m, groups[u].first, groups[u].second);
+            const float2 f = kg_factors<bits, minimum>(__half2float(groups[u].d), minimum ? __half2float(groups[u].m) : 0, groups[u].first, groups[u].second);
 #pragma unroll
             for (uint32_t r = 0; r < N; r++) {
-                if (r >= x.rows)
+                if (N > 1 && r >= x.rows)
                     break;
-                const size_t at = (size_t)r * w.groups + from + min(g, count - 1);
-                const float2 made = multiply<bits, minimum>(low, high, f, reinterpret_cast<const uint4 *>(x.codes) + 2 * at, x.group[at]);
-                if (g < count)
+                const uint32_t at = r * w.groups + from + min(g, count - 1);
+                const float2 made = multiply<bits, minimum>(low, high, f, reinterpret_cast<const uint4 *>(x.codes) + 2 * (size_t)at, x.group[at]);
+                if (g < count) /* so is the piece */
                     pairs[(row * N + r) * shape.stride + g + g / KG_STRETCH] = made;
             }
         }
     }
 }
 
-template <int bits, bool super, bool minimum, int N>
+template <int bits, bool super, bool minimum, int N, int ahead>
 __global__ void __launch_bounds__(WARPS * 32, 2)
     kg_mul_few(float *out, struct kg_weights w, struct kg_activations x, const float *bias, struct shape shape)
 {
@@ -127,7 +122,7 @@ __global__ void __launch_bounds__(WARPS * 32, 2)
     float *stretches = reinterpret_cast<float *>(pairs + sums_of * shape.stride), total = 0;
     for (uint32_t from = 0; from < w.groups; from += shape.span) {
         const uint32_t count = min(shape.span, w.groups - from), each = (count + KG_STRETCH - 1) / KG_STRETCH;
-        fill<bits, super, minimum, N>(pairs, shape, w, x, from, count);
+        fill<bits, super, minimum, N, ahead>(pairs, shape, w, x, from, count);
         __syncthreads();
         for (uint32_t i = threadIdx.x; i < sums_of * each; i += blockDim.x) {
             const uint32_t own = i / each, stretch = i % each;
@@ -164,24 +159,41 @@ static struct shape shape_of(uint32_t rows, uint32_t groups, uint32_t n)
     return s;
 }
 
-template <int bits, bool super, bool minimum, int N> static void enqueue(const struct kg_product *p)
+template <int bits, bool super, bool minimum, int N, int ahead> static void enqueue(const struct kg_product *p, const struct shape &s, uint32_t each)
+{
+    const uint32_t pieces = (s.span + 7) / 8 << (s.rows_log2 - 2), sums = N << s.rows_log2, stretches = (s.span + KG_STRETCH - 1) / KG_STRETCH;
+    const uint32_t warps = (pieces + each - 1) / each, threads = 32 * warps < sums ? (sums + 31) / 32 * 32 : 32 * warps;
+    const uint32_t blocks = ((p->w.rows - 1) >> s.rows_log2) + 1;
+    const size_t shared = (size_t)sums * (s.stride * sizeof(float2) + stretches * sizeof(float));
+    kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, N, ahead>, blocks, threads, shared, p->out, p->w, p->x, p->bias, s);
+}
+
+/* A warp takes all its pieces at once, two or four, or (of long rows) four at a time. */
+template <int bits, bool super, bool minimum> static void enqueue_one(const struct kg_product *p)
+{
+    const struct shape s = shape_of(p->w.rows, p->w.groups, 1);
+    const uint32_t pieces = (s.span + 7) / 8 << (s.rows_log2 - 2);
+    if (pieces <= 2 * WARPS)
+        enqueue<bits, super, minimum, 1, 2>(p, s, 2);
+    else
+        enqueue<bits, super, minimum, 1, 4>(p, s, (pieces + 4 * WARPS - 1) / (4 * WARPS) * 4);
+}
+
+template <int bits, bool super, bool minimum, int N, int ahead> static void enqueue_several(const struct kg_product *p)
 {
     const struct shape s = shape_of(p->w.rows, p->w.groups, N);
-    const uint32_t pieces = (s.span + 7) / 8 << (s.rows_log2 - 2), each = (pieces + WARPS - 1) / WARPS, warps = (pieces + each - 1) / each;
-    const uint32_t sums = N << s.rows_log2, stretches = (s.span + KG_STRETCH - 1) / KG_STRETCH;
-    const uint32_t threads = 32 * warps < sums ? (sums + 31) / 32 * 32 : 32 * warps, blocks = ((p->w.rows - 1) >> s.rows_log2) + 1;
-    const size_t shared = (size_t)sums * (s.stride * sizeof(float2) + stretches * sizeof(float));
-    kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, N>, blocks, threads, shared, p->out, p->w, p->x, p->bias, s);
+    const uint32_t pieces = (s.span + 7) / 8 << (s.rows_log2 - 2);
+    enqueue<bits, super, minimum, N, ahead>(p, s, (pieces + ahead * WARPS - 1) / (ahead * WARPS) * ahead);
 }
 
 template <int bits, bool super, bool minimum> static void enqueue_any(const struct kg_product *p)
 {
     if (p->x.rows == 1)
-        enqueue<bits, super, minimum, 1>(p);
+        enqueue_one<bits, super, minimum>(p);
     else if (p->x.rows <= 4)
-        enqueue<bits, super, minimum, 4>(p);
+        enqueue_several<bits, super, minimum, 4, 2>(p);
     else
-        enqueue<bits, super, minimum, KG_FEW>(p);
+        enqueue_several<bits, super, minimum, KG_FEW, 1>(p);
 }
 
 void kg_cuda_mul_few(const struct kg_product *p)

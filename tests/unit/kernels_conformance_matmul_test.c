@@ -340,6 +340,17 @@ static void embed_of_every_type(void **state)
     }
 }
 
+/* As many rows as a vocabulary has: tiles may be others than those of small matrices. */
+static void matmul_of_a_vocabulary(void **state)
+{
+    struct weights few = make_weights(KG_Q4_0, 51203, 32, QUANTISE_PLAIN, 3), more = make_weights(KG_Q4_1, 51203, 160, QUANTISE_PLAIN, 4);
+    add_bias(&more, 0.5);
+    check_matmul(*state, &few);
+    check_matmul(*state, &more);
+    free_weights(&few);
+    free_weights(&more);
+}
+
 /* The largest batch, wider than any tile. */
 static void matmul_of_a_full_batch(void **state)
 {
@@ -374,6 +385,7 @@ int main(void)
         cmocka_unit_test(matmul_of_uneven_activations),
         cmocka_unit_test(matmul_of_subnormal_activations),
         cmocka_unit_test(matmul_of_what_is_no_number),
+        cmocka_unit_test(matmul_of_a_vocabulary),
         cmocka_unit_test(matmul_of_a_full_batch),
         cmocka_unit_test(embed_of_every_type),
     };
