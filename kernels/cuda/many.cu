@@ -1,6 +1,6 @@
 /* Products of planes with many rows of activations, by tensor cores.
  *
- * A block of four warps makes 32 T rows of weights times 64 of activations, a warp half of both. It walks along the columns in steps of
+ * A block of four warps makes 32 T rows of weights times 16 M of activations, a warp half of both. It walks along the columns in steps of
  * four groups: while one step is multiplied, codes of the next are on their way to the other half of shared memory (cp.async, or plain
  * loads before 8.0), and its factors in registers. Sums of codes begin at KG_MAGIC, the bits of 3 * 2^22 as a float: what the tensor
  * cores leave is then read as a float and needs no conversion, which would take longer than all else. What a stretch of groups gave is
@@ -8,14 +8,13 @@
 #include "kernels/cuda/product.h"
 
 #define STEP     4U  /* groups; a stretch is a whole number of steps */
-#define COLUMNS  64U /* rows of activations in a block */
 #define THREADS  128U
 #define KG_MAGIC 0x4b400000 /* as a float 12582912, whose last bit is 1 */
 
 /* What a step needs. Rows of weights stand as the lanes of a product want them (place_of). Pieces of 16 bytes are exchanged within a row
  * so that eight rows' pieces of a group lie in different banks. */
-template <int bits, bool minimum, int T> struct step {
-    static constexpr uint32_t ROWS = 32 * T, WORDS = bits == 8 ? 32 : 16; /* words of a row */
+template <int bits, bool minimum, int T, int M> struct step {
+    static constexpr uint32_t ROWS = 32 * T, COLUMNS = 16 * M, WORDS = bits == 8 ? 32 : 16; /* words of a row */
     uint32_t low[ROWS][WORDS];
     uint32_t high[bits == 5 ? ROWS * STEP : bits == 6 ? ROWS * 2 * STEP : 4]; /* 5: [group][row], 6: [row][group, 2] */
     uint32_t codes[COLUMNS][8 * STEP];
@@ -107,10 +106,10 @@ static __device__ __forceinline__ void multiply_32(int c[4], const uint32_t a[4]
 }
 
 /* Codes of groups from .. from + 3 on their way. Rows that are not there are the last one. */
-template <int bits, bool minimum, int T>
-static __device__ __forceinline__ void fetch_weights(struct step<bits, minimum, T> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+template <int bits, bool minimum, int T, int M>
+static __device__ __forceinline__ void fetch_weights(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
 {
-    using S = struct step<bits, minimum, T>;
+    using S = struct step<bits, minimum, T, M>;
     const uint32_t thread = own_thread(), pieces = S::WORDS / 4, each = pieces / STEP; /* of 16 bytes, in a row and in a group */
     const uint32_t own = thread % pieces, group = from + own / each;
 #pragma unroll
@@ -135,19 +134,19 @@ static __device__ __forceinline__ void fetch_weights(struct step<bits, minimum, 
         }
 }
 
-template <int bits, bool minimum, int T>
-static __device__ __forceinline__ void fetch_activations(struct step<bits, minimum, T> &to, const struct kg_activations &x, uint32_t groups,
+template <int bits, bool minimum, int T, int M>
+static __device__ __forceinline__ void fetch_activations(struct step<bits, minimum, T, M> &to, const struct kg_activations &x, uint32_t groups,
                                                          uint32_t first_x, uint32_t from)
 {
-    const uint32_t thread = own_thread(), piece = thread % 8, group = from + thread % STEP;
+    const uint32_t thread = own_thread(), piece = thread % 8, group = from + thread % STEP, columns = 16 * M;
 #pragma unroll
-    for (uint32_t i = 0; i < COLUMNS * 8 / THREADS; i++) {
+    for (uint32_t i = 0; i < columns * 8 / THREADS; i++) {
         const uint32_t column = thread / 8 + i * (THREADS / 8), row = min(first_x + column, x.rows - 1);
         if (from + piece / 2 < groups)
             fetch<16>(&to.codes[column][4 * (piece ^ column % 8)], x.codes + ((size_t)row * groups + from) * 8 + 4 * piece);
     }
 #pragma unroll
-    for (uint32_t i = 0; i < COLUMNS * STEP / THREADS; i++) {
+    for (uint32_t i = 0; i < columns * STEP / THREADS; i++) {
         const uint32_t column = thread / STEP + i * (THREADS / STEP), row = min(first_x + column, x.rows - 1);
         if (group < groups)
             fetch<minimum ? 8 : 4>(to.x[thread % STEP][column], x.group + (size_t)row * groups + group);
@@ -167,8 +166,8 @@ static __device__ __forceinline__ float number_of(float word, size_t at)
 
 /* Factors of a row (T = 2: two threads a row, two groups each) on their way, as they are in memory: words that stand where this thread
  * then puts the factors. */
-template <int bits, bool super, bool minimum, int T>
-static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, T> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+template <int bits, bool super, bool minimum, int T, int M>
+static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
 {
     const uint32_t thread = own_thread(), own = thread % (32 * T), first = thread / (32 * T) * T;
     const size_t at = (size_t)min(first_row + own, w.rows - 1) * w.groups + from + first;
@@ -193,8 +192,8 @@ static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, 
 }
 
 /* Once they are here. */
-template <int bits, bool super, bool minimum, int T>
-static __device__ __forceinline__ void convert_factors(struct step<bits, minimum, T> &in, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+template <int bits, bool super, bool minimum, int T, int M>
+static __device__ __forceinline__ void convert_factors(struct step<bits, minimum, T, M> &in, const struct kg_weights &w, uint32_t first_row, uint32_t from)
 {
     const uint32_t thread = own_thread(), own = thread % (32 * T), first = thread / (32 * T) * T;
     const size_t at = (size_t)min(first_row + own, w.rows - 1) * w.groups + from + first;
@@ -223,8 +222,8 @@ static __device__ __forceinline__ void convert_factors(struct step<bits, minimum
 }
 
 /* The codes of 32 of a warp's rows of weights, from `first` on, in a group: of 16 rows four words each. */
-template <int bits, bool minimum, int T>
-static __device__ __forceinline__ void load_weights(uint32_t a[2][4], const struct step<bits, minimum, T> &from, uint32_t first, uint32_t group)
+template <int bits, bool minimum, int T, int M>
+static __device__ __forceinline__ void load_weights(uint32_t a[2][4], const struct step<bits, minimum, T, M> &from, uint32_t first, uint32_t group)
 {
     const uint32_t lane = threadIdx.x % 32;
     if constexpr (bits == 8) {
@@ -253,14 +252,14 @@ static __device__ __forceinline__ void load_weights(uint32_t a[2][4], const stru
 }
 
 /* sum[n][m]: of rows 2g and 2g + 1 of the n-th 16 of weights, in columns 2t and 2t + 1 of the m-th eight: adds one group. */
-template <int bits, bool minimum, int T>
-static __device__ __forceinline__ void add_group(float sum[T][4][4], const struct step<bits, minimum, T> &from, uint32_t group)
+template <int bits, bool minimum, int T, int M>
+static __device__ __forceinline__ void add_group(float sum[T][M][4], const struct step<bits, minimum, T, M> &from, uint32_t group)
 {
-    const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, first = warp % 2 * 32;
-    uint32_t a[2][4], b[4][2];
-    float step[4][2], x[4][2];
+    const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, first = warp % 2 * 8 * M;
+    uint32_t a[2][4], b[M][2];
+    float step[M][2], x[M][2];
 #pragma unroll
-    for (uint32_t m = 0; m < 4; m += 2) {
+    for (uint32_t m = 0; m < M; m += 2) {
         const uint32_t column = first + 8 * m + lane / 16 * 8 + lane % 8, piece = 2 * group + lane / 8 % 2;
         uint32_t words[4];
         load_words(words, &from.codes[column][4 * (piece ^ column % 8)]);
@@ -268,7 +267,7 @@ static __device__ __forceinline__ void add_group(float sum[T][4][4], const struc
         b[m + 1][0] = words[2], b[m + 1][1] = words[3];
     }
 #pragma unroll
-    for (uint32_t m = 0; m < 4; m++) {
+    for (uint32_t m = 0; m < M; m++) {
         const float *own = from.x[group][first + 8 * m + 2 * t];
         if (minimum) {
             const float4 both = *reinterpret_cast<const float4 *>(own);
@@ -281,7 +280,7 @@ static __device__ __forceinline__ void add_group(float sum[T][4][4], const struc
 #pragma unroll
     for (uint32_t n = 0; n < T; n++) {
         if (n % 2 == 0)
-            load_weights<bits, minimum, T>(a, from, warp / 2 * 16 * T + 16 * n, group);
+            load_weights<bits, minimum, T, M>(a, from, warp / 2 * 16 * T + 16 * n, group);
         const float *own = from.factors[group][warp / 2 * 16 * T + 16 * n + 2 * g];
         float f[2][2];
         if (minimum || bits == 6) {
@@ -292,7 +291,7 @@ static __device__ __forceinline__ void add_group(float sum[T][4][4], const struc
             f[0][0] = both.x, f[1][0] = both.y;
         }
 #pragma unroll
-        for (uint32_t m = 0; m < 4; m++) {
+        for (uint32_t m = 0; m < M; m++) {
             const float magic = __int_as_float(KG_MAGIC);
             int c[4], second[4];
             if (bits == 6) {
@@ -318,19 +317,19 @@ static __device__ __forceinline__ void add_group(float sum[T][4][4], const struc
 
 /* What a stretch gave goes to out, where the stretches before it are already (unless it is the first), and at last the bias. Loads of
  * 16 rows go together, without branches between them. */
-template <int T>
-static __device__ __forceinline__ void add_stretch(float *out, float sum[T][4][4], const struct kg_weights &w, uint32_t columns, uint32_t first_row,
+template <int T, int M>
+static __device__ __forceinline__ void add_stretch(float *out, float sum[T][M][4], const struct kg_weights &w, uint32_t columns, uint32_t first_row,
                                                    uint32_t first_x, bool first, const float *bias)
 {
     const uint32_t thread = own_thread(), lane = thread % 32, warp = thread / 32;
-    const uint32_t own_column = first_x + warp % 2 * 32 + lane % 4 * 2;
+    const uint32_t own_column = first_x + warp % 2 * 8 * M + lane % 4 * 2;
     uint32_t row = first_row + warp / 2 * 16 * T + lane / 4 * 2;
     float *to = out + (size_t)own_column * w.rows + row;
 #pragma unroll
     for (uint32_t n = 0; n < T; n++, row += 16, to += 16) {
-        float before[16];
+        float before[4 * M];
 #pragma unroll
-        for (uint32_t i = 0; i < 16; i++) {
+        for (uint32_t i = 0; i < 4 * M; i++) {
             const uint32_t column = i / 4 * 8 + i % 2;
             before[i] = 0;
             if (!first && row + i / 2 % 2 < w.rows && own_column + column < columns)
@@ -342,7 +341,7 @@ static __device__ __forceinline__ void add_stretch(float *out, float sum[T][4][4
             if (bias && row + i < w.rows)
                 added[i] = bias[row + i];
 #pragma unroll
-        for (uint32_t i = 0; i < 16; i++) {
+        for (uint32_t i = 0; i < 4 * M; i++) {
             const uint32_t column = i / 4 * 8 + i % 2;
             const float total = first ? sum[n][i / 4][i % 4] : before[i] + sum[n][i / 4][i % 4];
             if (row + i / 2 % 2 < w.rows && own_column + column < columns)
@@ -352,55 +351,67 @@ static __device__ __forceinline__ void add_stretch(float *out, float sum[T][4][4
     }
 }
 
-template <int bits, bool super, bool minimum, int T>
-static __device__ __forceinline__ void fetch_step(struct step<bits, minimum, T> &to, const struct kg_weights &w, const struct kg_activations &x,
+template <int bits, bool super, bool minimum, int T, int M>
+static __device__ __forceinline__ void fetch_step(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, const struct kg_activations &x,
                                                   uint32_t first_row, uint32_t first_x, uint32_t from)
 {
-    fetch_weights<bits, minimum, T>(to, w, first_row, from);
-    fetch_factors<bits, super, minimum, T>(to, w, first_row, from);
-    fetch_activations<bits, minimum, T>(to, x, w.groups, first_x, from);
+    fetch_weights<bits, minimum, T, M>(to, w, first_row, from);
+    fetch_factors<bits, super, minimum, T, M>(to, w, first_row, from);
+    fetch_activations<bits, minimum, T, M>(to, x, w.groups, first_x, from);
 }
 
-template <int bits, bool super, bool minimum, int T>
+template <int bits, bool super, bool minimum, int T, int M>
 __global__ void __launch_bounds__(THREADS, 4)
     kg_mul_many(float *out, struct kg_weights w, struct kg_activations x, const float *bias)
 {
-    __shared__ __align__(16) struct step<bits, minimum, T> steps[2];
-    const uint32_t first_x = blockIdx.x * COLUMNS, first_row = blockIdx.y * 32 * T;
-    float sum[T][4][4];
+    __shared__ __align__(16) struct step<bits, minimum, T, M> steps[2];
+    const uint32_t first_x = blockIdx.x * 16 * M, first_row = blockIdx.y * 32 * T;
+    float sum[T][M][4];
 #pragma unroll
-    for (uint32_t i = 0; i < T * 16; i++)
-        sum[i / 16][i / 4 % 4][i % 4] = 0;
-    fetch_step<bits, super, minimum, T>(steps[0], w, x, first_row, first_x, 0);
+    for (uint32_t i = 0; i < T * M * 4; i++)
+        sum[i / 4 / M][i / 4 % M][i % 4] = 0;
+    fetch_step<bits, super, minimum, T, M>(steps[0], w, x, first_row, first_x, 0);
     for (uint32_t from = 0; from < w.groups; from += STEP) {
-        struct step<bits, minimum, T> &now = steps[from / STEP % 2];
+        struct step<bits, minimum, T, M> &now = steps[from / STEP % 2];
         const bool more = from + STEP < w.groups;
         fetch_wait();
-        convert_factors<bits, super, minimum, T>(now, w, first_row, from);
+        convert_factors<bits, super, minimum, T, M>(now, w, first_row, from);
         __syncthreads(); /* this step is here, and nobody reads the one before */
         if (more)
-            fetch_step<bits, super, minimum, T>(steps[from / STEP % 2 ^ 1], w, x, first_row, first_x, from + STEP);
+            fetch_step<bits, super, minimum, T, M>(steps[from / STEP % 2 ^ 1], w, x, first_row, first_x, from + STEP);
 #pragma unroll 1 /* registers are scarce */
         for (uint32_t group = 0; group < STEP && from + group < w.groups; group++)
-            add_group<bits, minimum, T>(sum, now, group);
+            add_group<bits, minimum, T, M>(sum, now, group);
         if (!more || (from + STEP) % KG_STRETCH == 0)
-            add_stretch<T>(out, sum, w, x.rows, first_row, first_x, from < KG_STRETCH, more ? NULL : bias);
+            add_stretch<T, M>(out, sum, w, x.rows, first_row, first_x, from < KG_STRETCH, more ? NULL : bias);
     }
 }
 
-/* Blocks of 128 rows of weights read less from shared memory for each product; but there should be some for all of a card. */
-#define BLOCKS_ENOUGH 400
+template <int T, int M> static dim3 grid_of(const struct kg_product *p)
+{
+    return dim3((p->x.rows + 16 * M - 1) / (16 * M), (p->w.rows + 32 * T - 1) / (32 * T));
+}
 
+template <int bits, bool super, bool minimum, int T, int M> static void enqueue_tiles(const struct kg_product *p)
+{
+    kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum, T, M>, grid_of<T, M>(p), THREADS, 0, p->out, p->w, p->x, p->bias);
+}
+
+/* Large tiles read and unpack less for each product; but there should be some for all multiprocessors of a large card, and as many for
+ * each of them. */
 template <int bits, bool super, bool minimum> static void enqueue(const struct kg_product *p)
 {
-    const unsigned columns = (p->x.rows + COLUMNS - 1) / COLUMNS, wide = (p->w.rows + 127) / 128, narrow = (p->w.rows + 63) / 64;
+    const dim3 large = grid_of<4, 4>(p), middle = grid_of<2, 4>(p);
     if constexpr (bits == 4) { /* more bits would need more registers and shared memory than there are */
-        if (wide * columns >= BLOCKS_ENOUGH) {
-            kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum, 4>, dim3(columns, wide), THREADS, 0, p->out, p->w, p->x, p->bias);
+        if (large.x * large.y >= 400) {
+            enqueue_tiles<bits, super, minimum, 4, 4>(p);
             return;
         }
     }
-    kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum, 2>, dim3(columns, narrow), THREADS, 0, p->out, p->w, p->x, p->bias);
+    if (middle.x * middle.y >= 264)
+        enqueue_tiles<bits, super, minimum, 2, 4>(p);
+    else
+        enqueue_tiles<bits, super, minimum, 2, 2>(p);
 }
 
 void kg_cuda_mul_many(const struct kg_product *p)

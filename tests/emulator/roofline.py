@@ -52,9 +52,9 @@ def weights_of(shape):
 def token(kernels, shape, layers, vocabulary):
     """Bytes and operations of a whole token; the output matrix is Q6_K and costs what the layer's Q6_K weights do."""
     of_head = vocabulary * shape[0] / weights_of(shape)[1]
-    six = next(k for name, k in kernels.items() if name.startswith("kg_mul_few<6"))
-    return (layers * sum(map(moved, kernels.values())) + of_head * moved(six),
-            layers * sum(map(operations, kernels.values())) + of_head * operations(six))
+    six = [k for name, k in kernels.items() if name.startswith("kg_mul_few<6")]
+    return (layers * sum(map(moved, kernels.values())) + of_head * sum(map(moved, six)),
+            layers * sum(map(operations, kernels.values())) + of_head * sum(map(operations, six)))
 
 
 def peer_bytes(shape, layers, vocabulary, depth):

@@ -343,12 +343,17 @@ static void embed_of_every_type(void **state)
 /* As many rows as a vocabulary has: tiles may be others than those of small matrices. */
 static void matmul_of_a_vocabulary(void **state)
 {
-    struct weights few = make_weights(KG_Q4_0, 51203, 32, QUANTISE_PLAIN, 3), more = make_weights(KG_Q4_1, 51203, 160, QUANTISE_PLAIN, 4);
-    add_bias(&more, 0.5);
-    check_matmul(*state, &few);
-    check_matmul(*state, &more);
-    free_weights(&few);
-    free_weights(&more);
+    static const struct {
+        enum kg_type type;
+        uint32_t cols;
+    } vocabularies[] = { { KG_Q4_0, 32 }, { KG_Q4_1, 160 }, { KG_Q8_0, 32 } };
+    for (size_t v = 0; v < sizeof vocabularies / sizeof *vocabularies; v++) {
+        struct weights w = make_weights(vocabularies[v].type, 51203, vocabularies[v].cols, QUANTISE_PLAIN, v);
+        if (v % 2)
+            add_bias(&w, 0.5);
+        check_matmul(*state, &w);
+        free_weights(&w);
+    }
 }
 
 /* The largest batch, wider than any tile. */
