@@ -17,7 +17,7 @@ cuda_release = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-
 spills = $(if $(filter 13,$(cuda_release)),-Xptxas -Werror$(comma)-warn-spills$(comma)-warn-lmem-usage)
 cuda_sources := $(wildcard kernels/cuda/*.cu)
 # What of the rest it needs; hidden, so that it may be loaded by a program that has the same.
-cuda_parts := kernels/cuda/planes.c kernels/type.c base/status.c
+cuda_parts := kernels/cuda/planes.c kernels/cpu/pool.c kernels/cpu/usable_threads.c kernels/type.c base/status.c
 cuda_part_objects := $(patsubst %.c,$(O)/cuda/%.o,$(cuda_parts))
 
 .PHONY: cuda
@@ -79,6 +79,8 @@ $(E)/%.host.o: %.cu
 $(E)/tests/emulator/kernels/%: $(E)/tests/emulator/kernels/%.host.o $(E)/tests/emulator/kernels/%.ptx.o $(emulator_objects)
 	@echo "  link  $@"
 	@$(CXX) $(sanitizers) -o $@ $^
+
+$(E)/tests/emulator/kernels/packed: $(O)/cuda/tests/emulator/kernels/pack_planes.o $(cuda_part_objects)
 
 $(E)/libkedge-cuda.so: $(patsubst %.cu,$(E)/%.host.o,$(cuda_sources)) $(patsubst %.cu,$(E)/%.ptx.o,$(cuda_sources)) $(emulator_objects) $(cuda_part_objects)
 	@echo "  link  $@"

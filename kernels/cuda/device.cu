@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/round.h"
+
+#define RING_ALIGNMENT 256
 
 static enum kg_status status_of(cudaError_t error)
 {
@@ -91,32 +94,47 @@ static enum kg_status outcome(const struct kg_device *device, struct kg_error *e
 
 enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err)
 {
+    kg_cuda_make_sum(device);
     kg_cuda_start_held(device);
     if (!device->failed)
         (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "computing");
     return outcome(device, err);
 }
 
-/* Bytes of the ring from here on, after waiting for what was there if it is full. */
-static size_t ring_room(struct kg_device *device, size_t bytes)
+/* What a part holds may still be read; the one behind it is waited for. */
+static void next_part(struct kg_device *device)
 {
-    if (device->ring_used == KG_RING_BYTES) {
-        (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "copying");
-        device->ring_used = 0;
+    (void)kg_cuda_ok(device, cudaEventRecord(device->ring_left[device->ring_part], device->stream), "copying");
+    device->ring_part = (device->ring_part + 1) % KG_RING_PARTS;
+    device->ring_used = 0;
+    if (!device->failed)
+        (void)kg_cuda_ok(device, cudaEventSynchronize(device->ring_left[device->ring_part]), "copying");
+}
+
+uint8_t *kg_cuda_ring(struct kg_device *device, size_t unit, size_t *bytes)
+{
+    size_t room = KG_PART_BYTES - device->ring_used;
+    if (room < unit && room < *bytes) {
+        next_part(device);
+        room = KG_PART_BYTES;
     }
-    const size_t room = KG_RING_BYTES - device->ring_used;
-    return bytes < room ? bytes : room;
+    *bytes = *bytes <= room ? *bytes : room / unit * unit;
+    uint8_t *place = device->ring + device->ring_part * KG_PART_BYTES + device->ring_used;
+    const size_t used = device->ring_used + (*bytes + RING_ALIGNMENT - 1) / RING_ALIGNMENT * RING_ALIGNMENT;
+    device->ring_used = used < KG_PART_BYTES ? used : KG_PART_BYTES;
+    return device->failed ? NULL : place;
 }
 
 void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t bytes)
 {
     kg_cuda_start_held(device);
     while (bytes && !device->failed) {
-        const size_t n = ring_room(device, bytes);
-        uint8_t *staged = device->ring + device->ring_used;
+        size_t n = bytes;
+        uint8_t *staged = kg_cuda_ring(device, 1, &n);
+        if (!staged)
+            return;
         memcpy(staged, host, n);
         (void)kg_cuda_ok(device, cudaMemcpyAsync(to, staged, n, cudaMemcpyDefault, device->stream), "copying to the device");
-        device->ring_used += n;
         to = (uint8_t *)to + n;
         host = (const uint8_t *)host + n;
         bytes -= n;
@@ -127,12 +145,14 @@ enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void
 {
     kg_cuda_start_held(device);
     while (bytes && !device->failed) {
-        const size_t n = ring_room(device, bytes);
-        const uint8_t *staged = device->ring + device->ring_used;
-        (void)kg_cuda_ok(device, cudaMemcpyAsync(device->ring + device->ring_used, from, n, cudaMemcpyDefault, device->stream), "copying from the device");
+        size_t n = bytes;
+        uint8_t *staged = kg_cuda_ring(device, 1, &n);
+        if (!staged)
+            break;
+        (void)kg_cuda_ok(device, cudaMemcpyAsync(staged, from, n, cudaMemcpyDefault, device->stream), "copying from the device");
         (void)kg_cuda_ok(device, cudaStreamSynchronize(device->stream), "computing");
         memcpy(host, staged, n);
-        device->ring_used = 0;
+        device->ring_used = 0; /* nothing is on its way */
         host = (uint8_t *)host + n;
         from = (const uint8_t *)from + n;
         bytes -= n;
@@ -140,10 +160,53 @@ enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void
     return outcome(device, err);
 }
 
+void kg_cuda_make_sum(struct kg_device *device)
+{
+    const size_t n = device->sum.n;
+    device->sum.n = 0;
+    if (n && !device->failed)
+        kg_cuda_enqueue_add(device, (float *)device->sum.x->memory.bits, (const float *)device->sum.y->memory.bits, n);
+}
+
+const struct kg_buffer *kg_cuda_take_sum(struct kg_device *device, const struct kg_buffer *x, size_t n)
+{
+    if (device->sum.n != n || device->sum.x != x)
+        return NULL;
+    device->sum.n = 0;
+    return device->sum.y;
+}
+
+void kg_cuda_add(struct kg_device *device, struct kg_buffer *x, const struct kg_buffer *y, size_t n)
+{
+    (void)kg_cuda_in(y, n, sizeof(float));
+    (void)kg_cuda_out(device, x, n, sizeof(float));
+    kg_cuda_make_sum(device); /* of others */
+    device->sum.x = x;
+    device->sum.y = y;
+    device->sum.n = n;
+}
+
+struct kg_cuda_rounded kg_cuda_rounded_room(struct kg_device *device, const struct kg_buffer *buffer, uint32_t rows, uint32_t cols)
+{
+    struct kg_cuda_rounded out = { NULL, NULL };
+    const size_t codes = (size_t)rows * cols;
+    if (!device->rounds || cols % KG_GROUP != 0 ||
+        !kg_cuda_grow(device, &device->rounded, codes + codes / KG_GROUP * sizeof *out.group, "rounding activations"))
+        return out;
+    out.codes = (uint32_t *)device->rounded.bits;
+    out.group = (struct kg_rounded *)((uint8_t *)device->rounded.bits + codes);
+    device->rounded_version = buffer->version;
+    device->rounded_rows = rows;
+    device->rounded_cols = cols;
+    return out;
+}
+
 const void *kg_cuda_in(const struct kg_buffer *buffer, size_t count, size_t size)
 {
     (void)count, (void)size;
     assert(count <= buffer->memory.bytes / size);
+    if (buffer->device->sum.n && buffer->device->sum.x == buffer)
+        kg_cuda_make_sum(buffer->device);
     return buffer->memory.bits;
 }
 
@@ -151,6 +214,8 @@ void *kg_cuda_out(struct kg_device *device, struct kg_buffer *buffer, size_t cou
 {
     (void)count, (void)size;
     assert(count <= buffer->memory.bytes / size);
+    if (device->sum.n && (device->sum.x == buffer || device->sum.y == buffer))
+        kg_cuda_make_sum(device);
     buffer->version = ++device->versions;
     return buffer->memory.bits;
 }
@@ -182,6 +247,7 @@ static void close_device(struct kg_device *device)
 {
     if (!device)
         return;
+    kg_cuda_loaders_end(device);
     kg_cuda_free(device, &device->scratch);
     kg_cuda_free(device, &device->rounded);
     kg_cuda_free(device, &device->ropes);
@@ -189,6 +255,9 @@ static void close_device(struct kg_device *device)
     if (device->steps.now_on_device)
         (void)cudaFree(device->steps.now_on_device);
     assert(device->memory == 0);
+    for (uint32_t i = 0; i < KG_RING_PARTS; i++)
+        if (device->ring_left[i])
+            (void)cudaEventDestroy(device->ring_left[i]);
     if (device->ring)
         (void)cudaFreeHost(device->ring);
     if (device->stream)
@@ -209,10 +278,14 @@ static enum kg_status set_up(struct kg_device *device, struct kg_error *err)
     cudaError_t error = cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking);
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "opening a stream");
-    error = cudaMallocHost(&ring, KG_RING_BYTES);
+    error = cudaMallocHost(&ring, KG_RING_PARTS * KG_PART_BYTES);
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "pinning host memory");
     device->ring = (uint8_t *)ring;
+    for (uint32_t i = 0; i < KG_RING_PARTS && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(&device->ring_left[i], cudaEventDisableTiming);
+    if (error != cudaSuccess)
+        return kg_cuda_fail(err, error, "opening the device");
     device->steps.now = (uint8_t *)calloc(1, KG_NOW_BYTES);
     if (!device->steps.now)
         return kg_fail_nomem(err, "opening a CUDA device");
@@ -254,7 +327,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
         return status;
     }
     snprintf(device->describe, sizeof device->describe, "CUDA, %s, %.1f GiB", properties.name, (double)properties.totalGlobalMem / (1 << 30));
-    snprintf(device->numerics, sizeof device->numerics, "cuda 2 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
+    snprintf(device->numerics, sizeof device->numerics, "cuda 3 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
     *out = device;
     return KG_OK;
 }
@@ -280,6 +353,7 @@ static enum kg_status buffer_create(struct kg_device *device, size_t bytes, stru
         return status;
     }
     (void)kg_cuda_ok(device, cudaMemsetAsync(buffer->memory.bits, 0, bytes, device->stream), "clearing a buffer");
+    buffer->device = device;
     buffer->version = ++device->versions;
     *out = buffer;
     return KG_OK;
@@ -287,8 +361,11 @@ static enum kg_status buffer_create(struct kg_device *device, size_t bytes, stru
 
 static void buffer_free(struct kg_device *device, struct kg_buffer *buffer)
 {
-    if (buffer)
-        kg_cuda_free(device, &buffer->memory);
+    if (!buffer)
+        return;
+    if (device->sum.n && (device->sum.x == buffer || device->sum.y == buffer))
+        kg_cuda_make_sum(device);
+    kg_cuda_free(device, &buffer->memory);
     free(buffer);
 }
 
@@ -311,7 +388,16 @@ static void step_begin(struct kg_device *device, uint32_t rows)
 {
     assert(rows >= 1 && rows <= KG_ROWS_MAX);
     (void)kg_cuda_ok(device, cudaSetDevice(device->card), "choosing the device"); /* of this thread, which may be another one */
+    kg_cuda_loaders_end(device); /* weights are there */
+    kg_cuda_make_sum(device);
+    device->step_rows = rows;
     kg_cuda_step_begin(device, rows);
+}
+
+static void step_end(struct kg_device *device)
+{
+    kg_cuda_make_sum(device);
+    kg_cuda_step_end(device);
 }
 
 extern "C" __attribute__((visibility("default"))) const uint64_t kg_backend_cuda_form = KG_BACKEND_FORM;
@@ -344,7 +430,7 @@ extern "C" __attribute__((visibility("default"))) const struct kg_backend kg_bac
     .view_set = kg_cuda_view_set,
     .view_free = kg_cuda_view_free,
     .step_begin = step_begin,
-    .step_end = kg_cuda_step_end,
+    .step_end = step_end,
     .embed = kg_cuda_embed,
     .rmsnorm = kg_cuda_rmsnorm,
     .matmul = kg_cuda_matmul,

@@ -18,13 +18,20 @@ extern "C" {
 
 #define KG_FULL_WARP   0xffffffffU
 #define KG_ROPES       8             /* rotations that are known at a time; a model has one or two */
-#define KG_RING_BYTES  ((size_t)4 << 20)
+#define KG_RING_PARTS  4             /* of the ring: one is filled while others are on their way */
+#define KG_PART_BYTES  ((size_t)4 << 20)
 #define KG_CHUNK_PAGES 16            /* pages that are allocated together */
 
 /* Memory of the device. */
 struct kg_cuda_memory {
     void *bits;
     size_t bytes;
+};
+
+/* Where a kernel leaves what it computed as codes, too (round.h); NULL: nowhere. */
+struct kg_cuda_rounded {
+    uint32_t *codes;
+    struct kg_rounded *group;
 };
 
 struct kg_device {
@@ -36,8 +43,10 @@ struct kg_device {
     size_t memory;
     char describe[320], numerics[320];
 
-    uint8_t *ring; /* pinned: what goes to and comes from the device */
-    size_t ring_used;
+    uint8_t *ring; /* pinned, KG_RING_PARTS of KG_PART_BYTES: what goes to and comes from the device */
+    uint32_t ring_part;
+    size_t ring_used;                      /* of that part */
+    cudaEvent_t ring_left[KG_RING_PARTS];  /* what was enqueued when a part was full */
 
     struct kg_cuda_memory scratch, rounded, ropes; /* ropes: (KG_ROPES, KG_HEAD_MAX / 2) f64 */
     struct kg_rope known_ropes[KG_ROPES];
@@ -46,11 +55,23 @@ struct kg_device {
     uint64_t versions;
     uint64_t rounded_version; /* of the buffer whose first rows `rounded` holds; 0 = none */
     uint32_t rounded_rows, rounded_cols;
+    bool rounds;        /* there are matrices that want codes */
+    uint32_t step_rows; /* of the last step; 0 = there was none */
+
+    struct kg_cpu_pool *loaders; /* threads, while weights are loaded; NULL: there are none */
+
+    /* A sum x += y that is kept back, so that a norm of x can make it in passing; n = 0: none is. */
+    struct {
+        struct kg_buffer *x;
+        const struct kg_buffer *y;
+        size_t n;
+    } sum;
 
     struct kg_cuda_steps steps;
 };
 
 struct kg_buffer {
+    struct kg_device *device;
     struct kg_cuda_memory memory;
     uint64_t version; /* another one whenever the contents change */
 };
@@ -89,7 +110,7 @@ struct kg_cuda_pages {
     uint32_t layer, layers, kv_heads, head_size, index_bits, none;
 };
 
-/* Tokens `first` .. end - 1 of a block, and the pages that they lie in. */
+/* Tokens `first` .. end - 1 of a block, and the pages that they lie in; there is an entry behind the last one's. */
 struct kg_cuda_touched {
     uint32_t first, end;
     int32_t local;
@@ -150,6 +171,18 @@ void kg_cuda_upload(struct kg_device *device, void *to, const void *host, size_t
 enum kg_status kg_cuda_download(struct kg_device *device, void *host, const void *from, size_t bytes, struct kg_error *err);
 enum kg_status kg_cuda_wait(struct kg_device *device, struct kg_error *err);
 
+/* Bytes of the ring that nothing uses any more, at an address that is a multiple of 256: *bytes of them, or as many units as there is
+ * room for, which *bytes becomes (a unit is far smaller than a part). They are for what is enqueued before the next call. NULL if
+ * something failed. */
+uint8_t *kg_cuda_ring(struct kg_device *device, size_t unit, size_t *bytes);
+
+/* Makes the sum that is kept back. */
+void kg_cuda_make_sum(struct kg_device *device);
+/* What is to be added to the first n elements of x by the caller; NULL: nothing, and what is kept back is of others. */
+const struct kg_buffer *kg_cuda_take_sum(struct kg_device *device, const struct kg_buffer *x, size_t n);
+/* Room for the codes of what a kernel is about to leave in this buffer, which are taken for made; none where nobody would want them. */
+struct kg_cuda_rounded kg_cuda_rounded_room(struct kg_device *device, const struct kg_buffer *buffer, uint32_t rows, uint32_t cols);
+
 /* The first element, after checking that `count` elements of `size` bytes lie in the buffer; for results the contents change. */
 const void *kg_cuda_in(const struct kg_buffer *buffer, size_t count, size_t size);
 void *kg_cuda_out(struct kg_device *device, struct kg_buffer *buffer, size_t count, size_t size);
@@ -164,6 +197,9 @@ const struct kg_cuda_touched *kg_cuda_touched_of(struct kg_device *device, const
 
 enum kg_status kg_cuda_matrix_create(struct kg_device *, enum kg_type, uint32_t rows, uint32_t cols, const void *blocks, unsigned uses,
                                      struct kg_matrix **out, struct kg_error *);
+/* Its memory from blocks in file order: by way of the ring, filled by several threads; planes are packed on the card. */
+void kg_cuda_fill_matrix(struct kg_device *, struct kg_matrix *, const void *blocks);
+void kg_cuda_loaders_end(struct kg_device *);
 void kg_cuda_matrix_free(struct kg_device *, struct kg_matrix *);
 void kg_cuda_embed(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *, const struct kg_buffer *ids, float scale, uint32_t rows);
 void kg_cuda_matmul(struct kg_device *, struct kg_buffer *out, const struct kg_matrix *, const struct kg_buffer *x, const struct kg_buffer *bias,
@@ -172,6 +208,7 @@ void kg_cuda_matmul(struct kg_device *, struct kg_buffer *out, const struct kg_m
 void kg_cuda_rmsnorm(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *x, const struct kg_buffer *weight, float eps, uint32_t rows,
                      uint32_t cols);
 void kg_cuda_add(struct kg_device *, struct kg_buffer *x, const struct kg_buffer *y, size_t n);
+void kg_cuda_enqueue_add(struct kg_device *, float *x, const float *y, size_t n);
 void kg_cuda_silu_mul(struct kg_device *, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n);
 void kg_cuda_copy_row(struct kg_device *, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols);
 void kg_cuda_top(struct kg_device *, struct kg_buffer *ids, struct kg_buffer *values, const struct kg_buffer *logits, size_t offset, uint32_t n,

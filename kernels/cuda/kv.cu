@@ -238,29 +238,28 @@ const struct kg_cuda_touched *kg_cuda_touched_of(struct kg_device *device, const
     return kg_cuda_now(device, touched);
 }
 
-/* A block a row and KV head, a thread a pair of elements. */
+/* A block a row and KV head, a thread a pair of elements. All loads come first, and of pages both that the row may be in. */
 __global__ void kg_kv_write(struct kg_cuda_pages pages, const struct kg_cuda_touched *touched, const float *k, const float *v, struct kg_cuda_rope rope)
 {
-    const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, first = touched->first, t = first + row;
-    const uint32_t page = touched->page[t / KG_PAGE - first / KG_PAGE];
-    k += ((size_t)row * pages.kv_heads + head) * n;
-    v += ((size_t)row * pages.kv_heads + head) * n;
-    __half *key = kg_page_at(pages, page, 0, head, t % KG_PAGE), *value = kg_page_at(pages, page, 1, head, t % KG_PAGE);
-    const uint32_t i = threadIdx.x;
+    const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, i = threadIdx.x;
     if (i >= n / 2)
         return;
+    const uint32_t near = touched->page[row / KG_PAGE], far = touched->page[row / KG_PAGE + 1], first = touched->first, t = first + row;
+    const bool turns = i < rope.pairs;
+    const uint32_t a = turns ? kg_rope_first(rope, i) : 2 * i, b = turns ? kg_rope_second(rope, i) : 2 * i + 1;
+    k += ((size_t)row * pages.kv_heads + head) * n;
+    v += ((size_t)row * pages.kv_heads + head) * n;
+    float2 pair = make_float2(k[a], k[b]);
+    const float2 values = reinterpret_cast<const float2 *>(v)[i];
+    if (turns)
+        pair = kg_turn(pair.x, pair.y, kg_angle(rope, i, (int64_t)touched->local + t));
+    const uint32_t page = t / KG_PAGE - first / KG_PAGE == row / KG_PAGE ? near : far;
+    __half *key = kg_page_at(pages, page, 0, head, t % KG_PAGE), *value = kg_page_at(pages, page, 1, head, t % KG_PAGE);
     if (i == 0 && head == 0 && (row == 0 || t % KG_PAGE == 0))
         *kg_indexed_at(pages, page) = 0;
-    reinterpret_cast<__half2 *>(value)[i] = __floats2half2_rn(v[2 * i], v[2 * i + 1]);
-    if (i < rope.pairs) {
-        const uint32_t a = kg_rope_first(rope, i), b = kg_rope_second(rope, i);
-        const float2 turned = kg_turn(k[a], k[b], kg_angle(rope, i, (int64_t)touched->local + t));
-        key[a] = __float2half_rn(turned.x);
-        key[b] = __float2half_rn(turned.y);
-    } else {
-        key[2 * i] = __float2half_rn(k[2 * i]);
-        key[2 * i + 1] = __float2half_rn(k[2 * i + 1]);
-    }
+    reinterpret_cast<__half2 *>(value)[i] = __floats2half2_rn(values.x, values.y);
+    key[a] = __float2half_rn(pair.x);
+    key[b] = __float2half_rn(pair.y);
 }
 
 void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer, const uint32_t *pages, uint32_t first, int32_t local,

@@ -104,17 +104,6 @@ template <enum kg_type type> __global__ void kg_embed_plain(float *out, const vo
         out[(size_t)blockIdx.y * cols + c] = plain_at<type>(w, (size_t)ids[blockIdx.y] * cols + c) * scale;
 }
 
-static enum kg_status upload_planes(struct kg_device *device, struct kg_matrix *matrix, const void *blocks, struct kg_error *err)
-{
-    uint8_t *packed = (uint8_t *)malloc(matrix->planes.bytes);
-    if (!packed)
-        return kg_fail_nomem(err, "storing a matrix");
-    kg_planes_pack(matrix->type, &matrix->planes, blocks, packed);
-    kg_cuda_upload(device, matrix->memory.bits, packed, matrix->planes.bytes);
-    free(packed);
-    return KG_OK;
-}
-
 enum kg_status kg_cuda_matrix_create(struct kg_device *device, enum kg_type type, uint32_t rows, uint32_t cols, const void *blocks, unsigned uses,
                                      struct kg_matrix **out, struct kg_error *err)
 {
@@ -131,15 +120,12 @@ enum kg_status kg_cuda_matrix_create(struct kg_device *device, enum kg_type type
     matrix->cols = cols;
     matrix->plain = !kg_planes_layout(type, rows, cols, &matrix->planes);
     const size_t bytes = matrix->plain ? (size_t)rows * cols * block_bytes : matrix->planes.bytes;
-    enum kg_status status = kg_cuda_alloc(device, bytes, &matrix->memory, "storing a matrix", err);
-    if (status == KG_OK && matrix->plain)
-        kg_cuda_upload(device, matrix->memory.bits, blocks, bytes);
-    else if (status == KG_OK)
-        status = upload_planes(device, matrix, blocks, err);
+    const enum kg_status status = kg_cuda_alloc(device, bytes, &matrix->memory, "storing a matrix", err);
     if (status != KG_OK) {
         kg_cuda_matrix_free(device, matrix);
         return status;
     }
+    kg_cuda_fill_matrix(device, matrix, blocks);
     *out = matrix;
     return KG_OK;
 }

@@ -1,5 +1,5 @@
 /* Quantised weights as kernels/cuda keeps them: what a GGUF block holds together lies in planes of their own, aligned for
- * loads of 16 bytes by neighbouring lanes. Plain C, used on the host and, for its struct, in kernels.
+ * loads of 16 bytes by neighbouring lanes (pack.h). Plain C, used on the host and, for its struct, in kernels.
  *
  * Columns come in groups of 32. The value of an element with code c in a group is
  *
@@ -39,9 +39,6 @@ struct kg_planes {
 
 /* False for types that have no planes (F32, F16, BF16). cols is a multiple of the type's block. */
 bool kg_planes_layout(enum kg_type type, uint32_t rows, uint32_t cols, struct kg_planes *out);
-
-/* Fills `bits` (layout->bytes) from blocks in file order. */
-void kg_planes_pack(enum kg_type type, const struct kg_planes *layout, const void *blocks, uint8_t *bits);
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,8 @@ check() { # name, condition that holds
 for order in forward reverse shuffle; do
     EMULATOR_ORDER=$order "$kernels/sound" >"$work/out" 2>&1
     check "kernels without a fault, $order" $?
+    EMULATOR_ORDER=$order "$kernels/packed" >"$work/out" 2>&1
+    check "planes of every type as plain C packs them, $order" $?
     missed=
     "$kernels/faulty" >"$work/list"
     while IFS='	' read -r name message; do

@@ -328,6 +328,125 @@ static void products_are_of_what_a_buffer_holds_now(void **state)
     free_hold(&h);
 }
 
+/* Operations in any order on the same few buffers. A device may keep one back until somebody asks for its result, make it in passing, or
+ * keep what it made of it: the bits are those of a device that is asked for everything, and told it anew, after each operation. */
+#define CROWD   5
+#define MIXED   9 /* rows */
+#define WIDEST  288
+#define MATTERS 3
+
+struct crowd {
+    struct rig rig;
+    struct kg_buffer *b[CROWD], *weight;
+    struct kg_matrix *w[MATTERS];
+};
+
+static const enum kg_type crowd_types[MATTERS] = { KG_Q8_0, KG_Q4_K, KG_F32 };
+static const uint32_t crowd_cols[MATTERS] = { WIDEST, 256, 64 };
+
+static struct crowd make_crowd(const struct variant *variant)
+{
+    struct crowd c = { .rig = rig_open(variant, 2) };
+    static float numbers[MIXED * WIDEST];
+    static double x[WIDEST * WIDEST];
+    static uint8_t blocks[WIDEST * WIDEST * 4];
+    uint64_t seed = 5;
+    for (size_t i = 0; i < MATTERS; i++) {
+        const size_t n = (size_t)crowd_cols[i] * crowd_cols[i];
+        for (size_t j = 0; j < n; j++)
+            x[j] = seeded_normal(&seed) / sqrt(crowd_cols[i]);
+        quantise(crowd_types[i], x, n, blocks);
+        assert_int_equal(c.rig.b->matrix_create(c.rig.d, crowd_types[i], crowd_cols[i], crowd_cols[i], blocks, KG_USE_MATMUL, &c.w[i], NULL), KG_OK);
+    }
+    for (size_t i = 0; i <= CROWD; i++) {
+        seeded_normals(&seed, 1, numbers, sizeof numbers / sizeof *numbers);
+        *(i < CROWD ? &c.b[i] : &c.weight) = rig_upload(&c.rig, numbers, sizeof numbers);
+    }
+    return c;
+}
+
+static void free_crowd(struct crowd *c)
+{
+    for (size_t i = 0; i < MATTERS; i++)
+        c->rig.b->matrix_free(c->rig.d, c->w[i]);
+    for (size_t i = 0; i < CROWD; i++)
+        rig_free(&c->rig, c->b[i]);
+    rig_free(&c->rig, c->weight);
+    rig_close(&c->rig);
+}
+
+/* An operation that the seed chooses, one that a step may hold if `held`; the more usual sequences more often. */
+static void operate(struct crowd *c, uint64_t seed, uint32_t rows, bool held)
+{
+    const struct kg_backend *b = c->rig.b;
+    struct kg_device *d = c->rig.d;
+    const uint32_t way = seeded_below(&seed, 12), kind = seeded_below(&seed, MATTERS), cols = crowd_cols[kind];
+    const size_t n = (size_t)rows * cols;
+    struct kg_buffer *x = c->b[seeded_below(&seed, CROWD)], *y = c->b[seeded_below(&seed, CROWD)], *z = c->b[seeded_below(&seed, CROWD)];
+    static float numbers[WIDEST];
+    if (way < 4) {
+        b->add(d, x, y, way == 0 ? 1 + seeded_below(&seed, (uint32_t)n) : n);
+        if (way > 1)
+            b->rmsnorm(d, z, x, c->weight, 1e-5F, way == 3 && rows > 1 ? rows - 1 : rows, cols);
+    } else if (way < 6) {
+        b->rmsnorm(d, z, x, c->weight, 1e-5F, rows, cols);
+    } else if (way < 8 && x != y) {
+        b->matmul(d, y, c->w[kind], x, NULL, rows);
+    } else if (way == 8 || (way == 11 && held)) {
+        b->silu_mul(d, x, y, x == z ? c->weight : z, n);
+    } else if (way == 9) {
+        b->copy_row(d, x, seeded_below(&seed, rows), y, seeded_below(&seed, rows), cols);
+    } else if (way == 10) {
+        b->rmsnorm(d, x, x, x == y ? c->weight : y, 1e-5F, rows, cols);
+        if (x != y)
+            b->matmul(d, y, c->w[kind], x, c->weight, rows);
+    } else if (way == 11) {
+        seeded_normals(&seed, 1, numbers, WIDEST);
+        b->write(d, x, seeded_below(&seed, 1000) * sizeof(float), numbers, sizeof numbers);
+    }
+}
+
+static void ask_for_all(struct crowd *c, bool tell, float all[CROWD][MIXED * WIDEST])
+{
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(c->rig.b->read(c->rig.d, c->b[i], 0, all[i], sizeof all[i], NULL), KG_OK);
+        if (tell)
+            c->rig.b->write(c->rig.d, c->b[i], 0, all[i], sizeof all[i]);
+    }
+}
+
+static void what_is_kept_back_shows_nowhere(void **state)
+{
+    static float want[CROWD][MIXED * WIDEST], got[CROWD][MIXED * WIDEST];
+    static const uint32_t sizes[] = { 1, 3, MIXED };
+    uint64_t seed = 11;
+    struct crowd asked = make_crowd(*state), left = make_crowd(*state);
+    for (uint32_t run = 0; run < (conformance_long() ? 200 : 24); run++) {
+        const uint32_t rows = sizes[run % 3], first = seeded_below(&seed, 4), last = 8 + seeded_below(&seed, 4);
+        for (uint32_t i = 0; i < 12; i++) {
+            const uint64_t own = seeded_bits(&seed);
+            if (i == first)
+                left.rig.b->step_begin(left.rig.d, rows);
+            operate(&left, own, rows, i >= first && i <= last);
+            if (i == last)
+                left.rig.b->step_end(left.rig.d);
+            operate(&asked, own, rows, i >= first && i <= last);
+            ask_for_all(&asked, true, want);
+        }
+        ask_for_all(&left, false, got);
+        for (size_t i = 0; i < CROWD; i++)
+            if (memcmp(want[i], got[i], sizeof want[i]) != 0)
+                fail_msg("run %u: buffer %zu depends on when it is read", run, i);
+        for (size_t i = 0; i < CROWD; i++) { /* or squares of squares have no end */
+            seeded_normals(&seed, 1, want[i], MIXED * WIDEST);
+            left.rig.b->write(left.rig.d, left.b[i], 0, want[i], sizeof want[i]);
+            asked.rig.b->write(asked.rig.d, asked.b[i], 0, want[i], sizeof want[i]);
+        }
+    }
+    free_crowd(&asked);
+    free_crowd(&left);
+}
+
 struct errand {
     struct layer *layer;
     struct trace *trace;
@@ -366,6 +485,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_of_any_size_give_the_same_bits),
         cmocka_unit_test(products_are_of_what_a_buffer_holds_now),
+        cmocka_unit_test(what_is_kept_back_shows_nowhere),
         cmocka_unit_test(devices_work_side_by_side_in_other_threads),
     };
     return conformance_main(tests, sizeof tests / sizeof *tests);
