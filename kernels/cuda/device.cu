@@ -321,6 +321,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
     if (!device)
         return kg_fail_nomem(err, "opening a CUDA device");
     device->card = card;
+    device->steps.early = properties.major >= 9;
     const enum kg_status status = set_up(device, err);
     if (status != KG_OK) {
         close_device(device);

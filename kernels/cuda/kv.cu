@@ -241,6 +241,7 @@ const struct kg_cuda_touched *kg_cuda_touched_of(struct kg_device *device, const
 /* A block a row and KV head, a thread a pair of elements. All loads come first, and of pages both that the row may be in. */
 __global__ void kg_kv_write(struct kg_cuda_pages pages, const struct kg_cuda_touched *touched, const float *k, const float *v, struct kg_cuda_rope rope)
 {
+    kg_begin();
     const uint32_t head = blockIdx.x, row = blockIdx.y, n = pages.head_size, i = threadIdx.x;
     if (i >= n / 2)
         return;
@@ -271,7 +272,7 @@ void kg_cuda_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer
     const struct kg_cuda_rope turn = kg_cuda_rope_of(device, rope);
     const struct kg_cuda_touched *touched = kg_cuda_touched_of(device, kv, pages, first, local, rows);
     const unsigned threads = (kv->shape.head_size / 2 + 31) / 32 * 32;
-    kg_cuda_launch(device, "kv_write", kg_kv_write, dim3(kv->shape.kv_heads, rows), threads, 0, kg_cuda_pages_of(kv, layer), touched, key, value, turn);
+    kg_cuda_launch_early(device, "kv_write", kg_kv_write, dim3(kv->shape.kv_heads, rows), threads, 0, kg_cuda_pages_of(kv, layer), touched, key, value, turn);
 }
 
 enum kg_status kg_cuda_index_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens, struct kg_error *err)

@@ -56,6 +56,7 @@ static __device__ __forceinline__ void round_piece(const struct kg_cuda_rounded 
 /* out = x * weight / sqrt(mean(x^2) + eps). Which thread adds up which squares depends on cols only. */
 __global__ void __launch_bounds__(THREADS) kg_rmsnorm_narrow(float *out, const float *x, const float *weight, float eps, uint32_t rows, uint32_t cols)
 {
+    kg_begin();
     const uint32_t row = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (row >= rows)
         return;
@@ -125,6 +126,7 @@ template <int V>
 __global__ void __launch_bounds__(WIDE_THREADS) kg_rmsnorm_wide(float *out, float *x, const float *y, const float *weight, float eps, uint32_t cols,
                                                                 struct kg_cuda_rounded to)
 {
+    kg_begin();
     __shared__ float sums[WIDE_THREADS / 32];
     const uint32_t n = cols / V, own = threadIdx.x, first = own / 32 * 32; /* of the warp, whose lanes stay together */
     const size_t row = blockIdx.x;
@@ -173,6 +175,7 @@ __global__ void __launch_bounds__(WIDE_THREADS) kg_rmsnorm_wide(float *out, floa
 /* n pieces, as in kg_silu_mul. */
 template <int V> __global__ void __launch_bounds__(FEW) kg_add(float *x, const float *y, size_t n)
 {
+    kg_begin();
     const size_t i = (size_t)blockIdx.x * FEW + threadIdx.x;
     if (i < n)
         (void)take<V>(x, y, i);
@@ -181,6 +184,7 @@ template <int V> __global__ void __launch_bounds__(FEW) kg_add(float *x, const f
 /* gate / (1 + exp(-gate)) * up; far below zero the exponential is infinite and the result zero */
 template <int V> __global__ void __launch_bounds__(FEW) kg_silu_mul(float *out, const float *gate, const float *up, size_t n, struct kg_cuda_rounded to)
 {
+    kg_begin();
     const size_t i = (size_t)blockIdx.x * FEW + threadIdx.x;
     struct piece<V> p = {};
     if (i < n) {
@@ -198,6 +202,7 @@ template <int V> __global__ void __launch_bounds__(FEW) kg_silu_mul(float *out, 
 /* A kernel, since a copy by the runtime would be no launch that a step can hold. */
 __global__ void kg_copy(float *out, const float *x, uint32_t n)
 {
+    kg_begin();
     for (uint32_t i = blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
         out[i] = x[i];
 }
@@ -218,23 +223,23 @@ void kg_cuda_rmsnorm(struct kg_device *device, struct kg_buffer *out, const stru
     if (device->failed)
         return;
     if (cols < WIDE) {
-        kg_cuda_launch(device, "rmsnorm", kg_rmsnorm_narrow, blocks_for(rows, WARPS), THREADS, 0, to, in, w, eps, rows, cols);
+        kg_cuda_launch_early(device, "rmsnorm", kg_rmsnorm_narrow, blocks_for(rows, WARPS), THREADS, 0, to, in, w, eps, rows, cols);
         return;
     }
     const struct kg_cuda_rounded codes = kg_cuda_rounded_room(device, out, rows, cols);
     if (cols % 4 == 0)
-        kg_cuda_launch(device, "rmsnorm", kg_rmsnorm_wide<4>, rows, WIDE_THREADS, 0, to, in, more, w, eps, cols, codes);
+        kg_cuda_launch_early(device, "rmsnorm", kg_rmsnorm_wide<4>, rows, WIDE_THREADS, 0, to, in, more, w, eps, cols, codes);
     else
-        kg_cuda_launch(device, "rmsnorm", kg_rmsnorm_wide<1>, rows, WIDE_THREADS, 0, to, in, more, w, eps, cols, codes);
+        kg_cuda_launch_early(device, "rmsnorm", kg_rmsnorm_wide<1>, rows, WIDE_THREADS, 0, to, in, more, w, eps, cols, codes);
 }
 
 /* Sums of a and b, on the device. */
 void kg_cuda_enqueue_add(struct kg_device *device, float *a, const float *b, size_t n)
 {
     if (n % 4 == 0)
-        kg_cuda_launch(device, "add", kg_add<4>, blocks_for(n / 4, FEW), FEW, 0, a, b, n / 4);
+        kg_cuda_launch_early(device, "add", kg_add<4>, blocks_for(n / 4, FEW), FEW, 0, a, b, n / 4);
     else
-        kg_cuda_launch(device, "add", kg_add<1>, blocks_for(n, FEW), FEW, 0, a, b, n);
+        kg_cuda_launch_early(device, "add", kg_add<1>, blocks_for(n, FEW), FEW, 0, a, b, n);
 }
 
 void kg_cuda_silu_mul(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *gate, const struct kg_buffer *up, size_t n)
@@ -247,9 +252,9 @@ void kg_cuda_silu_mul(struct kg_device *device, struct kg_buffer *out, const str
     const struct kg_cuda_rounded none = { NULL, NULL };
     const struct kg_cuda_rounded codes = n % rows == 0 ? kg_cuda_rounded_room(device, out, rows, (uint32_t)(n / rows)) : none;
     if (n % 4 == 0)
-        kg_cuda_launch(device, "silu_mul", kg_silu_mul<4>, blocks_for(n / 4, FEW), FEW, 0, y, g, u, n / 4, codes);
+        kg_cuda_launch_early(device, "silu_mul", kg_silu_mul<4>, blocks_for(n / 4, FEW), FEW, 0, y, g, u, n / 4, codes);
     else
-        kg_cuda_launch(device, "silu_mul", kg_silu_mul<1>, blocks_for(n, FEW), FEW, 0, y, g, u, n, codes);
+        kg_cuda_launch_early(device, "silu_mul", kg_silu_mul<1>, blocks_for(n, FEW), FEW, 0, y, g, u, n, codes);
 }
 
 void kg_cuda_copy_row(struct kg_device *device, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from, uint32_t cols)
@@ -257,5 +262,5 @@ void kg_cuda_copy_row(struct kg_device *device, struct kg_buffer *out, uint32_t 
     const float *in = (const float *)kg_cuda_in(x, ((size_t)from + 1) * cols, sizeof(float)) + (size_t)from * cols;
     float *row = (float *)kg_cuda_out(device, out, ((size_t)to + 1) * cols, sizeof(float)) + (size_t)to * cols;
     if (!device->failed && in != row)
-        kg_cuda_launch(device, "copy_row", kg_copy, blocks_for(cols, THREADS), THREADS, 0, row, in, cols);
+        kg_cuda_launch_early(device, "copy_row", kg_copy, blocks_for(cols, THREADS), THREADS, 0, row, in, cols);
 }

@@ -175,8 +175,25 @@ static void drop_graph(struct kg_device *device, struct kg_cuda_recording *r)
     r->nodes = NULL;
 }
 
+/* What the edge between two kernels says: the second one may be put in place when all blocks of the first one have begun. */
+static cudaError_t follow_early(cudaGraph_t graph, cudaGraphNode_t before, cudaGraphNode_t node)
+{
+#if CUDART_VERSION >= 12030
+    cudaGraphEdgeData edge = {};
+    edge.from_port = cudaGraphKernelNodePortProgrammatic;
+    edge.type = cudaGraphDependencyTypeProgrammatic;
+#if CUDART_VERSION >= 13000
+    return cudaGraphAddDependencies(graph, &before, &node, &edge, 1);
+#else
+    return cudaGraphAddDependencies_v2(graph, &before, &node, &edge, 1);
+#endif
+#else
+    return cudaGraphAddDependencies(graph, &before, &node, 1);
+#endif
+}
+
 /* The launches, one after the other. */
-static cudaError_t make_graph(struct kg_cuda_recording *r)
+static cudaError_t make_graph(struct kg_cuda_recording *r, bool early)
 {
     const struct kg_cuda_launches *list = &r->launches;
     r->nodes = (cudaGraphNode_t *)calloc(list->count, sizeof *r->nodes);
@@ -184,7 +201,10 @@ static cudaError_t make_graph(struct kg_cuda_recording *r)
     for (uint32_t i = 0; i < list->count && error == cudaSuccess; i++) {
         const void *arguments[KG_ARGUMENTS];
         const struct cudaKernelNodeParams node = node_of(list, i, arguments);
-        error = cudaGraphAddKernelNode(&r->nodes[i], r->graph, i ? &r->nodes[i - 1] : NULL, i ? 1 : 0, &node);
+        const bool apart = i == 0 || (early && list->launch[i].early);
+        error = cudaGraphAddKernelNode(&r->nodes[i], r->graph, apart ? NULL : &r->nodes[i - 1], apart ? 0 : 1, &node);
+        if (apart && i && error == cudaSuccess)
+            error = follow_early(r->graph, r->nodes[i - 1], r->nodes[i]);
     }
     return error == cudaSuccess ? cudaGraphInstantiate(&r->executable, r->graph, 0) : error;
 }
@@ -232,7 +252,13 @@ static bool prepare_graph(struct kg_device *device, struct kg_cuda_recording *r,
     (void)cudaGetLastError();
     if (!known || steps->refused)
         return false;
-    error = make_graph(r);
+    error = make_graph(r, steps->early);
+    if (error != cudaSuccess && steps->early) { /* a driver that knows no such edges */
+        (void)cudaGetLastError();
+        drop_graph(device, r);
+        steps->early = false;
+        error = make_graph(r, false);
+    }
     if (error == cudaSuccess)
         return true;
     (void)cudaGetLastError();

@@ -3,7 +3,10 @@
  * Launches of a step of few rows are held back until step_end. If they are those of an earlier step (the same kernels in the same
  * order), that step's graph is launched instead, once for all of them, after it was told which launches differ. What changes from
  * token to token is therefore no argument: it lies in memory of the device (kg_cuda_now, and the head of a view), grids are rounded up,
- * and a step differs from the one before at most where something grew. */
+ * and a step differs from the one before at most where something grew.
+ *
+ * A kernel of a graph waits for all of the one before it, and a start takes a microsecond. On cards that can do it (compute capability 9.0),
+ * those launched by kg_cuda_launch_early are put in place before, and wait themselves (kg_begin). */
 #ifndef KG_KERNELS_CUDA_STEP_H
 #define KG_KERNELS_CUDA_STEP_H
 
@@ -26,6 +29,7 @@ struct kg_cuda_node {
     const char *what; /* completes "... failed" */
     dim3 grid;
     uint32_t threads, shared;
+    uint32_t early; /* it calls kg_begin */
     uint32_t arguments;
     uint32_t at[KG_ARGUMENTS], size[KG_ARGUMENTS]; /* of an argument, among the bytes of its list */
 };
@@ -49,6 +53,7 @@ struct kg_cuda_steps {
     bool held;    /* launches are held back */
     bool started; /* some of this step's were not, after all */
     bool refused; /* the driver makes no graphs */
+    bool early;   /* the card starts kernels early */
     uint64_t count;
     struct kg_cuda_launches launches;
     struct kg_cuda_recording recording[KG_RECORDINGS];
@@ -60,14 +65,38 @@ struct kg_cuda_steps {
 /* One launch, whose arguments (kernel, what, grid, threads, shared) are in *launch; it is made or held back. */
 void kg_cuda_enqueue(struct kg_device *device, const struct kg_cuda_node *launch, const void *const *arguments);
 
+template <uint32_t early, class... P>
+static inline void kg_cuda_launch_as(struct kg_device *device, const char *what, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
+                                     const P &...arguments)
+{
+    static_assert(sizeof...(P) >= 1 && sizeof...(P) <= KG_ARGUMENTS);
+    const struct kg_cuda_node launch = { (const void *)kernel, what, grid, threads, (uint32_t)shared, early, (uint32_t)sizeof...(P), {}, { (uint32_t)sizeof(P)... } };
+    const void *const pointers[] = { &arguments... };
+    kg_cuda_enqueue(device, &launch, pointers);
+}
+
 template <class... P>
 static inline void kg_cuda_launch(struct kg_device *device, const char *what, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
                                   std::type_identity_t<P>... arguments)
 {
-    static_assert(sizeof...(P) >= 1 && sizeof...(P) <= KG_ARGUMENTS);
-    const struct kg_cuda_node launch = { (const void *)kernel, what, grid, threads, (uint32_t)shared, (uint32_t)sizeof...(P), {}, { (uint32_t)sizeof(P)... } };
-    const void *const pointers[] = { &arguments... };
-    kg_cuda_enqueue(device, &launch, pointers);
+    kg_cuda_launch_as<0, P...>(device, what, kernel, grid, threads, shared, arguments...);
+}
+
+/* A kernel all of whose threads call kg_begin before anything else. */
+template <class... P>
+static inline void kg_cuda_launch_early(struct kg_device *device, const char *what, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
+                                        std::type_identity_t<P>... arguments)
+{
+    kg_cuda_launch_as<1, P...>(device, what, kernel, grid, threads, shared, arguments...);
+}
+
+/* Waits for all that was launched before, and lets the next kernel be put in place. */
+static __device__ __forceinline__ void kg_begin()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 /* Where kernels that are launched next find these bytes. */

@@ -76,6 +76,10 @@ for look in full recall; do
     [ "$(asked graphs)" -le 2 ] && [ "$(asked graph_launches)" -ge $((tokens - 4)) ] && [ "$(asked amended)" -le $((tokens / 2)) ] &&
         [ "$(asked synchronised)" -le $((tokens + 4)) ]
     report "$tokens tokens by two graphs at most, $look" $? "$work/out"
+    { EMULATOR_MAJOR=9 "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf $look step 20 | grep ^logits
+      "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf $look apart 20 | grep ^logits; } >"$work/out" 2>&1
+    [ "$(grep -c ^logits "$work/out")" = 2 ] && [ "$(grep ^logits "$work/out" | sort -u | wc -l)" = 1 ]
+    report "a graph whose kernels are put in place early, $look" $? "$work/out"
 done
 
 # Behind the first one, of a token that is generated two ids and their logits are fetched, where the best one is taken.
@@ -207,8 +211,8 @@ meet 'a device that is lost before an answer' 'cudaStreamSynchronize 2 700' cuda
 meet 'a device that is lost within an answer' 'cudaGraphLaunch 2 700' cuda 1 'CUDA: computing failed: an illegal memory access was encountered; start again' 1
 meet 'no graphs' 'cudaGraphInstantiate 1 2' cuda 0 'no recall' 0
 meet 'graphs that stay as they are' 'cudaGraphExecKernelNodeSetParams 1 1' cuda 0 'no recall' 0
-for fault in 'cudaGraphInstantiate 1 2' 'cudaGraphExecKernelNodeSetParams 1 1' 'cudaGraphAddKernelNode 9 2'; do
-    { EMULATOR_FAIL=$fault "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf full step 20 | grep ^logits
+for fault in 'cudaGraphInstantiate 1 2' 'cudaGraphExecKernelNodeSetParams 1 1' 'cudaGraphAddKernelNode 9 2' 'cudaGraphAddDependencies 1 1'; do
+    { EMULATOR_MAJOR=9 EMULATOR_FAIL=$fault "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf full step 20 | grep ^logits
       "$E/tests/emulator/cuda/steps" tests/golden/tiny/qwen2.gguf full apart 20 | grep ^logits; } >"$work/out" 2>&1
     [ "$(grep -c ^logits "$work/out")" = 2 ] && [ "$(grep ^logits "$work/out" | sort -u | wc -l)" = 1 ]
     report "the same logits with a failing ${fault%% *}" $? "$work/out"

@@ -48,6 +48,7 @@ struct CUgraphNode_st {
     const CUgraph_st *graph;
     size_t place;
     Launch launch;
+    const CUgraphNode_st *before; /* the one that it follows */
 };
 
 /* Nodes stand one behind the other; nothing else is emulated. */
@@ -480,26 +481,41 @@ cudaError_t cudaGraphCreate(cudaGraph_t *out, unsigned flags)
     return cudaSuccess;
 }
 
-/* Nodes that nothing orders could run at the same time; here each has to follow the one before it. */
 cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t *out, cudaGraph_t graph, const cudaGraphNode_t *before, size_t count, const cudaKernelNodeParams *node)
 {
     ENTER();
     for (size_t i = 0; i < count; i++)
         if (!before[i] || before[i]->graph != graph)
             return failed(cudaErrorInvalidValue);
-    if (graph->nodes.empty() ? count != 0 : count != 1 || before[0] != graph->nodes.back())
-        emulator::fault(0, "nodes of a graph that do not follow each other, which is not emulated");
+    if (count > 1)
+        return failed(cudaErrorInvalidValue);
     Launch made;
     if (const cudaError_t error = make_launch(node->func, node->gridDim, node->blockDim, node->kernelParams, node->sharedMemBytes, &made))
         return error;
-    *out = new CUgraphNode_st{ graph, graph->nodes.size(), std::move(made) };
+    *out = new CUgraphNode_st{ graph, graph->nodes.size(), std::move(made), count ? before[0] : nullptr };
     graph->nodes.push_back(*out);
     return cudaSuccess;
 }
 
+/* Edges of kernels that wait themselves: here a kernel begins when the one before it has ended, whatever the edge says. */
+cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t *from, const cudaGraphNode_t *to, const cudaGraphEdgeData *, size_t count)
+{
+    ENTER();
+    for (size_t i = 0; i < count; i++) {
+        if (from[i]->graph != graph || to[i]->graph != graph || to[i]->before)
+            return failed(cudaErrorInvalidValue);
+        to[i]->before = from[i];
+    }
+    return cudaSuccess;
+}
+
+/* Nodes that nothing orders could run at the same time; here each has to follow the one before it. */
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags)
 {
     ENTER();
+    for (size_t i = 0; i < graph->nodes.size(); i++)
+        if (graph->nodes[i]->before != (i ? graph->nodes[i - 1] : nullptr))
+            emulator::fault(0, "nodes of a graph that do not follow each other, which is not emulated");
     if (flags)
         return failed(cudaErrorInvalidValue);
     calls.graphs++;
@@ -567,7 +583,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int)
     ENTER();
     memset(out, 0, sizeof *out);
     strcpy(out->name, "emulated device");
-    out->major = 8;
+    out->major = getenv("EMULATOR_MAJOR") ? atoi(getenv("EMULATOR_MAJOR")) : 8;
     out->minor = 0;
     out->warpSize = 32;
     out->multiProcessorCount = 4;
