@@ -88,12 +88,16 @@ static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &s
     const uint32_t lane = threadIdx.x % 32, warps = blockDim.x / 32, first_row = blockIdx.x << shape.rows_log2;
     for (uint32_t piece = threadIdx.x / 32; piece < pieces; piece += ahead * warps) {
         struct group groups[ahead];
+        if (bits == 8) /* whose words leave no register for what lies between */
+            kg_begin();
 #pragma unroll
         for (int u = 0; u < ahead; u++) { /* what is not there is the last one, computed all the same: branches would cost more */
             const uint32_t own = min(piece + (uint32_t)u * warps, pieces - 1), row = first_row + (own & quads) * 4 + lane / 8;
             load_group<bits, super, minimum>(groups[u], w, min(row, w.rows - 1) * w.groups + from + min((own >> quads_log2) * 8 + lane % 8, count - 1));
         }
         __syncwarp(); /* no load is put off until others are here */
+        if (bits != 8)
+            kg_begin(); /* weights were there before the step; warps without a piece meet those that waited at the barrier */
 #pragma unroll
         for (int u = 0; u < ahead; u++) {
             const uint32_t own = piece + (uint32_t)u * warps, row = (own & quads) * 4 + lane / 8, g = (own >> quads_log2) * 8 + lane % 8;
@@ -165,7 +169,7 @@ template <int bits, bool super, bool minimum, int N, int ahead> static void enqu
     const uint32_t warps = (pieces + each - 1) / each, threads = 32 * warps < sums ? (sums + 31) / 32 * 32 : 32 * warps;
     const uint32_t blocks = ((p->w.rows - 1) >> s.rows_log2) + 1;
     const size_t shared = (size_t)sums * (s.stride * sizeof(float2) + stretches * sizeof(float));
-    kg_cuda_launch(p->device, "matmul", kg_mul_few<bits, super, minimum, N, ahead>, blocks, threads, shared, p->out, p->w, p->x, p->bias, s);
+    kg_cuda_launch_early(p->device, "matmul", kg_mul_few<bits, super, minimum, N, ahead>, blocks, threads, shared, p->out, p->w, p->x, p->bias, s);
 }
 
 /* A warp takes all its pieces at once, two or four, or (of long rows) four at a time. */

@@ -22,6 +22,7 @@ static __device__ __forceinline__ float join_chains(float chain)
 /* Codes and step of each group of 32 of x, a thread four of them. Their number is a multiple of 32. */
 __global__ void __launch_bounds__(THREADS) kg_round_rows(uint32_t *codes, struct kg_rounded *group, const float *x, uint32_t groups)
 {
+    kg_begin();
     const uint32_t own = blockIdx.x * THREADS + threadIdx.x;
     const bool there = own / 8 < groups;
     const float4 four = there ? reinterpret_cast<const float4 *>(x)[own] : make_float4(0, 0, 0, 0);
@@ -197,7 +198,7 @@ static bool round_rows(struct kg_device *device, const struct kg_buffer *buffer,
     if (known)
         return true;
     const unsigned blocks = (unsigned)((codes / 4 + THREADS - 1) / THREADS);
-    kg_cuda_launch(device, "rounding activations", kg_round_rows, blocks, THREADS, 0, made, group, x, (uint32_t)groups);
+    kg_cuda_launch_early(device, "rounding activations", kg_round_rows, blocks, THREADS, 0, made, group, x, (uint32_t)groups);
     device->rounded_version = buffer->version;
     device->rounded_rows = rows;
     device->rounded_cols = cols;

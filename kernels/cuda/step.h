@@ -82,7 +82,7 @@ static inline void kg_cuda_launch(struct kg_device *device, const char *what, vo
     kg_cuda_launch_as<0, P...>(device, what, kernel, grid, threads, shared, arguments...);
 }
 
-/* A kernel all of whose threads call kg_begin before anything else. */
+/* A kernel all of whose blocks call kg_begin before they read what another kernel of a step writes, or write anything. */
 template <class... P>
 static inline void kg_cuda_launch_early(struct kg_device *device, const char *what, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
                                         std::type_identity_t<P>... arguments)
@@ -90,7 +90,7 @@ static inline void kg_cuda_launch_early(struct kg_device *device, const char *wh
     kg_cuda_launch_as<1, P...>(device, what, kernel, grid, threads, shared, arguments...);
 }
 
-/* Waits for all that was launched before, and lets the next kernel be put in place. */
+/* Waits for all that was launched before, and lets the next kernel be put in place; again and again, if need be. */
 static __device__ __forceinline__ void kg_begin()
 {
 #if __CUDA_ARCH__ >= 900
