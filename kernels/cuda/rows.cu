@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(WIDE_THREADS) kg_rmsnorm_wide(float *out, floa
         if (first + k * WIDE_THREADS < n)
             put<V>(out, to, held[k], w[k], norm, row, own + k * WIDE_THREADS, n);
     for (uint32_t i = own + HELD * WIDE_THREADS; i - own + first < n; i += WIDE_THREADS) {
-        const uint32_t at = i < n ? i : 0;
+        const uint32_t at = i < n ? i : own;
         put<V>(out, to, load<V>(x, at), load<V>(weight, at), norm, row, i, n);
     }
 }

@@ -103,7 +103,7 @@ static const struct operation rmsnorm = { "rmsnorm", load, run_rmsnorm, unload }
 static const struct operation silu_mul = { "silu_mul", load, run_silu_mul, unload };
 static const struct operation add = { "add", load, run_add, unload };
 
-static const uint32_t widths[] = { 1, 3, 15, 16, 17, 64, 80, 100, 128, 576, 896, 1031, 4864 };
+static const uint32_t widths[] = { 1, 3, 15, 16, 17, 64, 80, 100, 128, 576, 896, 1031, 2051, 4864, 8224 };
 #define WIDTHS (sizeof widths / sizeof *widths)
 
 /* The result in place is the result elsewhere. */
