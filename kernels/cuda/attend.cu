@@ -112,155 +112,209 @@ struct results {
     float2 *weights;
 };
 
+#define VALUES     8                                /* tokens whose values a thread has on their way at a time */
+#define ROOM       (2 * HEADS * THREADS)            /* floats: sums of threads */
+#define EARLY      3                                /* of what was chosen, asked for by a thread while it looks for its part */
+
 struct shared {
     float2 angle[PAIRS_MAX];
-    float q[HEADS][KG_HEAD_MAX]; /* rotated; later the sum of values */
-    float score[HEADS][KG_PART]; /* later the weight */
-    uint16_t token[KG_PART];     /* of the part, those that are looked at, in order */
+    __align__(16) float room[ROOM]; /* query heads, rotated; later sums of values */
+    __align__(16) float score[HEADS][KG_PART]; /* later the weight */
+    const __half *page[KG_PART / KG_PAGE]; /* keys of each page of the part */
+    uint32_t chosen[KG_PART / KG_PAGE];    /* a bit a token */
     uint32_t counts[WARPS];
+    uint8_t token[KG_PART]; /* of the part, those that are looked at, in order */
 };
 
-/* Is `token` (its number in the view) among k ascending ones with -1 behind the last? */
-static __device__ bool is_chosen(const int32_t *chosen, uint32_t k, int32_t token)
+static_assert(THREADS == KG_PART && HEADS * KG_HEAD_MAX <= ROOM, "a thread has a token of a part");
+
+static __device__ __forceinline__ float (*queries_of(struct shared &s))[KG_HEAD_MAX]
 {
-    uint32_t low = 0, high = k;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (chosen[middle] >= 0 && chosen[middle] < token)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < k && chosen[low] == token;
+    return reinterpret_cast<float (*)[KG_HEAD_MAX]>(s.room);
 }
 
-/* Lists those of the first `tokens` tokens of a part that are looked at: all; or what may not be chosen, and what was. */
-template <bool recall>
-static __device__ uint32_t list_tokens(struct shared &s, const struct kg_cuda_pages &pages, const struct kg_cuda_span &span, const uint32_t *list,
-                                       uint32_t first, uint32_t tokens, const struct kg_recalled &r, const int32_t *chosen, int64_t position)
+/* Marks those of k chosen tokens (numbers in the view, -1 for none) that are in a part that begins with token `first`. */
+static __device__ __forceinline__ void mark_chosen(struct shared &s, const int32_t early[EARLY], const int32_t *chosen, uint32_t k, uint32_t first)
 {
-    uint32_t n = 0;
-    for (uint32_t from = 0; from < tokens; from += THREADS) {
-        const uint32_t i = from + threadIdx.x, t = first + i, lane = threadIdx.x % 32;
-        bool looked_at = i < tokens;
-        if (recall && looked_at && kg_choosable(pages, span, list[t / KG_PAGE], t, r.sinks, r.window, position))
-            looked_at = is_chosen(chosen, r.k, (int32_t)(span.first + t));
-        const uint32_t votes = __ballot_sync(KG_FULL_WARP, looked_at);
-        if (lane == 0)
-            s.counts[threadIdx.x / 32] = (uint32_t)__popc(votes);
-        __syncthreads();
-        uint32_t at = n + (uint32_t)__popc(votes & ((1U << lane) - 1));
-        for (uint32_t w = 0; w < WARPS; w++) {
-            at += w < threadIdx.x / 32 ? s.counts[w] : 0;
-            n += s.counts[w];
-        }
-        if (looked_at)
-            s.token[at] = (uint16_t)i;
-        __syncthreads();
+#pragma unroll
+    for (uint32_t i = 0; i < EARLY; i++) {
+        const uint32_t t = (uint32_t)early[i] - first;
+        if (t < KG_PART && early[i] >= 0)
+            atomicOr(&s.chosen[t / 32], 1U << t % 32);
     }
+#pragma unroll 4
+    for (uint32_t i = EARLY * THREADS + threadIdx.x; i < k; i += THREADS) {
+        const int32_t token = chosen[i];
+        const uint32_t t = (uint32_t)token - first;
+        if (t < KG_PART && token >= 0)
+            atomicOr(&s.chosen[t / 32], 1U << t % 32);
+    }
+}
+
+/* Lists tokens of a part for which `yes`, a thread a token, and tells how many. */
+static __device__ __forceinline__ uint32_t list_tokens(struct shared &s, bool yes)
+{
+    const uint32_t votes = __ballot_sync(KG_FULL_WARP, yes), lane = threadIdx.x % 32;
+    if (lane == 0)
+        s.counts[threadIdx.x / 32] = (uint32_t)__popc(votes);
+    __syncthreads();
+    uint32_t at = (uint32_t)__popc(votes & ((1U << lane) - 1)), n = 0;
+#pragma unroll
+    for (uint32_t w = 0; w < WARPS; w++) {
+        at += w < threadIdx.x / 32 ? s.counts[w] : 0;
+        n += s.counts[w];
+    }
+    if (yes)
+        s.token[at] = (uint8_t)threadIdx.x;
     return n;
 }
 
-static __device__ __forceinline__ const __half2 *slot_of(const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t value, uint32_t head, uint32_t t)
+/* The key of a listed token, or with value_away, how far values are from keys, its value. */
+static __device__ __forceinline__ const __half *slot_of(const struct shared &s, uint32_t listed, uint32_t head_size, size_t value_away)
 {
-    return reinterpret_cast<const __half2 *>(kg_page_at(pages, list[t / KG_PAGE], value, head, t % KG_PAGE));
+    const uint32_t t = s.token[listed];
+    return s.page[t / KG_PAGE] + value_away + t % KG_PAGE * head_size;
 }
 
-/* score[h][t] = cap(scale q'.k[t]): 8 lanes a key, each two elements of 16. */
-static __device__ void score_keys(struct shared &s, const struct kg_cuda_heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
-                                  uint32_t first, uint32_t tokens, uint32_t n)
+/* A lane's pieces of a key, eight elements each. */
+#define PIECES (KG_HEAD_MAX / 8 / LANES)
+static __device__ __forceinline__ void fetch_key(uint4 piece[PIECES], const struct shared &s, uint32_t listed, uint32_t tokens, uint32_t head_size)
 {
-    const uint32_t lane = threadIdx.x % LANES, pairs = a.head_size / 2;
-    const uint32_t first_of_warp = threadIdx.x / 32 * (32 / LANES);
-    for (uint32_t from = 0; from + first_of_warp < tokens; from += THREADS / LANES) { /* a warp leaves as one */
+#pragma unroll
+    for (uint32_t i = 0; i < PIECES; i++)
+        piece[i] = make_uint4(0, 0, 0, 0);
+    if (listed >= tokens)
+        return;
+    const __half *key = slot_of(s, listed, head_size, 0);
+#pragma unroll
+    for (uint32_t i = 0; i < PIECES; i++)
+        if (64 * i < head_size)
+            piece[i] = kg_eight_of(key, 64 * i + 8 * (threadIdx.x % LANES), head_size);
+}
+
+/* score[h][t] = cap(scale q'.k[t]): 8 lanes a key, each eight elements of 64. The next key is on its way meanwhile. */
+static __device__ __forceinline__ void score_keys(struct shared &s, const struct kg_cuda_heads &a, uint32_t tokens, uint32_t n)
+{
+    const uint32_t lane = threadIdx.x % LANES;
+    const float (*q)[KG_HEAD_MAX] = queries_of(s);
+    uint4 piece[PIECES];
+    fetch_key(piece, s, threadIdx.x / LANES, tokens, a.head_size);
+#pragma unroll 1
+    for (uint32_t from = 0; from + threadIdx.x / 32 * (32 / LANES) < tokens; from += THREADS / LANES) { /* a warp leaves as one */
         const uint32_t t = from + threadIdx.x / LANES;
-        float dot[HEADS];
+        uint4 next[PIECES];
+        fetch_key(next, s, t + THREADS / LANES, tokens, a.head_size);
 #pragma unroll
-        for (uint32_t h = 0; h < HEADS; h++)
-            dot[h] = 0;
-        if (t < tokens) {
-            const __half2 *key = slot_of(pages, list, 0, kv_head, first + s.token[t]);
-            for (uint32_t j = lane; j < pairs; j += LANES) {
-                const float2 k = __half22float2(key[j]);
+        for (uint32_t first = 0; first < HEADS; first += KG_FOUR) {
+            if (first >= n)
+                continue;
+            float dot[KG_FOUR] = {};
 #pragma unroll
-                for (uint32_t h = 0; h < HEADS; h++)
-                    if (h < n) {
-                        const float2 own = reinterpret_cast<const float2 *>(s.q[h])[j];
-                        dot[h] = fmaf(own.x, k.x, fmaf(own.y, k.y, dot[h]));
-                    }
+            for (uint32_t i = 0; i < PIECES; i++)
+#pragma unroll
+                for (uint32_t h = 0; h < KG_FOUR; h++)
+                    if (64 * i + 8 * lane < a.head_size)
+                        dot[h] = kg_add_eight(dot[h], &q[first + h][64 * i + 8 * lane], piece[i]);
+#pragma unroll
+            for (int o = LANES / 2; o > 0; o >>= 1)
+#pragma unroll
+                for (uint32_t h = 0; h < KG_FOUR; h++)
+                    dot[h] += __shfl_xor_sync(KG_FULL_WARP, dot[h], o);
+#pragma unroll
+            for (uint32_t h = 0; h < KG_FOUR; h++)
+                if (lane == h && t < tokens)
+                    s.score[first + h][t] = kg_capped(a, dot[h]);
+        }
+#pragma unroll
+        for (uint32_t i = 0; i < PIECES; i++)
+            piece[i] = next[i];
+    }
+}
+
+/* Scores become weights exp(score - maximum), and zeros up to a multiple of VALUES; the maximum and the total are left for the join. A warp
+ * a head. */
+static __device__ __forceinline__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, float2 *weights, uint32_t part_room)
+{
+    const uint32_t lane = threadIdx.x % 32, h = threadIdx.x / 32;
+    static_assert(WARPS == HEADS, "a warp a head");
+    if (h >= (n + KG_FOUR - 1) / KG_FOUR * KG_FOUR)
+        return;
+    float score[KG_PART / 32], most = -INFINITY, total = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < KG_PART / 32; i++) {
+        score[i] = h < n && lane + 32 * i < tokens ? s.score[h][lane + 32 * i] : -INFINITY;
+        most = fmaxf(most, score[i]);
+    }
+    most = kg_warp_max(most);
+#pragma unroll
+    for (uint32_t i = 0; i < KG_PART / 32; i++) {
+        const uint32_t t = lane + 32 * i;
+        const float weight = h < n && t < tokens ? expf(score[i] - most) : 0;
+        if (t < (tokens + VALUES - 1) / VALUES * VALUES)
+            s.score[h][t] = weight;
+        total += weight;
+    }
+    total = kg_warp_sum(total);
+    if (lane == 0 && h < n)
+        weights[(size_t)h * part_room] = make_float2(most, total);
+}
+
+/* This thread's two elements of the values of VALUES tokens from `first` on, zeros where there is none. */
+static __device__ __forceinline__ void fetch_values(uint32_t value[VALUES], const struct shared &s, uint32_t first, uint32_t tokens, uint32_t head_size,
+                                                    size_t value_away, uint32_t pair)
+{
+#pragma unroll
+    for (uint32_t i = 0; i < VALUES; i++)
+        value[i] = first + i < tokens ? reinterpret_cast<const uint32_t *>(slot_of(s, first + i, head_size, value_away))[pair] : 0;
+}
+
+/* sums (n, head_size; part_room heads apart) = sum over t of weight[t] v[t]: threads that have the same two elements take VALUES tokens in
+ * turns, and are added in order. `value` holds what a thread begins with. */
+static __device__ __forceinline__ void sum_values(struct shared &s, uint32_t value[VALUES], float *sums, size_t stride, const struct kg_cuda_heads &a,
+                                                  size_t value_away, uint32_t tokens, uint32_t n)
+{
+    const uint32_t pairs = a.head_size / 2, pair = threadIdx.x % pairs, turn = threadIdx.x / pairs, turns = THREADS / pairs;
+    float2 sum[HEADS];
+#pragma unroll
+    for (uint32_t h = 0; h < HEADS; h++)
+        sum[h] = make_float2(0, 0);
+#pragma unroll 1
+    for (uint32_t first = VALUES * turn; turn < turns && first < tokens; first += VALUES * turns) {
+        uint32_t next[VALUES];
+        fetch_values(next, s, first + VALUES * turns, tokens, a.head_size, value_away, pair);
+#pragma unroll
+        for (uint32_t from = 0; from < HEADS; from += KG_FOUR) {
+            if (from >= n)
+                continue;
+#pragma unroll
+            for (uint32_t i = 0; i < VALUES; i += 4) {
+                if (first + i >= tokens)
+                    continue;
+                const float2 v[4] = { kg_two_of(value[i]), kg_two_of(value[i + 1]), kg_two_of(value[i + 2]), kg_two_of(value[i + 3]) };
+#pragma unroll
+                for (uint32_t h = from; h < from + KG_FOUR; h++) {
+                    const float4 weight = *reinterpret_cast<const float4 *>(&s.score[h][first + i]);
+                    sum[h].x = fmaf(weight.w, v[3].x, fmaf(weight.z, v[2].x, fmaf(weight.y, v[1].x, fmaf(weight.x, v[0].x, sum[h].x))));
+                    sum[h].y = fmaf(weight.w, v[3].y, fmaf(weight.z, v[2].y, fmaf(weight.y, v[1].y, fmaf(weight.x, v[0].y, sum[h].y))));
+                }
             }
         }
 #pragma unroll
-        for (uint32_t h = 0; h < HEADS; h++) {
-            if (h >= n)
-                continue;
-#pragma unroll
-            for (int o = LANES / 2; o > 0; o >>= 1)
-                dot[h] += __shfl_xor_sync(KG_FULL_WARP, dot[h], o);
-            if (lane == 0 && t < tokens)
-                s.score[h][t] = kg_capped(a, dot[h]);
-        }
+        for (uint32_t i = 0; i < VALUES; i++)
+            value[i] = next[i];
     }
-}
-
-/* Scores become weights exp(score - maximum); the maximum and the total are left for the join. A warp a head. */
-static __device__ void weigh(struct shared &s, uint32_t tokens, uint32_t n, float2 *weights, uint32_t part_room)
-{
-    const uint32_t lane = threadIdx.x % 32;
-    for (uint32_t h = threadIdx.x / 32; h < n; h += WARPS) {
-        float most = -INFINITY, total = 0;
-        for (uint32_t t = lane; t < tokens; t += 32)
-            most = fmaxf(most, s.score[h][t]);
-        most = kg_warp_max(most);
-        for (uint32_t t = lane; t < tokens; t += 32) {
-            const float weight = expf(s.score[h][t] - most);
-            s.score[h][t] = weight;
-            total += weight;
-        }
-        total = kg_warp_sum(total);
-        if (lane == 0)
-            weights[(size_t)h * part_room] = make_float2(most, total);
-    }
-}
-
-/* s.q[h] = sum over t of weight[t] v[t]: a warp takes every fourth token, and warps are added in order. */
-static __device__ void sum_values(struct shared &s, const struct kg_cuda_heads &a, const struct kg_cuda_pages &pages, const uint32_t *list, uint32_t kv_head,
-                                  uint32_t first, uint32_t tokens, uint32_t n)
-{
-    const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, pairs = a.head_size / 2;
-    float2 sum[HEADS][PAIRS_MAX / 32];
 #pragma unroll
     for (uint32_t h = 0; h < HEADS; h++)
-#pragma unroll
-        for (uint32_t i = 0; i < PAIRS_MAX / 32; i++)
-            sum[h][i] = make_float2(0, 0);
-    for (uint32_t t = warp; t < tokens; t += WARPS) {
-        const __half2 *value = slot_of(pages, list, 1, kv_head, first + s.token[t]);
-#pragma unroll
-        for (uint32_t i = 0; i < PAIRS_MAX / 32; i++) {
-            if (lane + 32 * i >= pairs)
-                continue;
-            const float2 v = __half22float2(value[lane + 32 * i]);
-#pragma unroll
-            for (uint32_t h = 0; h < HEADS; h++)
-                if (h < n) {
-                    sum[h][i].x = fmaf(s.score[h][t], v.x, sum[h][i].x);
-                    sum[h][i].y = fmaf(s.score[h][t], v.y, sum[h][i].y);
-                }
+        if (h < n && turn < turns)
+            reinterpret_cast<float2 *>(s.room)[(turn * HEADS + h) * pairs + pair] = sum[h];
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < n * pairs; i += THREADS) {
+        float2 all = reinterpret_cast<const float2 *>(s.room)[i];
+        for (uint32_t g = 1; g < turns; g++) {
+            const float2 more = reinterpret_cast<const float2 *>(s.room)[g * HEADS * pairs + i];
+            all = make_float2(all.x + more.x, all.y + more.y);
         }
-    }
-    for (uint32_t w = 0; w < WARPS; w++) {
-        if (w == warp) {
-#pragma unroll
-            for (uint32_t h = 0; h < HEADS; h++)
-#pragma unroll
-                for (uint32_t i = 0; i < PAIRS_MAX / 32; i++)
-                    if (h < n && lane + 32 * i < pairs) {
-                        float2 *own = &reinterpret_cast<float2 *>(s.q[h])[lane + 32 * i];
-                        *own = w == 0 ? sum[h][i] : make_float2(own->x + sum[h][i].x, own->y + sum[h][i].y);
-                    }
-        }
-        __syncthreads();
+        reinterpret_cast<float2 *>(sums + i / pairs * stride)[i % pairs] = all;
     }
 }
 
@@ -270,62 +324,153 @@ __global__ void __launch_bounds__(THREADS) kg_attend_part(struct results out, co
                                                           struct kg_recalled recalled)
 {
     __shared__ struct shared s;
+    const uint32_t kv_head = blockIdx.y, row = blockIdx.z, group = a.heads / a.kv_heads, i = threadIdx.x;
+    const double frequency = kg_fetch_frequency(rope);
+    const int64_t own = (int64_t)*position + row;
+    const size_t head = (size_t)row * a.heads + (size_t)kv_head * group, first_result = head * rooms.parts + blockIdx.x;
+    const int32_t *chosen = recall ? recalled.chosen + ((size_t)row * a.kv_heads + kv_head) * recalled.k : NULL;
+    int32_t early[EARLY];
+#pragma unroll
+    for (uint32_t e = 0; e < EARLY; e++)
+        early[e] = recall && e * THREADS + i < recalled.k ? chosen[e * THREADS + i] : -1;
     const struct kg_seen view = kg_see(rooms);
     if (blockIdx.x >= view.part_count)
         return;
-    const uint32_t kv_head = blockIdx.y, row = blockIdx.z, group = a.heads / a.kv_heads;
+    float2 pairs[KG_LOOK_PAIRS];
+    kg_fetch_queries(pairs, a, rope, q + head * a.head_size, group < HEADS ? group : HEADS);
     const struct kg_cuda_part part = view.parts[blockIdx.x];
     const struct kg_cuda_span span = view.spans[part.span];
-    const int64_t own = (int64_t)*position + row;
-    const uint32_t *list = view.pages + span.first_page;
-    const size_t first_result = ((size_t)row * a.heads + (size_t)kv_head * group) * rooms.parts + blockIdx.x;
-    const int32_t *chosen = recall ? recalled.chosen + ((size_t)row * a.kv_heads + kv_head) * recalled.k : NULL;
     uint32_t tokens = kg_visible(span, part, own);
-    if (tokens)
-        tokens = list_tokens<recall>(s, pages, span, list, part.first, tokens, recalled, chosen, own);
+    const uint32_t *list = view.pages + span.first_page + part.first / KG_PAGE;
+    bool looked_at = i < tokens, choosable = false;
+    if (recall && looked_at)
+        choosable = kg_choosable(pages, span, list[i / KG_PAGE], part.first + i, recalled.sinks, recalled.window, own);
+    if (i < KG_PART / KG_PAGE) {
+        s.chosen[i] = 0;
+        s.page[i] = i * KG_PAGE < tokens ? kg_page_at(pages, list[i], 0, kv_head, 0) : NULL;
+    }
+    kg_find_angles(s.angle, rope, frequency, own - span.base + span.local);
+    __syncthreads();
+    if (recall && tokens) {
+        mark_chosen(s, early, chosen, recalled.k, span.first + part.first);
+        __syncthreads();
+    }
+    if (choosable)
+        looked_at = s.chosen[i / 32] >> i % 32 & 1;
+    tokens = list_tokens(s, looked_at);
     if (tokens == 0) {
-        for (uint32_t h = threadIdx.x; h < group; h += THREADS)
+        for (uint32_t h = i; h < group; h += THREADS)
             out.weights[first_result + (size_t)h * rooms.parts] = make_float2(-INFINITY, 0);
         return;
     }
-    for (uint32_t j = threadIdx.x; j < rope.pairs; j += THREADS)
-        s.angle[j] = kg_angle(rope, j, own - span.base + span.local);
+    const size_t value_away = (size_t)a.kv_heads * KG_PAGE * a.head_size;
     for (uint32_t from = 0; from < group; from += HEADS) {
         const uint32_t n = group - from < HEADS ? group - from : HEADS;
-        const size_t head = (size_t)row * a.heads + (size_t)kv_head * group + from, result = first_result + (size_t)from * rooms.parts;
+        const size_t result = first_result + (size_t)from * rooms.parts;
+        uint32_t value[VALUES];
+        if (from)
+            kg_fetch_queries(pairs, a, rope, q + (head + from) * a.head_size, n);
         __syncthreads();
-        kg_load_queries(s.q, s.angle, a, rope, q + head * a.head_size, n);
+        fetch_values(value, s, i / (a.head_size / 2) * VALUES, tokens, a.head_size, value_away, i % (a.head_size / 2));
+        kg_turn_queries(queries_of(s), pairs, s.angle, a, rope, n);
         __syncthreads();
-        score_keys(s, a, pages, list, kv_head, part.first, tokens, n);
+        score_keys(s, a, tokens, n);
         __syncthreads();
         weigh(s, tokens, n, out.weights + result, rooms.parts);
         __syncthreads();
-        sum_values(s, a, pages, list, kv_head, part.first, tokens, n);
-        for (uint32_t i = threadIdx.x; i < n * a.head_size; i += THREADS)
-            out.sums[(result + (size_t)(i / a.head_size) * rooms.parts) * a.head_size + i % a.head_size] = s.q[i / a.head_size][i % a.head_size];
+        sum_values(s, value, out.sums + result * a.head_size, (size_t)rooms.parts * a.head_size, a, value_away, tokens, n);
     }
 }
 
-/* out = sum of the parts' sums by exp(their maximum - that of all), through the same sum of totals. A part with nothing in
- * it has the total 0. */
-__global__ void kg_attend_join(float *out, struct results parts, struct kg_view_rooms rooms, uint32_t head_size)
+#define JOIN  512 /* threads */
+#define PARTS 128 /* that are added up at a time: more than 32,000 tokens */
+#define LOADS 8   /* of a thread on their way at a time */
+
+/* Where sums of parts are that are not empty, and what they are multiplied by. */
+struct joined {
+    float2 weight[PARTS]; /* factor, total */
+    uint32_t part[PARTS];
+    uint32_t counts[PARTS / 32];
+    float most[JOIN / 32];
+    float sum[JOIN], total[JOIN / 2];
+};
+
+static __device__ __forceinline__ float block_max(struct joined &s, float x)
 {
-    const uint32_t part_count = rooms.view->part_count;
+    x = kg_warp_max(x);
+    if (threadIdx.x % 32 == 0)
+        s.most[threadIdx.x / 32] = x;
+    __syncthreads();
+    return kg_warp_max(threadIdx.x % 32 < JOIN / 32 ? s.most[threadIdx.x % 32] : -INFINITY);
+}
+
+/* Lists parts from `first` on that are not empty, a thread a part, and tells how many. */
+static __device__ __forceinline__ uint32_t list_parts(struct joined &s, const float2 *weights, uint32_t first, uint32_t part_count, float most)
+{
+    const uint32_t p = first + threadIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const float2 own = threadIdx.x < PARTS && p < part_count ? weights[p] : make_float2(-INFINITY, 0);
+    const uint32_t votes = __ballot_sync(KG_FULL_WARP, own.y != 0);
+    if (lane == 0 && warp < PARTS / 32)
+        s.counts[warp] = (uint32_t)__popc(votes);
+    __syncthreads();
+    uint32_t at = (uint32_t)__popc(votes & ((1U << lane) - 1)), n = 0;
+#pragma unroll
+    for (uint32_t w = 0; w < PARTS / 32; w++) {
+        at += w < warp ? s.counts[w] : 0;
+        n += s.counts[w];
+    }
+    if (own.y != 0) {
+        s.weight[at] = make_float2(expf(own.x - most), own.y);
+        s.part[at] = p;
+    }
+    __syncthreads();
+    return n;
+}
+
+/* out = sum of the parts' sums by exp(their maximum - that of all), through the same sum of totals. A part with nothing in
+ * it has the total 0 and is passed over as if it were not there. Threads that have the same element take parts in turns. */
+__global__ void __launch_bounds__(JOIN) kg_attend_join(float *out, struct results parts, struct kg_view_rooms rooms, uint32_t head_size)
+{
+    __shared__ struct joined s;
+    const uint32_t part_count = rooms.view->part_count, d = threadIdx.x % head_size, turn = threadIdx.x / head_size, turns = JOIN / head_size;
     const size_t own = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
     const float2 *weights = parts.weights + own * rooms.parts;
+    const float *sums = parts.sums + own * rooms.parts * head_size + d;
     float most = -INFINITY, total = 0, sum = 0;
-    for (uint32_t p = 0; p < part_count; p++)
+    uint32_t passed = 0; /* parts that are not empty, before */
+#pragma unroll 4
+    for (uint32_t p = threadIdx.x; p < part_count; p += JOIN)
         most = fmaxf(most, weights[p].x);
-    if (threadIdx.x >= head_size)
-        return;
-    for (uint32_t p = 0; p < part_count; p++) {
-        if (weights[p].y == 0)
-            continue;
-        const float factor = expf(weights[p].x - most);
-        total = fmaf(weights[p].y, factor, total);
-        sum = fmaf(parts.sums[(own * rooms.parts + p) * head_size + threadIdx.x], factor, sum);
+    most = block_max(s, most);
+    for (uint32_t first = 0; first < part_count; first += PARTS) {
+        const uint32_t n = list_parts(s, weights, first, part_count, most), skew = passed % turns;
+        for (uint32_t i = turn >= skew ? turn - skew : turn + turns - skew; turn < turns && i < n; i += LOADS * turns) {
+            float x[LOADS];
+#pragma unroll
+            for (uint32_t l = 0; l < LOADS; l++)
+                x[l] = i + l * turns < n ? sums[(size_t)s.part[i + l * turns] * head_size] : 0;
+#pragma unroll
+            for (uint32_t l = 0; l < LOADS; l++)
+                if (i + l * turns < n) {
+                    const float2 weight = s.weight[i + l * turns];
+                    total = fmaf(weight.y, weight.x, total);
+                    sum = fmaf(x[l], weight.x, sum);
+                }
+        }
+        passed += n;
+        __syncthreads();
     }
-    out[own * head_size + threadIdx.x] = sum / total;
+    s.sum[threadIdx.x] = sum;
+    if (d == 0 && turn < turns)
+        s.total[turn] = total;
+    __syncthreads();
+    if (turn > 0)
+        return;
+    for (uint32_t g = 1; g < turns; g++) {
+        sum += s.sum[g * head_size + d];
+        total += s.total[g];
+    }
+    out[own * head_size + d] = sum / total;
 }
 
 /* Over everything in view, or with `recalled` over what it says. */
@@ -352,7 +497,6 @@ static void attend(struct kg_device *device, struct kg_buffer *out, const struct
     parts.sums = (float *)(parts.weights + turn * results);
     const struct kg_cuda_pages pages = kg_cuda_pages_of(kv, layer);
     const struct kg_view_rooms rooms = kg_rooms_of(view);
-    const unsigned threads = (a.head_size + 31) / 32 * 32;
     struct kg_recalled r = { NULL, 0, 0, 0, 0 };
     if (recalled)
         r = *recalled;
@@ -365,7 +509,7 @@ static void attend(struct kg_device *device, struct kg_buffer *out, const struct
             kg_cuda_launch(device, "attend_chosen", kg_attend_part<true>, grid, THREADS, 0, parts, query, pages, rooms, a, rope, at, r);
         else
             kg_cuda_launch(device, "attend", kg_attend_part<false>, grid, THREADS, 0, parts, query, pages, rooms, a, rope, at, r);
-        kg_cuda_launch(device, "attend", kg_attend_join, dim3(a.heads, n), threads, 0, y + first * width, parts, rooms, a.head_size);
+        kg_cuda_launch(device, "attend", kg_attend_join, dim3(a.heads, n), JOIN, 0, y + first * width, parts, rooms, a.head_size);
         r.chosen += recalled ? (size_t)n * a.kv_heads * r.k : 0;
     }
 }

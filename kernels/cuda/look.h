@@ -5,10 +5,12 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/rotate.h"
 
-#define KG_LOOK_THREADS 128
+#define KG_LOOK_THREADS 256
 #define KG_LOOK_WARPS   (KG_LOOK_THREADS / 32)
 #define KG_LOOK_HEADS   8 /* query heads that a block takes at a time */
 #define KG_PAIRS_MAX    (KG_HEAD_MAX / 2)
+#define KG_LOOK_PAIRS   (KG_LOOK_HEADS * KG_PAIRS_MAX / KG_LOOK_THREADS) /* pairs of elements of them that a thread turns, at most */
+#define KG_FOUR         4 /* query heads whose sums are made side by side, so that none waits for another */
 
 /* A view on the device, and how many parts and tokens results have room for. */
 struct kg_view_rooms {
@@ -78,23 +80,92 @@ static __device__ __forceinline__ float kg_capped(const struct kg_cuda_heads &a,
     return a.soft_cap > 0 ? a.soft_cap * tanhf(score / a.soft_cap) : score;
 }
 
-/* n query heads, rotated by the angles of all pairs. */
-static __device__ __forceinline__ void kg_load_queries(float (*out)[KG_HEAD_MAX], const float2 *angle, const struct kg_cuda_heads &a,
-                                                       const struct kg_cuda_rope &rope, const float *q, uint32_t n)
+/* Pair i of several query heads, of which head i / pairs has it; its place in that head. */
+static __device__ __forceinline__ void kg_pair_of(uint32_t i, const struct kg_cuda_heads &a, const struct kg_cuda_rope &rope, uint32_t *head, uint32_t *first,
+                                                  uint32_t *second)
 {
-    for (uint32_t i = threadIdx.x; i < n * (a.head_size / 2); i += KG_LOOK_THREADS) {
-        const uint32_t h = i / (a.head_size / 2), j = i % (a.head_size / 2);
-        const float *own = q + (size_t)h * a.head_size;
-        if (j < rope.pairs) {
-            const uint32_t x = kg_rope_first(rope, j), y = kg_rope_second(rope, j);
-            const float2 turned = kg_turn(own[x], own[y], angle[j]);
-            out[h][x] = turned.x;
-            out[h][y] = turned.y;
-        } else {
-            out[h][2 * j] = own[2 * j];
-            out[h][2 * j + 1] = own[2 * j + 1];
-        }
+    const uint32_t pairs = a.head_size / 2, j = i % pairs;
+    *head = i / pairs;
+    *first = j < rope.pairs ? kg_rope_first(rope, j) : 2 * j;
+    *second = j < rope.pairs ? kg_rope_second(rope, j) : 2 * j + 1;
+}
+
+/* This thread's pairs of n query heads, on their way while it looks for its part of the view. */
+static __device__ __forceinline__ void kg_fetch_queries(float2 own[KG_LOOK_PAIRS], const struct kg_cuda_heads &a, const struct kg_cuda_rope &rope,
+                                                        const float *q, uint32_t n)
+{
+#pragma unroll
+    for (uint32_t i = 0; i < KG_LOOK_PAIRS; i++) {
+        const uint32_t pair = threadIdx.x + i * KG_LOOK_THREADS;
+        uint32_t h, x, y;
+        own[i] = make_float2(0, 0);
+        if (pair >= n * (a.head_size / 2))
+            continue;
+        kg_pair_of(pair, a, rope, &h, &x, &y);
+        own[i] = make_float2(q[(size_t)h * a.head_size + x], q[(size_t)h * a.head_size + y]);
     }
+}
+
+/* ... turned by the angles of all pairs; zeros for heads up to a multiple of KG_FOUR, and behind a head that is not whole pieces of eight. */
+static __device__ __forceinline__ void kg_turn_queries(float (*out)[KG_HEAD_MAX], const float2 own[KG_LOOK_PAIRS], const float2 *angle,
+                                                       const struct kg_cuda_heads &a, const struct kg_cuda_rope &rope, uint32_t n)
+{
+    const uint32_t pairs = a.head_size / 2, all = (n + KG_FOUR - 1) / KG_FOUR * KG_FOUR * pairs;
+#pragma unroll
+    for (uint32_t i = 0; i < KG_LOOK_PAIRS; i++) {
+        const uint32_t pair = threadIdx.x + i * KG_LOOK_THREADS;
+        uint32_t h, x, y;
+        if (pair >= all)
+            continue;
+        kg_pair_of(pair, a, rope, &h, &x, &y);
+        const float2 turned = pair % pairs < rope.pairs && h < n ? kg_turn(own[i].x, own[i].y, angle[pair % pairs]) : own[i];
+        out[h][x] = turned.x;
+        out[h][y] = turned.y;
+    }
+    if (a.head_size % 8 && threadIdx.x < 8 * KG_LOOK_HEADS && a.head_size + threadIdx.x % 8 < KG_HEAD_MAX)
+        out[threadIdx.x / 8][a.head_size + threadIdx.x % 8] = 0;
+}
+
+/* The frequency of this thread's pair, and later its angle. */
+static __device__ __forceinline__ double kg_fetch_frequency(const struct kg_cuda_rope &rope)
+{
+    return threadIdx.x < rope.pairs ? rope.frequency[threadIdx.x] : 0;
+}
+
+static __device__ __forceinline__ void kg_find_angles(float2 *angle, const struct kg_cuda_rope &rope, double frequency, int64_t position)
+{
+    struct kg_cuda_rope own = rope;
+    own.frequency = &frequency;
+    if (threadIdx.x < rope.pairs)
+        angle[threadIdx.x] = kg_angle(own, 0, position);
+}
+
+/* Eight elements of a head, two a word, of which not all need be there. */
+static __device__ __forceinline__ uint4 kg_eight_of(const __half *head, uint32_t first, uint32_t head_size)
+{
+    if (head_size % 8 == 0)
+        return first < head_size ? *reinterpret_cast<const uint4 *>(head + first) : make_uint4(0, 0, 0, 0);
+    const uint32_t *own = reinterpret_cast<const uint32_t *>(head + first);
+    return make_uint4(first < head_size ? own[0] : 0, first + 2 < head_size ? own[1] : 0, first + 4 < head_size ? own[2] : 0, first + 6 < head_size ? own[3] : 0);
+}
+
+static __device__ __forceinline__ float2 kg_two_of(uint32_t word)
+{
+    return __half22float2(*reinterpret_cast<const __half2 *>(&word));
+}
+
+/* dot += eight products, one after the other. */
+static __device__ __forceinline__ float kg_add_eight(float dot, const float *q, const uint4 &key)
+{
+    const float4 low = *reinterpret_cast<const float4 *>(q), high = *reinterpret_cast<const float4 *>(q + 4);
+    float2 k = kg_two_of(key.x);
+    dot = fmaf(low.y, k.y, fmaf(low.x, k.x, dot));
+    k = kg_two_of(key.y);
+    dot = fmaf(low.w, k.y, fmaf(low.z, k.x, dot));
+    k = kg_two_of(key.z);
+    dot = fmaf(high.y, k.y, fmaf(high.x, k.x, dot));
+    k = kg_two_of(key.w);
+    return fmaf(high.w, k.y, fmaf(high.z, k.x, dot));
 }
 
 #endif

@@ -162,7 +162,13 @@ static __device__ __forceinline__ float kg_turned(const float *q, const float2 *
     return d == kg_rope_first(rope, j) ? turned.x : turned.y;
 }
 
-/* The power of two that a row of queries is divided by: rotated they stay below 2^15. */
+/* The power of two that a row of queries is divided by, of which `most` is the largest: rotated they stay below 2^15. */
+static __device__ __forceinline__ float kg_unit_for(float most, float scale)
+{
+    const int exponent = (int)(__float_as_uint(most * fmaxf(scale, 1)) >> 23) - 13; /* biased, of the unit; that of 1 is 127 */
+    return __uint_as_float((uint32_t)(exponent < 1 ? 1 : exponent > 240 ? 240 : exponent) << 23);
+}
+
 static __device__ __forceinline__ float kg_unit_of(const float *q, uint32_t head_size, float scale)
 {
     float most = 0;
@@ -170,9 +176,7 @@ static __device__ __forceinline__ float kg_unit_of(const float *q, uint32_t head
     for (uint32_t d = threadIdx.x % 4; d < head_size; d += 4)
         most = fmaxf(most, fabsf(q[d]));
     most = fmaxf(most, __shfl_xor_sync(KG_FULL_WARP, most, 1));
-    most = fmaxf(most, __shfl_xor_sync(KG_FULL_WARP, most, 2)) * fmaxf(scale, 1);
-    const int exponent = (int)(__float_as_uint(most) >> 23) - 13; /* biased, of the unit; that of 1 is 127 */
-    return __uint_as_float((uint32_t)(exponent < 1 ? 1 : exponent > 240 ? 240 : exponent) << 23);
+    return kg_unit_for(fmaxf(most, __shfl_xor_sync(KG_FULL_WARP, most, 2)), scale);
 }
 
 /* `low` is written to if it is not NULL. */

@@ -1,4 +1,4 @@
-/* The k best of a row of logits: each block finds the k best of a piece by radix selection, one block those of all pieces,
+/* The k best of a row of logits: each block finds the k best of a piece, one block those of all pieces,
  * and a last one sorts them. */
 #include <assert.h>
 
@@ -25,8 +25,9 @@ __global__ void __launch_bounds__(KG_SELECT_THREADS) kg_top_select(int32_t *out,
 {
     const uint32_t first = blockIdx.x * piece, n = c.n - first < piece ? c.n - first : piece, wanted = k < n ? k : n;
     out += (size_t)blockIdx.x * k;
-    kg_select(
-        n, wanted, [&](uint32_t i) { return kg_key_of(c.logits[id_of(c, first + i)]); },
+    __shared__ struct kg_select_shared s;
+    kg_select_of_all(
+        s, n, wanted, [&](uint32_t i) { return kg_key_of(c.logits[id_of(c, first + i)]); },
         [&](uint32_t at, uint32_t i) { out[at] = (int32_t)id_of(c, first + i); });
 }
 
