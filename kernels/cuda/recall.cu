@@ -120,7 +120,7 @@ struct shared {
 
 static_assert(KG_PART / KG_PAGE == WARPS, "a warp takes one page of a part");
 
-/* The step of four channels, e of each a byte: 2^((e - 128) / 8) as f32, which it is with the constants rounded. */
+/* The step of a channel in f32; 0 for e = 0. Powers of two are exact, so that it is step_of rounded. */
 static __device__ __forceinline__ float small_step_of(uint32_t e)
 {
     const float low = e & 2 ? e & 1 ? 1.2968395546510096F : 1.189207115002721F : e & 1 ? 1.0905077326652577F : 1;
@@ -193,8 +193,9 @@ static __device__ __forceinline__ void round_four(struct shared &s, const struct
     }
 }
 
-/* Codes of one token for the 128 channels from `first` on, as they lie in the index: a byte of each group. */
-#define BATCH 128
+#define BATCH 128 /* channels whose codes are on their way at a time */
+
+/* Codes of one token for a batch of channels from `first` on, as they lie in the index: a byte of each group. */
 template <uint32_t bits> static __device__ __forceinline__ void fetch_codes(uint32_t byte[BATCH * bits / 8], const uint8_t *codes, uint32_t first, uint32_t head_size)
 {
 #pragma unroll
@@ -331,7 +332,7 @@ static __device__ void hand_out(const struct shared &s, struct scores out, const
 }
 
 template <uint32_t bits>
-__global__ void __launch_bounds__(THREADS) kg_score_part(struct scores out, const float *q, struct kg_cuda_pages pages, struct kg_view_rooms rooms,
+__global__ void __launch_bounds__(THREADS, bits == 4 ? 1 : 2) kg_score_part(struct scores out, const float *q, struct kg_cuda_pages pages, struct kg_view_rooms rooms,
                                                          struct kg_cuda_heads a, struct kg_cuda_rope rope, struct kg_recalled r, const int32_t *position)
 {
     __shared__ struct shared s;

@@ -316,7 +316,7 @@ template <int D> static __device__ __forceinline__ void load_queries(struct kg_q
 /* Few rows: a block a chunk of the view, a KV head and a tile of 16 query heads. All that it reads is on its way at once; scores and weights
  * are made by each warp, sums of values by a warp for every 32 elements. */
 template <int D>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 1)
 kg_attend_chunk(struct chunks out, const float *q, struct kg_cuda_pages pages, struct kg_view_rooms rooms, struct kg_cuda_heads a, struct kg_cuda_rope rope,
                 const int32_t *position, uint32_t rows_in_all)
 {
