@@ -21,7 +21,8 @@ struct group {
     int first, second;
 };
 
-template <int bits, bool super, bool minimum> static __device__ __forceinline__ void load_group(struct group &to, const struct kg_weights &w, uint32_t group)
+template <int bits, bool super, bool minimum>
+static __device__ __forceinline__ void load_group(struct group &to, const struct kg_weights &w, uint32_t group)
 {
     const uint4 *words = reinterpret_cast<const uint4 *>(w.low);
     if (bits == 8) {
@@ -93,7 +94,8 @@ static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &s
 #pragma unroll
         for (int u = 0; u < ahead; u++) { /* what is not there is the last one, computed all the same: branches would cost more */
             const uint32_t own = min(piece + (uint32_t)u * warps, pieces - 1), row = first_row + (own & quads) * 4 + lane / 8;
-            load_group<bits, super, minimum>(groups[u], w, min(row, w.rows - 1) * w.groups + from + min((own >> quads_log2) * 8 + lane % 8, count - 1));
+            const uint32_t g = min((own >> quads_log2) * 8 + lane % 8, count - 1);
+            load_group<bits, super, minimum>(groups[u], w, min(row, w.rows - 1) * w.groups + from + g);
         }
         __syncwarp(); /* no load is put off until others are here */
         if (bits != 8)
@@ -103,7 +105,8 @@ static __device__ __forceinline__ void fill(float2 *pairs, const struct shape &s
             const uint32_t own = piece + (uint32_t)u * warps, row = (own & quads) * 4 + lane / 8, g = (own >> quads_log2) * 8 + lane % 8;
             uint32_t low[4], high[4];
             unpack_group<bits>(groups[u], low, high);
-            const float2 f = kg_factors<bits, minimum>(__half2float(groups[u].d), minimum ? __half2float(groups[u].m) : 0, groups[u].first, groups[u].second);
+            const float d = __half2float(groups[u].d), m = minimum ? __half2float(groups[u].m) : 0;
+            const float2 f = kg_factors<bits, minimum>(d, m, groups[u].first, groups[u].second);
 #pragma unroll
             for (uint32_t r = 0; r < N; r++) {
                 if (N > 1 && r >= x.rows)

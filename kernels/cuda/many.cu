@@ -1,17 +1,17 @@
 /* Products of planes with many rows of activations, by tensor cores.
  *
  * A block of four warps makes 32 T rows of weights times 16 M of activations, a warp half of both. It walks along the columns in steps of
- * four groups: while one step is multiplied, codes of the next are on their way to the other half of shared memory (cp.async, or plain
- * loads before 8.0), and its factors in registers. Sums of codes begin at KG_MAGIC, the bits of 3 * 2^22 as a float: what the tensor
+ * four groups: while one step is multiplied, the next is on its way to the other half of shared memory (cp.async, or plain loads before
+ * 8.0); factors are made of what came just before they are wanted. Sums of codes begin at MAGIC, the bits of 3 * 2^22 as a float: what the tensor
  * cores leave is then read as a float and needs no conversion, which would take longer than all else. What a stretch of groups gave is
  * added to `out`, which keeps the sum so far. */
 #include "kernels/cuda/product.h"
 
-#define STEP     4U  /* groups; a stretch is a whole number of steps */
-#define THREADS  128U
-#define KG_MAGIC 0x4b400000 /* as a float 12582912, whose last bit is 1 */
+#define STEP    4U /* groups; a stretch is a whole number of steps */
+#define THREADS 128U
+#define MAGIC   0x4b400000 /* as a float 12582912, whose last bit is 1 */
 
-/* What a step needs. Rows of weights stand as the lanes of a product want them (place_of). Pieces of 16 bytes are exchanged within a row
+/* What a step needs. Rows of weights stand as the lanes of a product want them (row_at). Pieces of 16 bytes are exchanged within a row
  * so that eight rows' pieces of a group lie in different banks. */
 template <int bits, bool minimum, int T, int M> struct step {
     static constexpr uint32_t ROWS = 32 * T, COLUMNS = 16 * M, WORDS = bits == 8 ? 32 : 16; /* words of a row */
@@ -73,7 +73,7 @@ static __device__ __forceinline__ void load_words(uint32_t out[4], const uint32_
                  : "memory");
 }
 
-/* c = KG_MAGIC + a b for 16 rows of weights and 8 of activations, over 16 codes or over 32. Lane 4g + t holds, of rows g and g + 8
+/* c = MAGIC + a b for 16 rows of weights and 8 of activations, over 16 codes or over 32. Lane 4g + t holds, of rows g and g + 8
  * of weights and row g of activations, words t (and t + 4); of c, rows g and g + 8 in columns 2t and 2t + 1. */
 static __device__ __forceinline__ void multiply_16(int c[4], uint32_t a0, uint32_t a1, uint32_t b, const int from[4])
 {
@@ -93,7 +93,7 @@ static __device__ __forceinline__ void multiply_16(int c[4], uint32_t a0, uint32
 
 static __device__ __forceinline__ void multiply_32(int c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    const int from[4] = { KG_MAGIC, KG_MAGIC, KG_MAGIC, KG_MAGIC };
+    const int from[4] = { MAGIC, MAGIC, MAGIC, MAGIC };
 #if __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
         : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
@@ -107,7 +107,8 @@ static __device__ __forceinline__ void multiply_32(int c[4], const uint32_t a[4]
 
 /* Codes of groups from .. from + 3 on their way. Rows that are not there are the last one. */
 template <int bits, bool minimum, int T, int M>
-static __device__ __forceinline__ void fetch_weights(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+static __device__ __forceinline__ void fetch_weights(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row,
+                                                     uint32_t from)
 {
     using S = struct step<bits, minimum, T, M>;
     const uint32_t thread = own_thread(), pieces = S::WORDS / 4, each = pieces / STEP; /* of 16 bytes, in a row and in a group */
@@ -167,7 +168,8 @@ static __device__ __forceinline__ float number_of(float word, size_t at)
 /* Factors of a row (T = 2: two threads a row, two groups each) on their way, as they are in memory: words that stand where this thread
  * then puts the factors. */
 template <int bits, bool super, bool minimum, int T, int M>
-static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, T, M> &to, const struct kg_weights &w, uint32_t first_row,
+                                                     uint32_t from)
 {
     const uint32_t thread = own_thread(), own = thread % (32 * T), first = thread / (32 * T) * T;
     const size_t at = (size_t)min(first_row + own, w.rows - 1) * w.groups + from + first;
@@ -193,7 +195,8 @@ static __device__ __forceinline__ void fetch_factors(struct step<bits, minimum, 
 
 /* Once they are here. */
 template <int bits, bool super, bool minimum, int T, int M>
-static __device__ __forceinline__ void convert_factors(struct step<bits, minimum, T, M> &in, const struct kg_weights &w, uint32_t first_row, uint32_t from)
+static __device__ __forceinline__ void convert_factors(struct step<bits, minimum, T, M> &in, const struct kg_weights &w, uint32_t first_row,
+                                                       uint32_t from)
 {
     const uint32_t thread = own_thread(), own = thread % (32 * T), first = thread / (32 * T) * T;
     const size_t at = (size_t)min(first_row + own, w.rows - 1) * w.groups + from + first;
@@ -292,10 +295,10 @@ static __device__ __forceinline__ void add_group(float sum[T][M][4], const struc
         }
 #pragma unroll
         for (uint32_t m = 0; m < M; m++) {
-            const float magic = __int_as_float(KG_MAGIC);
+            const float magic = __int_as_float(MAGIC);
             int c[4], second[4];
             if (bits == 6) {
-                const int begin[4] = { KG_MAGIC, KG_MAGIC, KG_MAGIC, KG_MAGIC };
+                const int begin[4] = { MAGIC, MAGIC, MAGIC, MAGIC };
                 multiply_16(c, a[n % 2][0], a[n % 2][1], b[m][0], begin);
                 multiply_16(second, a[n % 2][2], a[n % 2][3], b[m][1], begin);
             } else {

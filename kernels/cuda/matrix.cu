@@ -173,7 +173,8 @@ void kg_cuda_embed(struct kg_device *device, struct kg_buffer *out, const struct
         kg_cuda_launch(device, "embed", kg_embed_plain<KG_BF16>, grid, THREADS, 0, y, bits, id, scale, w->cols);
 }
 
-template <enum kg_type type> static void enqueue_plain(struct kg_device *device, const struct kg_matrix *w, float *out, const float *x, const float *bias, uint32_t rows)
+template <enum kg_type type>
+static void enqueue_plain(struct kg_device *device, const struct kg_matrix *w, float *out, const float *x, const float *bias, uint32_t rows)
 {
     const unsigned blocks = (w->rows + ROWS - 1) / ROWS;
     const void *bits = w->memory.bits;

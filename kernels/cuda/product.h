@@ -16,7 +16,7 @@
 
 #define KG_STRETCH 32U /* groups */
 
-/* Planes on the device; see planes.h. */
+/* Planes on the device; see planes.h. Groups are numbered in 32 bits: 2^32 of them would be 64 GB. */
 struct kg_weights {
     const uint32_t *low, *high;
     const uint8_t *scale, *minimum;
@@ -59,14 +59,14 @@ void kg_cuda_mul_many(const struct kg_product *p);
     default: break;                                                                                                                                  \
     }
 
-/* Codes are multiplied by 16, 8, 4, 1. */
+/* What gives back that codes come multiplied by 16, 8, 4 or 1. */
 template <int bits> static __device__ __forceinline__ float kg_code_unit()
 {
     return bits == 8 ? 1.0F : 1.0F / (float)(1 << (8 - bits));
 }
 
-/* What multiplies a group's sums, from d and m and two bytes: scale and minimum, with 6 bits both scales. x * y is exact: 11 bits
- * times 6 or 8. */
+/* What multiplies a group's sums, from d and m and two bytes: scale and minimum, with 6 bits both scales. Products of an f16 and a byte
+ * are exact, so that only c is rounded, once. */
 template <int bits, bool minimum> static __device__ __forceinline__ float2 kg_factors(float d, float m, int first, int second)
 {
     const float a = d * (float)first;
@@ -76,7 +76,8 @@ template <int bits, bool minimum> static __device__ __forceinline__ float2 kg_fa
 }
 
 /* Codes of elements 4i .. 4i + 3 (low) and 16 + 4i .. (high) of a group, four bytes a word, from the group's words. */
-template <int bits> static __device__ __forceinline__ void kg_unpack(uint32_t packed, const uint32_t extra[2], uint32_t i, uint32_t *low, uint32_t *high)
+template <int bits>
+static __device__ __forceinline__ void kg_unpack(uint32_t packed, const uint32_t extra[2], uint32_t i, uint32_t *low, uint32_t *high)
 {
     if (bits == 4) {
         *low = packed << 4 & 0xf0f0f0f0U;
