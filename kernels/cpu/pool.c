@@ -191,8 +191,9 @@ enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, st
         struct worker *w = &workers[pool->threads];
         *w = (struct worker){ .pool = pool, .index = pool->threads };
         if (pthread_create(&w->thread, NULL, worker_main, w)) {
+            const uint32_t number = pool->threads + 1;
             kg_cpu_pool_free(pool);
-            return kg_fail(err, KG_ERR_NOMEM, "cannot start thread %u of %u; ask for fewer threads", w->index + 1, threads);
+            return kg_fail(err, KG_ERR_NOMEM, "cannot start thread %u of %u; ask for fewer threads", number, threads);
         }
         pool->threads++;
     }
