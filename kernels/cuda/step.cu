@@ -192,6 +192,12 @@ static cudaError_t follow_early(cudaGraph_t graph, cudaGraphNode_t before, cudaG
 #endif
 }
 
+/* It cannot be had, however often it is asked for: a driver or a card that does not know such edges. */
+static bool unknown_here(cudaError_t error)
+{
+    return error == cudaErrorNotSupported || error == cudaErrorInvalidValue || error == cudaErrorCallRequiresNewerDriver;
+}
+
 /* The launches, one after the other. */
 static cudaError_t make_graph(struct kg_cuda_recording *r, bool early)
 {
@@ -253,7 +259,7 @@ static bool prepare_graph(struct kg_device *device, struct kg_cuda_recording *r,
     if (!known || steps->refused)
         return false;
     error = make_graph(r, steps->early);
-    if (error != cudaSuccess && steps->early) { /* a driver that knows no such edges */
+    if (unknown_here(error) && steps->early) {
         (void)cudaGetLastError();
         drop_graph(device, r);
         steps->early = false;
