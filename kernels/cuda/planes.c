@@ -12,13 +12,13 @@ bool kg_planes_layout(enum kg_type type, uint32_t rows, uint32_t cols, struct kg
     struct kg_planes p = { .rows = rows, .groups = cols / KG_GROUP };
     switch (type) {
     case KG_Q4_0: p.bits = 4, p.middle = 8; break;
-    case KG_Q4_1: p.bits = 4, p.minimum = true; break;
+    case KG_Q4_1: p.bits = 4, p.minimum = 1; break;
     case KG_Q5_0: p.bits = 5, p.middle = 16; break;
-    case KG_Q5_1: p.bits = 5, p.minimum = true; break;
+    case KG_Q5_1: p.bits = 5, p.minimum = 1; break;
     case KG_Q8_0: p.bits = 8; break;
-    case KG_Q4_K: p.bits = 4, p.minimum = p.super = true; break;
-    case KG_Q5_K: p.bits = 5, p.minimum = p.super = true; break;
-    case KG_Q6_K: p.bits = 6, p.middle = 32, p.super = true; break;
+    case KG_Q4_K: p.bits = 4, p.minimum = p.super = 1; break;
+    case KG_Q5_K: p.bits = 5, p.minimum = p.super = 1; break;
+    case KG_Q6_K: p.bits = 6, p.middle = 32, p.super = 1; break;
     default: return false;
     }
     const size_t groups = (size_t)rows * p.groups, numbers = (p.super ? groups / 8 : groups) * sizeof(uint16_t);

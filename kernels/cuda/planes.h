@@ -30,8 +30,8 @@ extern "C" {
 struct kg_planes {
     uint32_t bits;    /* of a code: 4, 5, 6, 8 */
     uint32_t middle;  /* what is subtracted from a code */
-    bool super;       /* scales of groups are bytes, d and m stand for 8 groups */
-    bool minimum;     /* there is m */
+    uint32_t super;   /* 0 or 1 (an argument of kernels has no padding): scales of groups are bytes, d and m stand for 8 groups */
+    uint32_t minimum; /* 0 or 1: there is m */
     uint32_t rows, groups;
     size_t low, high, scale, minimums, d, m; /* where planes begin, in bytes; multiples of 256 */
     size_t bytes;

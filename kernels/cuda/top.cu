@@ -12,7 +12,7 @@
 struct candidates {
     const float *logits;
     const int32_t *ids;
-    uint32_t n;
+    uint32_t n, none;
 };
 
 static __device__ __forceinline__ uint32_t id_of(const struct candidates &c, uint32_t i)
@@ -85,7 +85,7 @@ void kg_cuda_top(struct kg_device *device, struct kg_buffer *ids, struct kg_buff
         return;
     uint64_t *scratch = (uint64_t *)device->scratch.bits;
     int32_t *chosen = (int32_t *)((uint8_t *)scratch + keys), *of_pieces = chosen + k;
-    const struct candidates all = { row, NULL, n }, best = { row, of_pieces, found };
+    const struct candidates all = { row, NULL, n, 0 }, best = { row, of_pieces, found, 0 };
     kg_cuda_launch(device, "top", kg_top_select, blocks, KG_SELECT_THREADS, 0, blocks > 1 ? of_pieces : chosen, all, PIECE, kept);
     if (blocks > 1)
         kg_cuda_launch(device, "top", kg_top_select, 1, KG_SELECT_THREADS, 0, chosen, best, found, k);
