@@ -2,8 +2,9 @@
  *
  * A view is cut into parts of at most KG_PART tokens of one span, counted from the span's first token, so that borders do
  * not depend on what else is in view. A block takes one part for one row and one KV head, and leaves maximum, total and
- * weighted sum for each query head; a second kernel joins the parts in the order of the view. What a row does not see, or
- * has not recalled, is skipped, never multiplied by zero. */
+ * weighted sum for each query head. A second kernel joins the parts that are not empty: with as many turns as it has threads an element,
+ * turn g adds every turns-th of them from the g-th on in the order of the view, then turns are added in order. What a row does not see, or has
+ * not recalled, is skipped, never multiplied by zero. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

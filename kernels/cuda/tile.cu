@@ -160,7 +160,7 @@ static __device__ void fold_span(struct folded<D> &f, struct kg_tile_shared<D> &
         const uint32_t seen[2] = { seen_of(reaches[0], first), seen_of(reaches[1], first) };
         fetch_chunk<D, 32 * WARPS(D)>(s.page + 2, pages, list, 1, kv_head, first, reach);
         if (threadIdx.x < 2)
-            s.broken[0][threadIdx.x] = 0;
+            s.broken[threadIdx.x] = 0;
         kg_fetch_wait<1>();
         __syncthreads();
         kg_tile_scores<D>(score, queries, s.page[0], a.head_size);
@@ -171,10 +171,10 @@ static __device__ void fold_span(struct folded<D> &f, struct kg_tile_shared<D> &
         else
             kg_fetch_commit();
         kg_fetch_wait<1>();
-        kg_mend_page<D>(s.page[2], a.head_size, &s.broken[0][0], threadIdx.x, 32 * WARPS(D));
-        kg_mend_page<D>(s.page[3], a.head_size, &s.broken[0][1], threadIdx.x, 32 * WARPS(D));
+        kg_mend_page<D>(s.page[2], a.head_size, &s.broken[0], threadIdx.x, 32 * WARPS(D));
+        kg_mend_page<D>(s.page[3], a.head_size, &s.broken[1], threadIdx.x, 32 * WARPS(D));
         __syncthreads();
-        fold_chunk<D>(f, score, s.page + 2, s.broken[0], seen, queries.unit, a);
+        fold_chunk<D>(f, score, s.page + 2, s.broken, seen, queries.unit, a);
         __syncthreads();
     }
     kg_fetch_wait<0>();

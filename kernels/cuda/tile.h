@@ -20,7 +20,7 @@
 /* Room for four pages of one KV head's keys or values; before that for the angles of rows. D: elements of a head, rounded up. */
 template <int D> struct kg_tile_shared {
     __half page[4][KG_PAGE][KG_STRIDE(D)];
-    uint32_t broken[4][2]; /* a bit a token of a chunk: a value of it is no number */
+    uint32_t broken[2]; /* a bit a token of a chunk: a value of it is no number */
     float unit[4][KG_TILE];
     float2 state[4][KG_TILE]; /* maximum and total of what is added up */
 };
@@ -179,7 +179,6 @@ static __device__ __forceinline__ float kg_unit_of(const float *q, uint32_t head
     return kg_unit_for(fmaxf(most, __shfl_xor_sync(KG_FULL_WARP, most, 2)), scale);
 }
 
-/* `low` is written to if it is not NULL. */
 template <int D>
 static __device__ __forceinline__ void kg_load_tile(struct kg_queries<D> &out, uint4 *low, const struct kg_tile_rows &rows, const float2 *angles,
                                                     const struct kg_cuda_rope &rope, uint32_t head_size)
@@ -204,8 +203,7 @@ static __device__ __forceinline__ void kg_load_tile(struct kg_queries<D> &out, u
             const float x = kg_turned(rows.q[i], angle, rope, head_size, d), y = kg_turned(rows.q[i], angle, rope, head_size, d + 1);
             kg_two_parts(x * times[i], y * times[i], &out.high[step][w], &rest[w]);
         }
-        if (low)
-            low[step * out.stride] = make_uint4(rest[0], rest[1], rest[2], rest[3]);
+        low[step * out.stride] = make_uint4(rest[0], rest[1], rest[2], rest[3]);
     }
 }
 
