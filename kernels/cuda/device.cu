@@ -113,15 +113,15 @@ static void next_part(struct kg_device *device)
 
 uint8_t *kg_cuda_ring(struct kg_device *device, size_t unit, size_t *bytes)
 {
-    size_t room = KG_PART_BYTES - device->ring_used;
+    size_t room = KG_RING_PART_BYTES - device->ring_used;
     if (room < unit && room < *bytes) {
         next_part(device);
-        room = KG_PART_BYTES;
+        room = KG_RING_PART_BYTES;
     }
     *bytes = *bytes <= room ? *bytes : room / unit * unit;
-    uint8_t *place = device->ring + device->ring_part * KG_PART_BYTES + device->ring_used;
+    uint8_t *place = device->ring + device->ring_part * KG_RING_PART_BYTES + device->ring_used;
     const size_t used = device->ring_used + (*bytes + RING_ALIGNMENT - 1) / RING_ALIGNMENT * RING_ALIGNMENT;
-    device->ring_used = used < KG_PART_BYTES ? used : KG_PART_BYTES;
+    device->ring_used = used < KG_RING_PART_BYTES ? used : KG_RING_PART_BYTES;
     return device->failed ? NULL : place;
 }
 
@@ -278,7 +278,7 @@ static enum kg_status set_up(struct kg_device *device, struct kg_error *err)
     cudaError_t error = cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking);
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "opening a stream");
-    error = cudaMallocHost(&ring, KG_RING_PARTS * KG_PART_BYTES);
+    error = cudaMallocHost(&ring, KG_RING_PARTS * KG_RING_PART_BYTES);
     if (error != cudaSuccess)
         return kg_cuda_fail(err, error, "pinning host memory");
     device->ring = (uint8_t *)ring;
@@ -321,6 +321,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
     if (!device)
         return kg_fail_nomem(err, "opening a CUDA device");
     device->card = card;
+    device->processors = (uint32_t)properties.multiProcessorCount;
     device->steps.early = properties.major >= 9;
     const enum kg_status status = set_up(device, err);
     if (status != KG_OK) {
@@ -328,7 +329,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
         return status;
     }
     snprintf(device->describe, sizeof device->describe, "CUDA, %s, %.1f GiB", properties.name, (double)properties.totalGlobalMem / (1 << 30));
-    snprintf(device->numerics, sizeof device->numerics, "cuda 3 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
+    snprintf(device->numerics, sizeof device->numerics, "cuda 4 %s %d.%d driver %d", properties.name, properties.major, properties.minor, version);
     *out = device;
     return KG_OK;
 }

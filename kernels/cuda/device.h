@@ -19,7 +19,7 @@ extern "C" {
 #define KG_FULL_WARP   0xffffffffU
 #define KG_ROPES       8             /* rotations that are known at a time; a model has one or two */
 #define KG_RING_PARTS  4             /* of the ring: one is filled while others are on their way */
-#define KG_PART_BYTES  ((size_t)4 << 20)
+#define KG_RING_PART_BYTES ((size_t)4 << 20)
 #define KG_CHUNK_PAGES 16            /* pages that are allocated together */
 
 /* Memory of the device. */
@@ -37,13 +37,14 @@ struct kg_cuda_rounded {
 struct kg_device {
     cudaStream_t stream;
     int card;
+    uint32_t processors; /* multiprocessors of the card */
     bool failed;
     enum kg_status status;
     char failure[256];
     size_t memory;
     char describe[320], numerics[320];
 
-    uint8_t *ring; /* pinned, KG_RING_PARTS of KG_PART_BYTES: what goes to and comes from the device */
+    uint8_t *ring; /* pinned, KG_RING_PARTS of KG_RING_PART_BYTES: what goes to and comes from the device */
     uint32_t ring_part;
     size_t ring_used;                      /* of that part */
     cudaEvent_t ring_left[KG_RING_PARTS];  /* what was enqueued when a part was full */
@@ -59,6 +60,7 @@ struct kg_device {
     uint32_t step_rows; /* of the last step; 0 = there was none */
 
     struct kg_cpu_pool *loaders; /* threads, while weights are loaded; NULL: there are none */
+    bool loads_alone;            /* they could not be started */
 
     /* A sum x += y that is kept back, so that a norm of x can make it in passing; n = 0: none is. */
     struct {

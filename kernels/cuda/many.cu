@@ -9,6 +9,7 @@
 
 #define STEP    4U /* groups; a stretch is a whole number of steps */
 #define THREADS 128U
+#define GRID    32768U /* blocks in one dimension, which may be 65,535: what is beyond goes to another one */
 #define MAGIC   0x4b400000 /* as a float 12582912, whose last bit is 1 */
 
 /* What a step needs. Rows of weights stand as the lanes of a product want them (row_at). Pieces of 16 bytes are exchanged within a row
@@ -368,7 +369,9 @@ __global__ void __launch_bounds__(THREADS, 4)
     kg_mul_many(float *out, struct kg_weights w, struct kg_activations x, const float *bias)
 {
     __shared__ __align__(16) struct step<bits, minimum, T, M> steps[2];
-    const uint32_t first_x = blockIdx.x * 16 * M, first_row = blockIdx.y * 32 * T;
+    const uint32_t first_x = blockIdx.x * 16 * M, first_row = (blockIdx.z * GRID + blockIdx.y) * 32 * T;
+    if (first_row >= w.rows)
+        return;
     float sum[T][M][4];
 #pragma unroll
     for (uint32_t i = 0; i < T * M * 4; i++)
@@ -390,9 +393,11 @@ __global__ void __launch_bounds__(THREADS, 4)
     }
 }
 
+/* Blocks with the same weights are neighbours. */
 template <int T, int M> static dim3 grid_of(const struct kg_product *p)
 {
-    return dim3((p->x.rows + 16 * M - 1) / (16 * M), (p->w.rows + 32 * T - 1) / (32 * T));
+    const uint32_t all = (p->w.rows - 1) / (32 * T) + 1;
+    return dim3((p->x.rows + 16 * M - 1) / (16 * M), all < GRID ? all : GRID, (all - 1) / GRID + 1);
 }
 
 template <int bits, bool super, bool minimum, int T, int M> static void enqueue_tiles(const struct kg_product *p)
@@ -400,18 +405,18 @@ template <int bits, bool super, bool minimum, int T, int M> static void enqueue_
     kg_cuda_launch(p->device, "matmul", kg_mul_many<bits, super, minimum, T, M>, grid_of<T, M>(p), THREADS, 0, p->out, p->w, p->x, p->bias);
 }
 
-/* Large tiles read and unpack less for each product; but there should be some for all multiprocessors of a large card, and as many for
- * each of them. */
+/* Large tiles read and unpack less for each product; but there should be two or three for each multiprocessor. */
 template <int bits, bool super, bool minimum> static void enqueue(const struct kg_product *p)
 {
     const dim3 large = grid_of<4, 4>(p), middle = grid_of<2, 4>(p);
+    const uint32_t processors = p->device->processors;
     if constexpr (bits == 4) { /* more bits would need more registers and shared memory than there are */
-        if (large.x * large.y >= 400) {
+        if (large.x * large.y >= 3 * processors) {
             enqueue_tiles<bits, super, minimum, 4, 4>(p);
             return;
         }
     }
-    if (middle.x * middle.y >= 264)
+    if (middle.x * middle.y >= 2 * processors)
         enqueue_tiles<bits, super, minimum, 2, 4>(p);
     else
         enqueue_tiles<bits, super, minimum, 2, 2>(p);

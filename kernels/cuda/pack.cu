@@ -1,4 +1,5 @@
 /* Weights on their way to the card: threads copy portions of the file into the ring, the card packs them from there. */
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@ extern "C" {
 #define MOST_THREADS 16 /* they copy faster than a bus by then */
 #define SLICE        ((size_t)128 << 10) /* of one thread at a time */
 #define UNIT         64 /* blocks of a tensor that stay together */
-#define AHEAD        (4 * KG_PART_BYTES) /* bytes of a file that are asked for before they are needed */
+#define AHEAD        (4 * KG_RING_PART_BYTES) /* bytes of a file that are asked for before they are needed */
 
 struct portion {
     uint8_t *to;
@@ -31,9 +32,9 @@ static void copy_slice(void *context, uint32_t piece, uint32_t thread)
 static void copy_portion(struct kg_device *device, struct portion portion)
 {
     const uint32_t slices = (uint32_t)((portion.bytes + SLICE - 1) / SLICE);
-    if (slices > 1 && !device->loaders) {
+    if (slices > 1 && !device->loaders && !device->loads_alone) {
         const uint32_t usable = kg_cpu_pool_usable_threads();
-        (void)kg_cpu_pool_create(usable < MOST_THREADS ? usable : MOST_THREADS, &device->loaders, NULL);
+        device->loads_alone = kg_cpu_pool_create(usable < MOST_THREADS ? usable : MOST_THREADS, &device->loaders, NULL) != KG_OK;
     }
     if (slices > 1 && device->loaders)
         kg_cpu_pool_run(device->loaders, copy_slice, &portion, slices);
@@ -75,7 +76,7 @@ void kg_cuda_fill_matrix(struct kg_device *device, struct kg_matrix *matrix, con
     const size_t all = (size_t)matrix->rows * matrix->cols / elements * block_bytes;
     size_t done = 0, asked = 0;
     device->rounds = device->rounds || !matrix->plain;
-    kg_cuda_start_held(device);
+    assert(!device->steps.held); /* or portions would be packed when the ring holds others */
     while (done < all && !device->failed) {
         size_t n = all - done;
         uint8_t *staged = kg_cuda_ring(device, (size_t)UNIT * block_bytes, &n);
@@ -97,4 +98,5 @@ void kg_cuda_loaders_end(struct kg_device *device)
 {
     kg_cpu_pool_free(device->loaders);
     device->loaders = NULL;
+    device->loads_alone = false;
 }

@@ -8,13 +8,12 @@
 #include "kernels/cuda/round.h"
 #include "kernels/cuda/warp.h"
 
-#define THREADS 256
-#define WARPS   (THREADS / 32)
-#define NARROW  (WIDE / 32) /* elements of a lane, where a warp takes a row */
-#define WIDE    256         /* columns from which on a block takes a row; a head has fewer, or as many */
-#define WIDE_THREADS 512
-#define HELD    4   /* pieces of a row that a thread has in registers */
-#define FEW     128 /* threads of a block of elements that are independent: more blocks are more processors */
+#define THREADS      256
+#define WARPS        (THREADS / 32)
+#define NARROW       (KG_HEAD_MAX / 32) /* elements of a lane, where a warp takes a row: a head, or what is as short */
+#define WIDE_THREADS 512                /* of a block that takes a longer row */
+#define HELD         4                  /* pieces of a row that a thread has in registers */
+#define FEW          128                /* threads of a block of elements that are independent: more blocks are more processors */
 
 /* V elements that lie together: 4, or 1 where rows are not multiples of 16 bytes. */
 template <int V> struct piece {
@@ -203,7 +202,8 @@ template <int V> __global__ void __launch_bounds__(FEW) kg_silu_mul(float *out, 
 __global__ void kg_copy(float *out, const float *x, uint32_t n)
 {
     kg_begin();
-    for (uint32_t i = blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x;
+    if (i < n)
         out[i] = x[i];
 }
 
@@ -217,16 +217,19 @@ void kg_cuda_rmsnorm(struct kg_device *device, struct kg_buffer *out, const stru
 {
     const size_t n = (size_t)rows * cols;
     const float *w = (const float *)kg_cuda_in(weight, cols, sizeof(float));
-    const struct kg_buffer *y = cols >= WIDE && out != x ? kg_cuda_take_sum(device, x, n) : NULL;
+    const bool narrow = cols <= KG_HEAD_MAX;
+    const struct kg_buffer *y = !narrow && out != x ? kg_cuda_take_sum(device, x, n) : NULL;
     const float *more = y ? (const float *)kg_cuda_in(y, n, sizeof(float)) : NULL;
     float *in = (float *)kg_cuda_in(x, n, sizeof(float)), *to = (float *)kg_cuda_out(device, out, n, sizeof(float));
     if (device->failed)
         return;
-    if (cols < WIDE) {
+    if (narrow) {
         kg_cuda_launch_early(device, "rmsnorm", kg_rmsnorm_narrow, blocks_for(rows, WARPS), THREADS, 0, to, in, w, eps, rows, cols);
         return;
     }
-    const struct kg_cuda_rounded codes = kg_cuda_rounded_room(device, out, rows, cols);
+    struct kg_cuda_rounded codes = { NULL, NULL };
+    if (out != x) /* QK-norm is in place, and the codes of what came before it are still wanted */
+        codes = kg_cuda_rounded_room(device, out, rows, cols);
     if (cols % 4 == 0)
         kg_cuda_launch_early(device, "rmsnorm", kg_rmsnorm_wide<4>, rows, WIDE_THREADS, 0, to, in, more, w, eps, cols, codes);
     else

@@ -29,7 +29,7 @@ struct kg_cuda_node {
     const char *what; /* completes "... failed" */
     dim3 grid;
     uint32_t threads, shared;
-    uint32_t early; /* it calls kg_begin */
+    uint32_t early; /* kg_cuda_launch_early */
     uint32_t arguments;
     uint32_t at[KG_ARGUMENTS], size[KG_ARGUMENTS]; /* of an argument, among the bytes of its list */
 };
@@ -82,7 +82,8 @@ static inline void kg_cuda_launch(struct kg_device *device, const char *what, vo
     kg_cuda_launch_as<0, P...>(device, what, kernel, grid, threads, shared, arguments...);
 }
 
-/* A kernel all of whose blocks call kg_begin before they read what another kernel of a step writes, or write anything. */
+/* A kernel whose blocks read what another kernel of a step writes, and write anything, only behind kg_begin: a thread's own, or that of
+ * others that it has met at a barrier since. */
 template <class... P>
 static inline void kg_cuda_launch_early(struct kg_device *device, const char *what, void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared,
                                         std::type_identity_t<P>... arguments)

@@ -331,9 +331,11 @@ static void products_are_of_what_a_buffer_holds_now(void **state)
 /* Operations in any order on the same few buffers. A device may keep one back until somebody asks for its result, make it in passing, or
  * keep what it made of it: the bits are those of a device that is asked for everything, and told it anew, after each operation. */
 #define CROWD   5
-#define MIXED   9 /* rows */
-#define WIDEST  288
-#define MATTERS 3
+#define MIXED   9              /* rows */
+#define ROOM    (MIXED * 2051) /* elements of a buffer: fewer rows of the widest */
+#define BLOCKS  (8224 * 32)    /* elements of a matrix, at most */
+#define WRITTEN 288
+#define MATTERS 6
 
 struct crowd {
     struct rig rig;
@@ -341,22 +343,25 @@ struct crowd {
     struct kg_matrix *w[MATTERS];
 };
 
-static const enum kg_type crowd_types[MATTERS] = { KG_Q8_0, KG_Q4_K, KG_F32 };
-static const uint32_t crowd_cols[MATTERS] = { WIDEST, 256, 64 };
+static const struct {
+    enum kg_type type;
+    uint32_t rows, cols;
+} matters[MATTERS] = { { KG_Q8_0, 288, 288 }, { KG_Q4_K, 256, 256 }, { KG_F32, 64, 64 }, { KG_F32, 32, 1031 }, { KG_F32, 32, 2051 }, { KG_Q8_0, 32, 8224 } };
 
 static struct crowd make_crowd(const struct variant *variant)
 {
     struct crowd c = { .rig = rig_open(variant, 2) };
-    static float numbers[MIXED * WIDEST];
-    static double x[WIDEST * WIDEST];
-    static uint8_t blocks[WIDEST * WIDEST * 4];
+    static float numbers[ROOM];
+    static double x[BLOCKS];
+    static uint8_t blocks[BLOCKS * 4];
     uint64_t seed = 5;
     for (size_t i = 0; i < MATTERS; i++) {
-        const size_t n = (size_t)crowd_cols[i] * crowd_cols[i];
+        const uint32_t rows = matters[i].rows, cols = matters[i].cols;
+        const size_t n = (size_t)rows * cols;
         for (size_t j = 0; j < n; j++)
-            x[j] = seeded_normal(&seed) / sqrt(crowd_cols[i]);
-        quantise(crowd_types[i], x, n, blocks);
-        assert_int_equal(c.rig.b->matrix_create(c.rig.d, crowd_types[i], crowd_cols[i], crowd_cols[i], blocks, KG_USE_MATMUL, &c.w[i], NULL), KG_OK);
+            x[j] = seeded_normal(&seed) / sqrt(cols);
+        quantise(matters[i].type, x, n, blocks);
+        assert_int_equal(c.rig.b->matrix_create(c.rig.d, matters[i].type, rows, cols, blocks, KG_USE_MATMUL, &c.w[i], NULL), KG_OK);
     }
     for (size_t i = 0; i <= CROWD; i++) {
         seeded_normals(&seed, 1, numbers, sizeof numbers / sizeof *numbers);
@@ -380,10 +385,11 @@ static void operate(struct crowd *c, uint64_t seed, uint32_t rows, bool held)
 {
     const struct kg_backend *b = c->rig.b;
     struct kg_device *d = c->rig.d;
-    const uint32_t way = seeded_below(&seed, 12), kind = seeded_below(&seed, MATTERS), cols = crowd_cols[kind];
+    const uint32_t way = seeded_below(&seed, 12), kind = seeded_below(&seed, MATTERS), cols = matters[kind].cols;
+    rows = rows < ROOM / cols ? rows : ROOM / cols;
     const size_t n = (size_t)rows * cols;
     struct kg_buffer *x = c->b[seeded_below(&seed, CROWD)], *y = c->b[seeded_below(&seed, CROWD)], *z = c->b[seeded_below(&seed, CROWD)];
-    static float numbers[WIDEST];
+    static float numbers[WRITTEN];
     if (way < 4) {
         b->add(d, x, y, way == 0 ? 1 + seeded_below(&seed, (uint32_t)n) : n);
         if (way > 1)
@@ -401,12 +407,12 @@ static void operate(struct crowd *c, uint64_t seed, uint32_t rows, bool held)
         if (x != y)
             b->matmul(d, y, c->w[kind], x, c->weight, rows);
     } else if (way == 11) {
-        seeded_normals(&seed, 1, numbers, WIDEST);
+        seeded_normals(&seed, 1, numbers, WRITTEN);
         b->write(d, x, seeded_below(&seed, 1000) * sizeof(float), numbers, sizeof numbers);
     }
 }
 
-static void ask_for_all(struct crowd *c, bool tell, float all[CROWD][MIXED * WIDEST])
+static void ask_for_all(struct crowd *c, bool tell, float all[CROWD][ROOM])
 {
     for (size_t i = 0; i < CROWD; i++) {
         assert_int_equal(c->rig.b->read(c->rig.d, c->b[i], 0, all[i], sizeof all[i], NULL), KG_OK);
@@ -417,7 +423,7 @@ static void ask_for_all(struct crowd *c, bool tell, float all[CROWD][MIXED * WID
 
 static void what_is_kept_back_shows_nowhere(void **state)
 {
-    static float want[CROWD][MIXED * WIDEST], got[CROWD][MIXED * WIDEST];
+    static float want[CROWD][ROOM], got[CROWD][ROOM];
     static const uint32_t sizes[] = { 1, 3, MIXED };
     uint64_t seed = 11;
     struct crowd asked = make_crowd(*state), left = make_crowd(*state);
@@ -438,7 +444,7 @@ static void what_is_kept_back_shows_nowhere(void **state)
             if (memcmp(want[i], got[i], sizeof want[i]) != 0)
                 fail_msg("run %u: buffer %zu depends on when it is read", run, i);
         for (size_t i = 0; i < CROWD; i++) { /* or squares of squares have no end */
-            seeded_normals(&seed, 1, want[i], MIXED * WIDEST);
+            seeded_normals(&seed, 1, want[i], ROOM);
             left.rig.b->write(left.rig.d, left.b[i], 0, want[i], sizeof want[i]);
             asked.rig.b->write(asked.rig.d, asked.b[i], 0, want[i], sizeof want[i]);
         }
