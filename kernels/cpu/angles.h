@@ -11,7 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 
 /* Positions first .. first+count-1. */
 struct kg_angle_range {

@@ -9,7 +9,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/key_index.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 
 struct kg_device {
     const struct kg_isa *isa;

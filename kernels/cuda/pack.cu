@@ -7,7 +7,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/pack.h"
 extern "C" {
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 }
 
 #define MOST_THREADS 16 /* they copy faster than a bus by then */

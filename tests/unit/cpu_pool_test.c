@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 
 #define PIECES 997
 

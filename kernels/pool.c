@@ -1,4 +1,4 @@
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 
 #include <assert.h>
 #include <linux/futex.h>

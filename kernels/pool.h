@@ -6,8 +6,8 @@
  * since operations follow one another within microseconds, then sleep. A worker that has to share the caller's core, since
  * others hold the rest, steps aside: two threads on one core are slower than one.
  */
-#ifndef KG_KERNELS_CPU_POOL_H
-#define KG_KERNELS_CPU_POOL_H
+#ifndef KG_KERNELS_POOL_H
+#define KG_KERNELS_POOL_H
 
 #include <stdint.h>
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cpu/pool.h"
+#include "kernels/pool.h"
 
 #define PATH_BYTES 4096
 
