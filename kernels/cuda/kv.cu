@@ -1,4 +1,4 @@
-/* Pages of keys and values. They are allocated in chunks that never move; kernels find a page by a table of chunks.
+/* Pages of keys and values. They are allocated in chunks; kernels find a page by a table of chunks.
  *
  * Keys and values that the card has no room for lie in pinned host memory. Kernels read there what they read on the card: with
  * recall a few hundred tokens for each row, since the indexes stay on the card. SIGNATURES.md has the arithmetic. */
@@ -80,6 +80,58 @@ static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, cons
     return status;
 }
 
+/* Pinned memory is taken from everybody: at most half of what the machine has. Asked first, so that a wish far too large takes no time. */
+static enum kg_status require_host(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
+{
+    const size_t most = (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
+    size_t pinned = 0;
+    for (uint32_t c = 0; c < kv->chunks; c++)
+        pinned += kv->chunk[c].on_host ? kv->chunk[c].pages.bytes : 0;
+    if (pinned > most || chunks > (most - pinned) / pages_bytes(kv))
+        return kg_fail(err, KG_ERR_NOMEM, "neither the CUDA device nor half of this machine's memory (%zu bytes) has room for so long a context; use a shorter one", most);
+    return KG_OK;
+}
+
+/* The pages of chunk c go from the card to host memory. */
+static enum kg_status move_to_host(struct kg_device *device, struct kg_kv *kv, uint32_t c, struct kg_error *err)
+{
+    struct kg_cuda_memory on_card = kv->chunk[c].pages, on_host = { NULL, 0 };
+    enum kg_status status = kg_cuda_pin(on_card.bytes, &on_host, "moving keys and values", err);
+    if (status == KG_OK)
+        status = kg_cuda_download(device, on_host.bits, on_card.bits, on_card.bytes, err);
+    if (status == KG_OK) {
+        kv->chunk[c].pages = on_host;
+        status = set_table(device, kv, kv->chunk, kv->chunks, err);
+        if (status != KG_OK)
+            kv->chunk[c].pages = on_card;
+    }
+    if (status != KG_OK) {
+        kg_cuda_unpin(device, &on_host);
+        return status;
+    }
+    kv->chunk[c].on_host = true;
+    kg_cuda_free(device, &on_card);
+    return KG_OK;
+}
+
+/* A context that grows bit by bit fills the card with pages; then they make room for indexes, which have no other place. */
+static enum kg_status make_room_for_indexes(struct kg_device *device, struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    for (uint32_t c = kv->chunks; c-- > 0 && status == KG_OK;) {
+        size_t unused = 0, kept = 0;
+        if (kv->chunk[c].on_host)
+            continue;
+        status = kg_cuda_room(device, &unused, &kept, err);
+        if (status != KG_OK || (unused > kept && chunks <= (unused - kept) / index_bytes(kv)))
+            break;
+        status = require_host(kv, 1, err);
+        if (status == KG_OK)
+            status = move_to_host(device, kv, c, err);
+    }
+    return status;
+}
+
 /* How many more chunks have their pages on the card: as many as leave it what it keeps, once the indexes of all are there. */
 static enum kg_status room_on_card(struct kg_device *device, const struct kg_kv *kv, uint32_t chunks, uint32_t *on_card, struct kg_error *err)
 {
@@ -93,18 +145,6 @@ static enum kg_status room_on_card(struct kg_device *device, const struct kg_kv 
                        chunks > UINT32_MAX / (KG_CHUNK_PAGES * KG_PAGE) ? UINT32_MAX : chunks * KG_CHUNK_PAGES * KG_PAGE, unused);
     const size_t n = (usable - chunks * index_bytes(kv)) / pages_bytes(kv);
     *on_card = n < chunks ? (uint32_t)n : chunks;
-    return KG_OK;
-}
-
-/* Pinned memory is taken from everybody: at most half of what the machine has. Asked first, so that a wish far too large takes no time. */
-static enum kg_status require_host(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
-{
-    const size_t most = (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
-    size_t pinned = 0;
-    for (uint32_t c = 0; c < kv->chunks; c++)
-        pinned += kv->chunk[c].on_host ? kv->chunk[c].pages.bytes : 0;
-    if (pinned > most || chunks > (most - pinned) / pages_bytes(kv))
-        return kg_fail(err, KG_ERR_NOMEM, "neither the CUDA device nor half of this machine's memory (%zu bytes) has room for so long a context; use a shorter one", most);
     return KG_OK;
 }
 
@@ -142,7 +182,9 @@ enum kg_status kg_cuda_kv_reserve(struct kg_device *device, struct kg_kv *kv, ui
     if (chunks <= kv->chunks)
         return KG_OK;
     uint32_t on_card = 0;
-    enum kg_status status = room_on_card(device, kv, chunks - kv->chunks, &on_card, err);
+    enum kg_status status = make_room_for_indexes(device, kv, chunks - kv->chunks, err);
+    if (status == KG_OK)
+        status = room_on_card(device, kv, chunks - kv->chunks, &on_card, err);
     if (status == KG_OK)
         status = require_host(kv, chunks - kv->chunks - on_card, err);
     struct kg_cuda_chunk *chunk = status == KG_OK ? (struct kg_cuda_chunk *)calloc(chunks, sizeof *chunk) : NULL;

@@ -221,6 +221,8 @@ EMULATOR_MEMORY=2000000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 0 ] && EMULATOR_MEMORY=15000 "$E/tests/emulator/cuda/failures" >"$work/out" 2>&1
 [ $? = 1 ] && grep -q '^out of memory: ' "$work/out"
 report 'a device that is too small' $? "$work/out"
+EMULATOR_MEMORY=2000000 "$E/tests/emulator/cuda/grow" >"$work/out" 2>&1
+report 'a context that grows on a full card moves to host memory and keeps what it holds' $? "$work/out"
 
 share=$(tests/emulator/roofline.py "$E/tests/emulator/cuda/decode" --recall-share 2>&1)
 echo "$share" >"$work/out"
