@@ -64,6 +64,13 @@ struct kg_included {
     struct kg_digest content;
 };
 
+/* What of a file's part was read a second time (again.c). */
+struct kg_again {
+    uint32_t *pages; /* ascending */
+    uint32_t count;
+    struct kg_block *read; /* has the name under which kv.db has them, one behind the other; none of them are ready */
+};
+
 /* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
 struct kg_piece {
     enum kg_block_kind kind;
@@ -82,6 +89,7 @@ struct kg_piece {
     uint32_t kept_first;       /* where in that it begins, at a page, */
     uint32_t kept_changed;     /* pages that were read for edits since, */
     bool kept_linked;          /* and whether that was in sight of what the file includes */
+    struct kg_again again;     /* of one that was read again: kept_of and kept_linked are of the other pages, kept_first is 0 */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     uint64_t said;             /* seconds since 1970; 0 when not in sessions.db, or that is not known */
@@ -150,7 +158,7 @@ size_t kg_visible_piece(const struct kg_session *session, size_t index);
 /* policy.c */
 enum kg_status kg_policy_rules(enum kg_policy policy, const struct kg_recall *recall, struct kg_rules *out, struct kg_error *err);
 
-/* session.c, pieces.c, stored.c, files.c, linked.c, reading.c, ask.c: one conversation, cut by what each knows. */
+/* session.c, pieces.c, stored.c, files.c, linked.c, reading.c, again.c, ask.c: one conversation, cut by what each knows. */
 
 /* Appends a piece (not yet stored, not yet in the sequence); NULL when out of memory. Copies label and text. */
 struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kind, const char *label, const char *text, size_t length);
@@ -182,14 +190,18 @@ enum kg_status kg_session_catch_up(struct kg_session *session, struct kg_error *
 enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const int32_t *ids, size_t count, int32_t base,
                               const struct kg_digest *known_identity, struct kg_error *err);
 /* How a kept piece is stored in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)). Its
- * identity is there that of the reading that it is of. */
+ * identity is there that of the reading that it is of. One that was read again is stored like one with the page KG_AGAIN_PAGE, which no
+ * model's context has. */
 #define KG_KEPT_CHANGED_BITS 13
 #define KG_KEPT_PAGE_BITS    16
+#define KG_AGAIN_PAGE        ((1U << KG_KEPT_PAGE_BITS) - 1)
 /* The block of a kept piece, of which kept_of, kept_first and kept_linked are set, and its name. Nothing is in it. */
 enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err);
 /* Places a linked or kept piece anew where it stands, as one that includes nothing; until it is dropped or changes. Behind a kept
  * one the later parts of the file as well, since they saw it. */
 enum kg_status kg_piece_place_alone(struct kg_session *session, size_t piece, struct kg_error *err);
+/* The same for one that was read again: it stands there in its first reading. */
+enum kg_status kg_piece_place_clean(struct kg_session *session, size_t piece, struct kg_error *err);
 /* Waits for what the cache is bringing; what it lost of that is to be read again. KG_ERR_CANCELLED when stopped. */
 enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *err);
 /* Takes the block out of the sequence and marks the piece dropped. */
@@ -197,6 +209,8 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
 /* How a piece was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
+/* The identity that a chain would have, if none of the pieces from `clean` on had been read again. */
+struct kg_digest kg_chain_identity(const struct kg_session *session, size_t piece, size_t clean);
 
 /* Where the conversation stands, for chat forms. */
 enum kg_role_state kg_session_role(const struct kg_session *session);
@@ -242,6 +256,8 @@ bool kg_former_saw(const struct kg_former *former, const struct kg_session *sess
 enum kg_status kg_former_give(const struct kg_former *former, const struct kg_session *session, size_t first, size_t part, struct kg_error *err);
 /* So many tokens of a block from page `first` on to a block of one pool with it that has nothing. */
 enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err);
+/* The same to page `at` on, behind which the block has nothing; ready is left to the caller. */
+enum kg_status kg_pages_copy_to(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t at, uint32_t tokens, struct kg_error *err);
 void kg_former_free(struct kg_former *former);
 
 /* patched.c: a file that was edited is read again where it changed, in sight of what stands before that, and what stands behind
@@ -299,6 +315,29 @@ struct kg_placing {
 enum kg_status kg_patch_place(struct kg_session *session, const struct kg_placing *placing, bool *patched, struct kg_error *err);
 /* Whether something is kept of a file, which begins with this piece. */
 bool kg_file_is_patched(const struct kg_session *session, size_t first);
+
+/* again.c: pages of a file that go on like an earlier one (engine/anchor/alike.h) are read a second time, in sight of everything
+ * that stands before them:
+ *
+ *   first reading   | a a a a a a a a a a |     in kv.db under its own name, for every conversation
+ *   read again      |     A A       A     |     in kv.db under the name of all that they saw
+ *   in context      | a a A A a a a A a a |     one block, of pages of both, and one piece
+ *
+ * The piece is named by the first reading, the pages, and everything before it with its base; sessions.db has the name of the first
+ * reading alone, and all else follows from what is resumed before it. So a piece stands there read again only as long as everything
+ * before it is what it saw: when something of that goes, changes or moves (kg_again_check), and where kv.db has lost what was read
+ * again, the first reading stands there instead, at no reading. Turns behind it are what they were.
+ *
+ * Not read again is what was secret or stands behind something secret, a file that is put together from pages of an older text
+ * (patched.c), and anything where there is no kv.db or files are not read in sight of what they include. */
+/* Finds the pages of a piece with these ids, which stands or is to stand behind all that is before it. */
+enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err);
+/* Has the cache bring a piece's first reading and, over it, what was read again; *known = 0: not both are known. */
+enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err);
+/* Pieces that did not see what stands before them now stand there in their first reading. */
+enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
+enum kg_status kg_again_copy(const struct kg_again *from, struct kg_again *to, struct kg_error *err);
+void kg_again_clear(struct kg_again *again);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);

@@ -9,6 +9,9 @@
  *   anchors   S, L and line anchors                                 line anchors only: the rest is dropped
  *   kept      pages of another reading, of the text before an edit:   by the look rule; it stands in the keys' old local positions
  *             nothing is read
+ *   again     pages of a reading alone or linked, and of those that go on    by the look rule
+ *             like an earlier file another one, in sight of everything
+ *             before them, in full
  */
 #ifndef KG_ENGINE_RULES_H
 #define KG_ENGINE_RULES_H
@@ -16,7 +19,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/backend.h"
 
-enum kg_read_rule { KG_READ_ALONE, KG_READ_CHAIN, KG_READ_LINKED, KG_READ_ANCHORS, KG_READ_KEPT };
+enum kg_read_rule { KG_READ_ALONE, KG_READ_CHAIN, KG_READ_LINKED, KG_READ_ANCHORS, KG_READ_KEPT, KG_READ_AGAIN };
 
 enum kg_look_rule {
     KG_LOOK_ALL,

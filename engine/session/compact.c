@@ -338,6 +338,9 @@ enum kg_status kg_session_compact(struct kg_session *session, const struct kg_qu
         struct giving_way way = { .end = end, .number = next_number(session), .text = text ? text : "" };
         status = kg_session_together(session, &(struct kg_change){ .make = replace, .undo = do_not_replace, .ctx = &way }, err);
     }
+    struct kg_error later;
+    if (status == KG_OK)
+        (void)kg_again_check(session, &later); /* what fails is tried again before anything is read */
     out->after = kg_sequence_tokens(session->sequence);
     free(text);
     return status;
@@ -389,6 +392,9 @@ enum kg_status kg_session_uncompact(struct kg_session *session, struct kg_error 
     enum kg_status status = kg_session_together(session, &(struct kg_change){ .make = take_back, .undo = leave_summary, .ctx = &taking }, err);
     for (size_t i = taking.heading; i <= at && status == KG_OK; i++)
         kg_piece_drop(session, &session->pieces[i]);
+    struct kg_error later;
+    if (status == KG_OK)
+        (void)kg_again_check(session, &later);
     free(taking.back);
     return status;
 }

@@ -344,7 +344,7 @@ char *kg_file_text(const struct kg_session *session, size_t first, size_t *lengt
     return text;
 }
 
-/* Blocks that did not see the conversation stand in a new one as they are. */
+/* Blocks that did not see the conversation stand in a new one as they are, and what was read again in sight of it as it was before. */
 static enum kg_status carry_block(const struct kg_session *from, size_t at, struct kg_session *to, struct kg_error *err)
 {
     const struct kg_piece *old = &from->pieces[at];
@@ -365,8 +365,13 @@ static enum kg_status carry_block(const struct kg_session *from, size_t at, stru
     piece->kept_changed = old->kept_changed;
     piece->kept_linked = old->kept_linked;
     piece->base = kg_sequence_end(to->sequence);
-    piece->block = kg_block_keep(old->block);
     to->sees_secret = to->sees_secret || old->secret;
+    if (old->rule == KG_READ_AGAIN) {
+        piece->rule = old->kept_linked ? KG_READ_LINKED : KG_READ_ALONE;
+        status = kg_piece_place(to, to->count - 1, kg_block_ids(old->block), kg_block_tokens(old->block), piece->base, &old->kept_of, err);
+        return status == KG_OK ? kg_piece_store(to, piece, err) : status;
+    }
+    piece->block = kg_block_keep(old->block);
     if (old->included)
         status = kg_piece_include(piece, &(struct kg_linked){ .blocks = old->included, .count = old->included_count }, err);
     if (status == KG_OK)

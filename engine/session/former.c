@@ -7,11 +7,26 @@
 
 #define EARLIER_MAX 64 /* parts of a file before the one in question */
 
-static struct kg_former_part part_of(const struct kg_piece *piece)
+/* The first reading of what was read again, as far as the cache has it. */
+static enum kg_status first_reading(const struct kg_session *session, const struct kg_piece *piece, struct kg_block **out, struct kg_error *err)
 {
-    const bool kept = piece->rule == KG_READ_KEPT;
-    return (struct kg_former_part){ .block = kg_block_keep(piece->block), .identity = piece->identity, .kept = kept, .kept_linked = piece->kept_linked,
-                                    .kept_of = kept ? piece->kept_of : piece->identity, .kept_first = kept ? piece->kept_first : 0, .kept_changed = kept ? piece->kept_changed : 0 };
+    const struct kg_digest name = kg_block_name(session->engine, &piece->kept_of);
+    uint32_t ready = 0;
+    enum kg_status status = kg_block_create(session->engine->pool, piece->kind, &name, kg_block_local(piece->block), kg_block_ids(piece->block),
+                                            kg_block_tokens(piece->block), out, err);
+    return status == KG_OK && session->engine->kv_store ? kg_kv_store_load(session->engine->kv_store, *out, &ready, err) : status;
+}
+
+static enum kg_status take_part(const struct kg_session *session, const struct kg_piece *piece, struct kg_former_part *out, struct kg_error *err)
+{
+    const bool kept = piece->rule == KG_READ_KEPT, again = piece->rule == KG_READ_AGAIN;
+    *out = (struct kg_former_part){ .identity = again ? piece->kept_of : piece->identity, .kept = kept, .kept_linked = piece->kept_linked,
+                                    .kept_of = kept || again ? piece->kept_of : piece->identity, .kept_first = kept ? piece->kept_first : 0,
+                                    .kept_changed = kept ? piece->kept_changed : 0 };
+    if (again)
+        return first_reading(session, piece, &out->block, err);
+    out->block = kg_block_keep(piece->block);
+    return KG_OK;
 }
 
 enum kg_status kg_former_take(const struct kg_session *session, const struct kg_piece *first, struct kg_former *out, struct kg_error *err)
@@ -20,9 +35,12 @@ enum kg_status kg_former_take(const struct kg_session *session, const struct kg_
     *out = (struct kg_former){ .parts = calloc(most, sizeof *out->parts) };
     if (!out->parts)
         return kg_fail_nomem(err, "replacing a file");
-    for (size_t i = 0; i < most && (i == 0 || first[i].continues) && first[i].block; i++)
-        out->parts[out->count++] = part_of(&first[i]);
-    return KG_OK;
+    enum kg_status status = KG_OK;
+    for (size_t i = 0; i < most && (i == 0 || first[i].continues) && first[i].block && status == KG_OK; i++) {
+        status = take_part(session, &first[i], &out->parts[i], err);
+        out->count += out->parts[i].block != NULL;
+    }
+    return status;
 }
 
 void kg_former_free(struct kg_former *former)
@@ -57,14 +75,20 @@ static enum kg_status copy_page(const struct kg_block *from, uint32_t from_page,
     return status;
 }
 
-enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err)
+enum kg_status kg_pages_copy_to(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t at, uint32_t tokens, struct kg_error *err)
 {
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(to));
     uint8_t *room = calloc(KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape) + 1, 1); /* for one of them at a time */
-    enum kg_status status = room ? kg_block_reserve(to, tokens, err) : kg_fail_nomem(err, "replacing a file");
+    enum kg_status status = room ? kg_block_reserve(to, at * KG_PAGE + tokens, err) : kg_fail_nomem(err, "reading a file again");
     for (uint32_t page = 0; page * KG_PAGE < tokens && status == KG_OK; page++)
-        status = copy_page(from, first + page, to, page, room, err);
+        status = copy_page(from, first + page, to, at + page, room, err);
     free(room);
+    return status;
+}
+
+enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err)
+{
+    enum kg_status status = kg_pages_copy_to(from, first, to, 0, tokens, err);
     kg_block_set_ready(to, status == KG_OK ? tokens : 0);
     return status;
 }

@@ -34,6 +34,7 @@ struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kin
 void kg_piece_clear(struct kg_piece *piece)
 {
     kg_piece_forget_included(piece);
+    kg_again_clear(&piece->again);
     kg_block_release(piece->block);
     free(piece->label);
     free(piece->text);
@@ -64,13 +65,19 @@ static void add_ids(struct kg_digest_stream *stream, const int32_t *ids, size_t 
         add_number(stream, ids[i]);
 }
 
-/* Everything that stands before `base` in a chain; for a block read alone the preamble and the file's earlier parts. */
+/* What sees all that stands before it. */
+static bool sees_all(const struct kg_piece *piece)
+{
+    return piece->rule == KG_READ_CHAIN || piece->rule == KG_READ_AGAIN;
+}
+
+/* Everything that stands before `base` in a chain and for what is read again; for a block read alone the preamble and the file's earlier parts. */
 static bool is_seen(const struct kg_session *session, size_t piece, size_t other, int32_t base)
 {
     const struct kg_piece *p = &session->pieces[piece], *o = &session->pieces[other];
     if (!o->block || other == piece)
         return false;
-    if (p->rule == KG_READ_CHAIN)
+    if (sees_all(p))
         return o->base < base;
     if (o->kind == KG_BLOCK_PREAMBLE)
         return true;
@@ -107,26 +114,49 @@ struct kg_digest kg_kept_identity(const struct kg_session *session, const struct
     return digest;
 }
 
-struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
+static void add_again(struct kg_digest_stream *stream, const struct kg_piece *piece)
+{
+    kg_digest_add(stream, piece->kept_of.bytes, sizeof piece->kept_of.bytes);
+    add_number(stream, piece->again.count);
+    for (uint32_t i = 0; i < piece->again.count; i++)
+        add_number(stream, piece->again.pages[i]);
+}
+
+/* Where pieces that were read again, from `clean` on, count as they were before. */
+static struct kg_digest identity_of(const struct kg_session *session, size_t piece, size_t clean, int32_t base, const int32_t *ids, size_t count)
 {
     const struct kg_piece *p = &session->pieces[piece];
     struct kg_digest digest = { { 0 } };
     struct kg_digest_stream *stream = begin_identity(session, p->rule, p->kind == KG_BLOCK_PREAMBLE, ids, count);
     if (!stream)
         return digest;
-    if (p->rule == KG_READ_CHAIN)
+    if (sees_all(p))
         add_number(stream, base);
     if (p->rule == KG_READ_LINKED)
         kg_digest_add(stream, p->sees.bytes, sizeof p->sees.bytes);
+    if (p->rule == KG_READ_AGAIN)
+        add_again(stream, p);
     for (size_t i = 0; i < session->count; i++) {
+        const struct kg_piece *seen = &session->pieces[i];
         if (!is_seen(session, piece, i, base))
             continue;
-        kg_digest_add(stream, session->pieces[i].identity.bytes, sizeof digest.bytes);
-        if (p->rule == KG_READ_CHAIN)
-            add_number(stream, session->pieces[i].base);
+        kg_digest_add(stream, i >= clean && seen->rule == KG_READ_AGAIN ? seen->kept_of.bytes : seen->identity.bytes, sizeof digest.bytes);
+        if (sees_all(p))
+            add_number(stream, seen->base);
     }
     kg_digest_end(stream, &digest);
     return digest;
+}
+
+struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
+{
+    return identity_of(session, piece, SIZE_MAX, base, ids, count);
+}
+
+struct kg_digest kg_chain_identity(const struct kg_session *session, size_t piece, size_t clean)
+{
+    const struct kg_piece *p = &session->pieces[piece];
+    return identity_of(session, piece, clean, p->base, kg_block_ids(p->block), kg_block_tokens(p->block));
 }
 
 struct kg_digest kg_part_identity(const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_ids *ids,
@@ -194,10 +224,24 @@ enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece
 
 static enum kg_status create_block(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err)
 {
-    const struct kg_digest name = kg_block_name(session->engine, &piece->identity);
+    const bool again = piece->rule == KG_READ_AGAIN;
+    const struct kg_digest name = kg_block_name(session->engine, again ? &piece->kept_of : &piece->identity);
     const int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
-    return piece->rule == KG_READ_KEPT ? kg_kept_create(session, piece, ids, count, err)
-                                       : kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+    if (piece->rule == KG_READ_KEPT)
+        return kg_kept_create(session, piece, ids, count, err);
+    enum kg_status status = kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
+    if (status == KG_OK && again)
+        kg_block_set_part(piece->block, 0);
+    return status;
+}
+
+static enum kg_status offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err)
+{
+    struct kg_kv_store *store = session->engine->kv_store;
+    *known = 0;
+    if (!store)
+        return KG_OK;
+    return piece->rule == KG_READ_AGAIN ? kg_again_offer(session, piece, known, err) : kg_kv_store_offer(store, piece->block, known, err);
 }
 
 enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
@@ -224,7 +268,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     uint32_t known = 0;
     struct kg_error unread;
     double start = kg_seconds();
-    if (engine->kv_store && kg_kv_store_offer(engine->kv_store, piece->block, &known, &unread) != KG_OK)
+    if (offer(session, piece, &known, &unread) != KG_OK)
         known = 0; /* a block that cannot be restored is read again */
     session->restore_since += kg_seconds() - start;
     if (known && !kg_block_is_promised(piece->block))
@@ -234,8 +278,8 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     return KG_OK;
 }
 
-/* When it fails the piece stands there as before. */
-static enum kg_status place_alone(struct kg_session *session, size_t index, struct kg_error *err)
+/* By another rule, under this name or, NULL, the one that it has then. When it fails the piece stands there as before. */
+static enum kg_status place_anew(struct kg_session *session, size_t index, enum kg_read_rule as, const struct kg_digest *known_identity, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[index];
     struct kg_block *before = piece->block;
@@ -246,10 +290,11 @@ static enum kg_status place_alone(struct kg_session *session, size_t index, stru
     if (at != SIZE_MAX)
         kg_sequence_remove(session->sequence, at);
     piece->block = NULL;
-    piece->rule = KG_READ_ALONE;
-    enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, NULL, err);
+    piece->rule = as;
+    enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, known_identity, err);
     if (status == KG_OK) {
         kg_piece_forget_included(piece);
+        kg_again_clear(&piece->again);
         kg_block_release(before);
         return KG_OK;
     }
@@ -259,6 +304,18 @@ static enum kg_status place_alone(struct kg_session *session, size_t index, stru
     if (at != SIZE_MAX)
         kg_sequence_place(session->sequence, before, piece->base, &full); /* there is room: it has just left it */
     return status;
+}
+
+static enum kg_status place_alone(struct kg_session *session, size_t index, struct kg_error *err)
+{
+    return place_anew(session, index, KG_READ_ALONE, NULL, err);
+}
+
+enum kg_status kg_piece_place_clean(struct kg_session *session, size_t index, struct kg_error *err)
+{
+    const struct kg_piece *piece = &session->pieces[index];
+    const struct kg_digest first = piece->kept_of;
+    return place_anew(session, index, piece->kept_linked ? KG_READ_LINKED : KG_READ_ALONE, &first, err);
 }
 
 enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, struct kg_error *err)
@@ -274,10 +331,11 @@ enum kg_status kg_piece_place_alone(struct kg_session *session, size_t index, st
     return status;
 }
 
-/* A linked or kept piece that the cache lost after all cannot be read again: what it saw is not here. */
+/* A linked or kept piece that the cache lost after all cannot be read again: what it saw is not here. Of one that was read again the
+ * first reading may be there. */
 static bool is_lost(const struct kg_piece *piece)
 {
-    return piece->block && (piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !piece->included &&
+    return piece->block && (piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT || piece->rule == KG_READ_AGAIN) && !piece->included &&
            kg_block_known(piece->block) < kg_block_tokens(piece->block);
 }
 
@@ -289,7 +347,7 @@ static enum kg_status replace_lost(struct kg_session *session, bool *any, struct
         if (!is_lost(&session->pieces[i]))
             continue;
         *any = true;
-        status = kg_piece_place_alone(session, i, err);
+        status = session->pieces[i].rule == KG_READ_AGAIN ? kg_piece_place_clean(session, i, err) : kg_piece_place_alone(session, i, err);
         if (status == KG_OK)
             status = kg_piece_store(session, &session->pieces[i], err);
     }
@@ -337,6 +395,7 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
     if (index != SIZE_MAX)
         kg_sequence_remove(session->sequence, index);
     kg_piece_forget_included(piece);
+    kg_again_clear(&piece->again);
     kg_block_release(piece->block);
     piece->block = NULL;
     piece->dropped = true;

@@ -167,7 +167,9 @@ static uint64_t unknown(const struct kg_session *session)
 
 enum kg_status kg_session_read_all(struct kg_session *session, struct kg_error *err)
 {
-    enum kg_status status = unknown(session) ? kg_session_settle(session, err) : KG_OK;
+    enum kg_status status = kg_again_check(session, err);
+    if (status == KG_OK && unknown(session))
+        status = kg_session_settle(session, err);
     session->reading_done = 0;
     session->reading_total = status == KG_OK ? unknown(session) : 0;
     for (size_t i = 0; i < session->count && status == KG_OK; i++)

@@ -53,21 +53,34 @@ static void restore_kept(struct kg_session *session, struct kg_piece *piece, con
     const enum kg_read_rule files = kg_session_rule(session, KG_BLOCK_FILE);
     const int64_t stored = -(int64_t)part->read_rule - 1, page = (stored >> 1) % (1 << KG_KEPT_PAGE_BITS);
     if (stored < 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) || (stored % 2 && files != KG_READ_LINKED) ||
-        page > kg_model_shape(session->engine->model)->trained_length / KG_PAGE)
+        (page == KG_AGAIN_PAGE ? files != KG_READ_LINKED : page > kg_model_shape(session->engine->model)->trained_length / KG_PAGE))
         return;
-    piece->rule = KG_READ_KEPT;
+    piece->rule = page == KG_AGAIN_PAGE ? KG_READ_AGAIN : KG_READ_KEPT;
     piece->kept_of = part->identity;
-    piece->kept_first = (uint32_t)page * KG_PAGE;
+    piece->kept_first = page == KG_AGAIN_PAGE ? 0 : (uint32_t)page * KG_PAGE;
     piece->kept_changed = (uint32_t)(stored >> (1 + KG_KEPT_PAGE_BITS));
     piece->kept_linked = stored % 2;
 }
 
-/* A linked file or a kept piece that the cache lost cannot be read again: what it saw is not here. */
+static bool is_known(const struct kg_piece *piece)
+{
+    return kg_block_known(piece->block) == kg_block_tokens(piece->block);
+}
+
+/* A linked file or a kept piece that the cache lost cannot be read again: what it saw is not here. Of what was read again the first
+ * reading may be there. */
 static enum kg_status replace_lost(struct kg_session *session, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
-    enum kg_status status = KG_OK;
-    if ((piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !(same && kg_block_known(piece->block) == kg_block_tokens(piece->block))) {
+    const bool first = piece->rule == KG_READ_AGAIN && !is_known(piece);
+    enum kg_status status = first ? kg_piece_place_clean(session, session->count - 1, err) : KG_OK;
+    session->read_anew = session->read_anew || first;
+    if (status != KG_OK)
+        return status;
+    if (first && is_known(piece))
+        return kg_piece_store(session, piece, err);
+    same = same && !first;
+    if ((piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !(same && is_known(piece))) {
         same = false;
         session->lost_kept = session->lost_kept || piece->rule == KG_READ_KEPT;
         status = kg_piece_place_alone(session, session->count - 1, err);
@@ -120,10 +133,11 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         piece->rule = KG_READ_ALONE; /* it includes nothing */
     restore_kept(session, piece, part);
     session->lost_kept = session->lost_kept && piece->continues;
-    if (piece->continues && before->dropped)
+    if (before && piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */
     /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
-    bool same = !part->partial && (piece->rule == KG_READ_KEPT || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
+    const bool again = piece->rule == KG_READ_AGAIN;
+    bool same = !part->partial && (piece->rule == KG_READ_KEPT || again || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
                 !(piece->rule == KG_READ_CHAIN && session->read_anew) && !session->lost_kept;
     if (piece->gave_way)
         return keep_ids(piece, part, same, err);
@@ -131,7 +145,9 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         return KG_OK;
     const int32_t base = place_of(session, part);
     same = same && !(piece->rule == KG_READ_CHAIN && base < 0);
-    enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same ? &part->identity : NULL, err);
+    enum kg_status status = again ? kg_again_find(session, piece, part->ids, (uint32_t)part->id_count, err) : KG_OK;
+    if (status == KG_OK) /* which names what was read again by what stands here */
+        status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same && !again ? &part->identity : NULL, err);
     return status == KG_OK ? replace_lost(session, same, err) : status;
 }
 
@@ -372,6 +388,20 @@ size_t kg_visible_piece(const struct kg_session *session, size_t index)
     return i;
 }
 
+/* Whether a chain's name is the one that it has in sight of what stands before it, with what was read again since as it was. Files are
+ * read again in order, and only where those before them stay as they are: what a chain saw read again are the first ones. */
+static bool saw_what_stands(const struct kg_session *session, size_t at)
+{
+    for (size_t clean = 0; clean <= at; clean++) {
+        if (clean < at && session->pieces[clean].rule != KG_READ_AGAIN)
+            continue;
+        const struct kg_digest name = kg_chain_identity(session, at, clean);
+        if (memcmp(&name, &session->pieces[at].identity, sizeof name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The name of a chain holds all that it saw: it is another one where something of that is gone. */
 const char *kg_session_outdated(const struct kg_session *session, size_t index)
 {
@@ -379,8 +409,7 @@ const char *kg_session_outdated(const struct kg_session *session, size_t index)
     const struct kg_piece *piece = &session->pieces[at];
     if (!piece->block || piece->rule != KG_READ_CHAIN || piece->growing)
         return NULL;
-    struct kg_digest now = kg_piece_identity(session, at, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
-    if (memcmp(&now, &piece->identity, sizeof now) == 0)
+    if (saw_what_stands(session, at))
         return NULL;
     for (size_t i = 0; i < at; i++)
         if (session->pieces[i].gave_way)
@@ -389,6 +418,16 @@ const char *kg_session_outdated(const struct kg_session *session, size_t index)
         if (session->pieces[i].kind == KG_BLOCK_FILE && session->pieces[i].dropped)
             return session->pieces[i].label;
     return NULL;
+}
+
+static void add_tokens(struct kg_part *part, const struct kg_piece *piece)
+{
+    const uint32_t tokens = piece->block ? kg_block_tokens(piece->block) : 0;
+    part->tokens += tokens;
+    for (uint32_t i = 0; piece->block && i < piece->again.count; i++) {
+        const uint32_t left = tokens - piece->again.pages[i] * KG_PAGE;
+        part->again += left < KG_PAGE ? left : KG_PAGE;
+    }
 }
 
 struct kg_part kg_session_part(const struct kg_session *session, size_t index)
@@ -409,7 +448,7 @@ struct kg_part kg_session_part(const struct kg_session *session, size_t index)
     for (unsigned k = 0; file && k < 8; k++)
         part.digest |= (uint64_t)piece->content.bytes[k] << (8 * k);
     do
-        part.tokens += piece->block ? kg_block_tokens(piece->block) : 0;
+        add_tokens(&part, piece);
     while (++i < session->count && (++piece)->continues);
     return part;
 }

@@ -14,11 +14,16 @@ static int kept_rule(const struct kg_piece *piece)
     return -(int)(1 + (changed << (1 + KG_KEPT_PAGE_BITS) | (piece->kept_first / KG_PAGE) << 1 | piece->kept_linked));
 }
 
+static int again_rule(const struct kg_piece *piece)
+{
+    return -(int)(1 + (KG_AGAIN_PAGE << 1 | piece->kept_linked));
+}
+
 static enum kg_status store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
     if (piece->secret)
         return KG_OK;
-    const bool kept = piece->rule == KG_READ_KEPT;
+    const bool kept = piece->rule == KG_READ_KEPT, again = piece->rule == KG_READ_AGAIN;
     struct kg_stored_part part = {
         .id = piece->stored_id,
         .kind = (int)piece->kind,
@@ -26,8 +31,8 @@ static enum kg_status store(struct kg_session *session, struct kg_piece *piece, 
         .text = piece->text,
         .text_length = piece->length,
         .base = piece->base,
-        .identity = kept ? piece->kept_of : piece->identity,
-        .read_rule = kept ? kept_rule(piece) : kg_piece_stored_rule(session, piece->rule),
+        .identity = kept || again ? piece->kept_of : piece->identity,
+        .read_rule = kept ? kept_rule(piece) : again ? again_rule(piece) : kg_piece_stored_rule(session, piece->rule),
         .dropped = piece->gave_way ? 1 + (int)piece->gave_way : piece->dropped,
         .ids = piece->ids,
         .id_count = piece->ids ? piece->id_count : 0,
@@ -184,5 +189,8 @@ enum kg_status kg_session_drop(struct kg_session *session, size_t first, size_t 
         if (dropping.leaves[i - first])
             kg_piece_drop(session, &session->pieces[i]);
     free(dropping.leaves);
+    struct kg_error later;
+    if (status == KG_OK)
+        (void)kg_again_check(session, &later); /* they are dropped; what fails is tried again before anything is read */
     return status;
 }

@@ -224,6 +224,25 @@ enum kg_status kg_session_read_ahead(struct kg_session *session, const char *pat
     return KG_OK;
 }
 
+/* Until "again" is there; then 96 tokens of the file "again.c" were read again. */
+enum kg_status kg_session_read_again(struct kg_session *session, uint64_t *computed, struct kg_error *err)
+{
+    *computed = 0;
+    for (size_t i = 0; i < session->count; i++) {
+        struct kg_part *part = &session->parts[i].part;
+        if (strcmp(session->parts[i].label, "again.c") != 0 || part->again)
+            continue;
+        while (!script_has("again")) {
+            script_progress(session->engine, KG_STAGE_READING, "again.c", 32, 96);
+            if (atomic_load(&session->engine->stop))
+                return kg_fail(err, KG_ERR_CANCELLED, "stopped");
+            script_pause();
+        }
+        *computed = part->again = 96;
+    }
+    return KG_OK;
+}
+
 enum kg_status kg_session_drop_file(struct kg_session *session, const char *path, struct kg_error *err)
 {
     for (size_t i = 0; i < session->count; i++)

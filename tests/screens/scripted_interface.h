@@ -30,6 +30,7 @@ static __attribute__((unused)) int run_interface(const char *directory, const ch
                                             .instructions = true,
                                             .choose_files = true,
                                             .ahead = getenv("AHEAD") ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER,
+                                            .again = getenv("AGAIN") != NULL,
                                             .vi = getenv("VI") != NULL,
                                             .lines_only = getenv("INLINE") != NULL,
                                             .mouse = getenv("MOUSE") != NULL,
@@ -56,7 +57,7 @@ static __attribute__((unused)) int make_directory(void **state)
 
 static __attribute__((unused)) int remove_directory(void **state)
 {
-    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "gate", "indexed", "wide.txt" };
+    static const char *const files[] = { "history", "kedge.log", "reading-speed", "loaded", "read", "again", "gate", "indexed", "wide.txt" };
     char path[128];
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {

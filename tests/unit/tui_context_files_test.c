@@ -26,9 +26,9 @@ static void write_files(const struct kg_context_file *files, size_t count)
 
 static void files_are_written_and_read_back(void **state)
 {
-    static const struct kg_context_file files[] = { { "a.c", "", 0, KG_READ_DUE, false, false },
-                                                     { "b \x1b[31m.c", "matches: x, y", 8192, KG_READ_NOW, true, false },
-                                                     { "", "w", 1, KG_READ_CACHED, false, true } };
+    static const struct kg_context_file files[] = { { "a.c", "", 0, KG_READ_DUE, false, false, 0 },
+                                                     { "b \x1b[31m.c", "matches: x, y", 8192, KG_READ_NOW, true, false, 96 },
+                                                     { "", "w", 1, KG_READ_CACHED, false, true, 0 } };
     struct kg_context_file file;
     size_t at = 0;
     (void)state;
@@ -41,6 +41,7 @@ static void files_are_written_and_read_back(void **state)
         assert_int_equal(file.read, files[i].read);
         assert_int_equal(file.pinned, files[i].pinned);
         assert_int_equal(file.talk, files[i].talk);
+        assert_int_equal(file.again, files[i].again);
     }
     assert_false(kg_context_file_next(written, written_length, &at, &file));
     for (size_t cut = 0; cut < written_length; cut++) /* whatever is missing at the end, nothing behind it is read */

@@ -25,6 +25,8 @@ static const struct kg_option_row rows[KG_OPTION_COUNT] = {
                                 .help = "Tokens of files that are chosen for a question, at most; 0 = what this machine reads in about ten seconds." },
     [KG_OPTION_READ_AHEAD] = { .section = "read", .name = "ahead", .kind = KG_OPTION_CHOICE, .standard = "on", .choices = "on off always",
                                .help = "Read files that are likely to be asked about while nothing is asked; on = not on battery." },
+    [KG_OPTION_READ_AGAIN] = { .section = "read", .name = "again", .kind = KG_OPTION_SWITCH, .standard = "yes",
+                               .help = "When files may be read ahead: read once more what in a file in context goes on like an earlier one, in sight of that." },
     [KG_OPTION_READ_IGNORE] = { .section = "read", .name = "ignore", .kind = KG_OPTION_TEXT, .standard = "", .repository = true,
                                 .help = "Files that are neither listed nor chosen, tracked or not: patterns as in gitignore(5), set apart by spaces." },
     [KG_OPTION_READ_INSTRUCTIONS] = { .section = "read", .name = "instructions", .kind = KG_OPTION_SWITCH, .standard = "yes",

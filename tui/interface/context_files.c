@@ -15,17 +15,17 @@ const char *kg_read_name(enum kg_read read)
 
 void kg_context_file_write(FILE *stream, const struct kg_context_file *file)
 {
-    fprintf(stream, "%s%c%" PRIu64 "%c%s%c%s%c%s%c", file->path, 0, file->tokens, 0, names[file->read], 0, file->why, 0,
+    fprintf(stream, "%s%c%" PRIu64 "%c%s%c%s%c%s%c%" PRIu64 "%c", file->path, 0, file->tokens, 0, names[file->read], 0, file->why, 0,
             file->talk     ? "talk"
             : file->pinned ? "pinned"
                            : "",
-            0);
+            0, file->again, 0);
 }
 
 bool kg_context_file_next(const char *files, size_t length, size_t *at, struct kg_context_file *out)
 {
-    const char *fields[5];
-    for (int i = 0; i < 5; i++) {
+    const char *fields[6];
+    for (int i = 0; i < 6; i++) {
         const char *end = *at < length ? memchr(files + *at, '\0', length - *at) : NULL;
         if (!end)
             return false;
@@ -33,7 +33,7 @@ bool kg_context_file_next(const char *files, size_t length, size_t *at, struct k
         *at = (size_t)(end - files) + 1;
     }
     *out = (struct kg_context_file){ .path = fields[0], .why = fields[3], .tokens = strtoull(fields[1], NULL, 10), .pinned = fields[4][0] == 'p',
-                                     .talk = fields[4][0] == 't' };
+                                     .talk = fields[4][0] == 't', .again = strtoull(fields[5], NULL, 10) };
     for (int i = KG_READ_DUE; i <= KG_READ_NOW; i++)
         if (strcmp(fields[2], names[i]) == 0)
             out->read = (enum kg_read)i;

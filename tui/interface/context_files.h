@@ -1,5 +1,5 @@
 /* Files in context as the interface knows them: the text of a KG_EVENT_FILES, which is, for each file, its path, its tokens, its
- * kg_read_name, why it is there, and "pinned", "talk" or "", each ended by a NUL byte.
+ * kg_read_name, why it is there, "pinned", "talk" or "", and how many of its tokens were read again, each ended by a NUL byte.
  */
 #ifndef KG_TUI_CONTEXT_FILES_H
 #define KG_TUI_CONTEXT_FILES_H
@@ -22,6 +22,7 @@ struct kg_context_file {
     enum kg_read read;
     bool pinned;
     bool talk; /* a question with its answer, or a summary: path is how it begins */
+    uint64_t again; /* of its tokens: were read a second time, in sight of the files before it */
 };
 
 /* The file at *at, which then stands behind it; false at the end. */

@@ -34,6 +34,7 @@ enum kg_doing {
     KG_DOING_RESTORING,
     KG_DOING_READING,
     KG_DOING_AHEAD, /* reading, while nothing is asked */
+    KG_DOING_AGAIN, /* the same, of what is in context */
     KG_DOING_SAVING,
     KG_DOING_INDEXING,
     KG_DOING_CHOOSING,

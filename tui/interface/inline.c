@@ -111,7 +111,8 @@ static void show(struct kg_inline *in)
         print_line(in, ui->status.hint);
     ui->status.hint = NULL;
     ui->status.seconds = now - ui->doing_since;
-    bool slow = ui->status.doing != KG_DOING_NOTHING && ui->status.doing != KG_DOING_ANSWERING && ui->status.doing != KG_DOING_AHEAD;
+    bool slow = ui->status.doing != KG_DOING_NOTHING && ui->status.doing != KG_DOING_ANSWERING && ui->status.doing != KG_DOING_AHEAD &&
+                ui->status.doing != KG_DOING_AGAIN;
     if (slow && ui->status.seconds >= TELL_AFTER_S && now - in->told_at >= TELL_AFTER_S) {
         kg_status_line_text(&ui->status, text, sizeof text);
         print_line(in, text);

@@ -22,6 +22,7 @@ struct kg_interface_options {
     bool choose_files;               /* for a question with no file in context, read those that fit it best */
     uint32_t choose_tokens;          /* at most so many; 0 = what this machine reads in about ten seconds */
     enum kg_ahead_when ahead;
+    bool again;                      /* when files may be read ahead: kg_session_read_again */
     const char *const *notices;      /* lines to be told at the start */
     size_t notice_count;
     const char *theme;               /* its name; NULL = KG_THEME_STANDARD. One that is not there is told and not used */

@@ -59,6 +59,16 @@ void kg_interface_times(struct kg_interface *ui)
     kg_transcript_show_times(ui->transcript, !kg_transcript_shows_times(ui->transcript));
 }
 
+/* " (added by hand, 96 tokens read again)", or "". */
+static void write_how(FILE *memory, const struct kg_context_file *file)
+{
+    char again[KG_FIGURE + 32] = "", count[KG_FIGURE];
+    if (file->again)
+        snprintf(again, sizeof again, "%s tokens read again", kg_figure_count(count, file->again));
+    if (*file->why || *again)
+        fprintf(memory, " (%s%s%s)", file->why, *file->why && *again ? ", " : "", again);
+}
+
 static void list_files(struct kg_interface *ui)
 {
     char *text = NULL, count[KG_FIGURE];
@@ -73,8 +83,9 @@ static void list_files(struct kg_interface *ui)
         if (file.talk)
             continue;
         files++;
-        fprintf(memory, "%10s  %-10s  %s%s%s%s\n", kg_figure_count(count, file.tokens), kg_read_name(file.read), file.path, *file.why ? " (" : "", file.why,
-                *file.why ? ")" : "");
+        fprintf(memory, "%10s  %-10s  %s", kg_figure_count(count, file.tokens), kg_read_name(file.read), file.path);
+        write_how(memory, &file);
+        fputc('\n', memory);
         all += file.tokens;
     }
     fprintf(memory, "%10s  tokens in %u file%s", kg_figure_count(count, all), files, files == 1 ? "" : "s");

@@ -43,6 +43,9 @@ void kg_status_line_text(const struct kg_status_line *status, char *out, size_t 
     case KG_DOING_AHEAD:
         describe_tokens(out, capacity, "reading ahead", status);
         break;
+    case KG_DOING_AGAIN:
+        describe_tokens(out, capacity, "reading again", status);
+        break;
     case KG_DOING_SAVING:
         describe_tokens(out, capacity, "saving", status);
         break;
@@ -95,7 +98,7 @@ void kg_status_line_draw(const struct kg_status_line *status, struct kg_screen *
     char left[640], segments[SEGMENTS][160];
     bool shown[SEGMENTS] = { false };
     int columns = screen->columns;
-    bool busy = (status->doing != KG_DOING_NOTHING && status->doing != KG_DOING_AHEAD) || status->hint;
+    bool busy = (status->doing != KG_DOING_NOTHING && status->doing != KG_DOING_AHEAD && status->doing != KG_DOING_AGAIN) || status->hint;
     if (status->hint)
         snprintf(left, sizeof left, "%s", status->hint);
     else

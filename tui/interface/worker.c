@@ -32,7 +32,7 @@ static void tell_progress(void *ctx, const struct kg_progress *progress)
     if (atomic_load(&worker->ahead_running)) {
         if (progress->stage != KG_STAGE_READING)
             return;
-        kg_tell_doing(worker->events, KG_DOING_AHEAD, progress->what ? progress->what : "", progress->done, progress->total);
+        kg_tell_doing(worker->events, worker->reading_again ? KG_DOING_AGAIN : KG_DOING_AHEAD, progress->what ? progress->what : "", progress->done, progress->total);
         kg_worker_make_room(worker);
         return;
     }

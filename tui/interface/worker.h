@@ -36,7 +36,7 @@ uint64_t kg_worker_give(struct kg_worker *worker, enum kg_task_kind kind, const 
 /* Ends the task with this ticket soon, if it is the one being done; what was answered so far is kept. */
 void kg_worker_stop(struct kg_worker *worker, uint64_t ticket);
 
-/* A key was pressed: whatever is read ahead ends, and begins again after a while without keys. From the interface's thread. */
+/* A key was pressed: whatever is read ahead or again ends, and begins again after a while without keys. From the interface's thread. */
 void kg_worker_touch(struct kg_worker *worker);
 void kg_worker_set_ahead(struct kg_worker *worker, enum kg_ahead_when when);
 enum kg_ahead_when kg_worker_ahead(struct kg_worker *worker);

@@ -1,5 +1,5 @@
-/* Reading ahead: while nothing is asked, the files that are likeliest to be asked about are read into the cache, until a key or a
- * task comes. */
+/* While nothing is asked, until a key or a task comes: what in the files in context goes on like an earlier one is read again, and then
+ * the files that are likeliest to be asked about are read into the cache. */
 #include <glob.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@ struct kg_ahead {
     size_t count, capacity, at;
     uint64_t tokens;  /* of the files gone through, known or read now */
     bool listed;
+    bool again; /* what is in context was gone through */
     double battery_at; /* when it was looked at */
     bool on_battery;
     double batch_at, batch_cpu; /* when the last batch began, by the clock and by the processor's */
@@ -91,6 +92,7 @@ static void forget_files(struct kg_ahead *ahead)
     ahead->count = ahead->at = 0;
     ahead->tokens = 0;
     ahead->listed = false;
+    ahead->again = false;
 }
 
 static int take_file(void *ctx, const struct kg_index_file *file)
@@ -195,13 +197,23 @@ static void end(struct kg_worker *worker)
     pthread_mutex_unlock(&worker->lock);
 }
 
+static bool is_again_due(const struct kg_worker *worker)
+{
+    return worker->options->again && !worker->ahead->again;
+}
+
+static bool is_ahead_due(const struct kg_worker *worker)
+{
+    return worker->options->repository && !(worker->ahead->listed && worker->ahead->at == worker->ahead->count);
+}
+
 /* How long until reading may begin; negative: not before something happens. */
 static double wait_for(struct kg_worker *worker)
 {
     enum kg_ahead_when when = kg_worker_ahead(worker);
-    if (when == KG_AHEAD_NEVER || !worker->engine || !worker->session || !worker->options->repository || !worker->facts.caches)
+    if (when == KG_AHEAD_NEVER || !worker->engine || !worker->session || !worker->facts.caches)
         return -1;
-    if (worker->ahead->listed && worker->ahead->at == worker->ahead->count)
+    if (!is_again_due(worker) && !is_ahead_due(worker))
         return -1;
     if (when == KG_AHEAD_ON_MAINS && is_on_battery(worker->ahead))
         return BATTERY_S;
@@ -209,17 +221,30 @@ static double wait_for(struct kg_worker *worker)
     return idle >= IDLE_S ? 0 : IDLE_S - idle;
 }
 
+/* All of it that is left; a failure is not worth a message: nothing is asked, and what stands there serves. */
+static void read_again(struct kg_worker *worker)
+{
+    uint64_t computed = 0;
+    struct kg_error err;
+    worker->ahead->again = kg_session_read_again(worker->session, &computed, &err) != KG_ERR_CANCELLED;
+    if (computed)
+        kg_worker_tell_files(worker);
+}
+
 static void read_ahead(struct kg_worker *worker)
 {
     struct kg_ahead *ahead = worker->ahead;
     if (!begin(worker))
         return;
-    if (!goes_on(worker))
+    worker->reading_again = is_again_due(worker);
+    if (worker->reading_again)
+        read_again(worker);
+    else if (!goes_on(worker))
         ahead->at = ahead->count;
     else
         read_file(worker, ahead->paths[ahead->at]);
     end(worker);
-    if (ahead->at == ahead->count || atomic_load(&worker->stopping))
+    if (atomic_load(&worker->stopping) || !is_ahead_due(worker))
         kg_tell_doing(worker->events, KG_DOING_NOTHING, "", 0, 0);
 }
 

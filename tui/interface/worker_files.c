@@ -67,7 +67,7 @@ void kg_worker_tell_files(struct kg_worker *worker)
         return;
     for (size_t i = 0; i < parts; i++) {
         struct kg_part part = kg_session_part(worker->session, i);
-        struct kg_context_file file = { .path = part.label, .tokens = part.tokens };
+        struct kg_context_file file = { .path = part.label, .tokens = part.tokens, .again = part.again };
         if (part.kind != KG_PART_FILE || part.dropped)
             continue;
         file.read = kg_origin_of(worker->origins, part.label, &file.why);

@@ -46,6 +46,7 @@ struct kg_worker {
     double told_at;         /* when progress was told last */
     enum kg_doing told;
     struct kg_ahead *ahead; /* worker_ahead.c */
+    bool reading_again;     /* while ahead_running: what is in context */
     char speed_path[KG_PATH_MAX];
     struct kg_engine_facts facts;
     char noticed[KG_ERROR_TEXT];
@@ -104,7 +105,7 @@ void kg_worker_tell_outdated(struct kg_worker *worker, const char *path);
 /* Reading ahead (worker_ahead.c): begin with the worker, close before its engine. */
 bool kg_worker_begin_ahead(struct kg_worker *worker);
 void kg_worker_close_ahead(struct kg_worker *worker);
-/* The next task; reads ahead until it is there. */
+/* The next task; reads again and ahead until it is there. */
 struct kg_message *kg_worker_next(struct kg_worker *worker);
 /* Ends what is read ahead now; from any thread. */
 void kg_worker_end_ahead(struct kg_worker *worker);
