@@ -18,7 +18,7 @@
  * row sees only; not on how many rows are computed with it, on threads, or on how work was cut.
  *
  * Failures: allocation and upload return a status. Enqueued operations return nothing; a device that fails
- * (memory, driver) remembers it, and `read` and `wait` report it.
+ * (memory, driver) remembers it, and `read`, `wait` and `kv_export` report it.
  */
 #ifndef KG_KERNELS_BACKEND_H
 #define KG_KERNELS_BACKEND_H

@@ -26,12 +26,31 @@ static int compare_runs(const void *a, const void *b)
     return compare_ids(x->ids, y->ids);
 }
 
+/* Bits that say which runs the last text may have: most of those of the others are seen at once not to be among them. */
+#define SEEN_BITS 16
+
+static uint32_t place_of(const int32_t *ids)
+{
+    uint32_t hash = 0;
+    for (unsigned i = 0; i < KG_ALIKE_RUN; i++)
+        hash = (hash ^ (uint32_t)ids[i]) * 2654435761U;
+    return hash >> (32 - SEEN_BITS);
+}
+
+/* Those of the last text, and of the others what they may have in common with it. */
 static size_t list_runs(const struct kg_alike_text *texts, size_t count, struct run *runs)
 {
+    uint8_t seen[1 << (SEEN_BITS - 3)] = { 0 };
     size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        for (uint32_t end = KG_ALIKE_RUN; end <= texts[i].count; end++)
-            runs[n++] = (struct run){ texts[i].ids + end - KG_ALIKE_RUN, i, end };
+    for (size_t i = count; i-- > 0;)
+        for (uint32_t end = KG_ALIKE_RUN; end <= texts[i].count; end++) {
+            const int32_t *ids = texts[i].ids + end - KG_ALIKE_RUN;
+            const uint32_t place = place_of(ids);
+            if (i + 1 == count)
+                seen[place / 8] |= (uint8_t)(1U << place % 8);
+            if (seen[place / 8] >> place % 8 & 1)
+                runs[n++] = (struct run){ ids, i, end };
+        }
     return n;
 }
 

@@ -152,7 +152,7 @@ static void write_buffer(struct kg_device *device, struct kg_buffer *buffer, siz
     memcpy(bits + offset, host, bytes);
 }
 
-static enum kg_status wait_device(struct kg_device *device, struct kg_error *err)
+enum kg_status kg_cpu_wait(struct kg_device *device, struct kg_error *err)
 {
     if (!device->failed)
         return KG_OK;
@@ -164,7 +164,7 @@ static enum kg_status read_buffer(struct kg_device *device, const struct kg_buff
 {
     const char *bits = kg_cpu_in(buffer, offset + bytes, 1);
     memcpy(host, bits + offset, bytes);
-    return wait_device(device, err);
+    return kg_cpu_wait(device, err);
 }
 
 static size_t memory(struct kg_device *device)
@@ -194,7 +194,7 @@ const struct kg_backend kg_backend_cpu = {
     .buffer_free = buffer_free,
     .write = write_buffer,
     .read = read_buffer,
-    .wait = wait_device,
+    .wait = kg_cpu_wait,
     .memory = memory,
     .read_bandwidth = kg_cpu_read_bandwidth,
     .matrix_create = kg_cpu_matrix_create,

@@ -27,8 +27,10 @@ struct kg_device {
     uint64_t versions; /* the last number given to a buffer's contents */
     struct kg_angles angles;
     struct kg_memory scratch; /* of the operation that runs */
-    bool failed;              /* an operation did not get its memory: reported by read and wait */
+    bool failed;              /* an operation did not get its memory: reported by read, wait and kv_export */
 };
+
+enum kg_status kg_cpu_wait(struct kg_device *, struct kg_error *);
 
 struct kg_buffer {
     struct kg_memory memory;

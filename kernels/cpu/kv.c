@@ -107,9 +107,8 @@ void kg_cpu_kv_free(struct kg_device *device, struct kg_kv *kv)
 
 enum kg_status kg_cpu_kv_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, struct kg_error *err)
 {
-    (void)device, (void)err;
     memcpy(host, kg_cpu_page_at(kv, page), kv->page_bytes);
-    return KG_OK;
+    return kg_cpu_wait(device, err);
 }
 
 void kg_cpu_kv_import(struct kg_device *device, struct kg_kv *kv, uint32_t page, const void *host)

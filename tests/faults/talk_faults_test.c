@@ -15,8 +15,9 @@
 #include "tests/faults/failing_memory.h"
 #include "tests/faults/lossy_vfs.h"
 #include "tests/unit/kv_blocks.h"
+#include "tests/unit/tiny_model.h"
 
-#define MODEL "tests/golden/tiny/qwen2.gguf"
+#define MODEL TINY_GOLDEN
 
 static const char first_text[] = "#define SIDE 4711\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
 static const char second_text[] = "#define SIDE 4712\n\nlong area(long width, long height);\n\nlong twice(long number)\n{\n    return 2 * number;\n}\n";
@@ -142,32 +143,18 @@ static void resumes_as_it_stood(struct world *w, uint64_t at)
     free(after);
 }
 
-/* The same model with room for so many tokens. */
-static void write_model(const char *path, uint32_t tokens)
+static void begin_with(struct world *w, bool cache)
 {
-    static const char key[] = "qwen2.context_length";
-    struct kg_error err = { .text = "" };
-    char *model = NULL;
-    size_t length = 0;
-    if (kg_read_file(MODEL, 1 << 20, &model, &length, &err) != KG_OK)
-        fail_msg("%s", err.text);
-    char *at = memmem(model, length, key, sizeof key - 1);
-    assert_non_null(at);
-    memcpy(at + sizeof key - 1 + sizeof(uint32_t), &tokens, sizeof tokens); /* behind its type */
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(model, 1, length, file), length);
-    assert_int_equal(fclose(file), 0);
-    free(model);
+    snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
+    w->options = (struct kg_engine_options){ .model_path = w->model[0] ? w->model : MODEL, .backend = "cpu", .threads = 1, .cache_off = !cache, .index_bits = 4,
+                                             .cache_dir = w->directory, .state_dir = w->directory };
+    w->failed = 0;
+    open_talk(w);
 }
 
 static void begin(struct world *w)
 {
-    snprintf(w->directory, sizeof w->directory, "%s", kv_directory_make());
-    w->options = (struct kg_engine_options){ .model_path = w->model[0] ? w->model : MODEL, .backend = "cpu", .threads = 1, .cache_off = true, .index_bits = 4,
-                                             .cache_dir = w->directory, .state_dir = w->directory };
-    w->failed = 0;
-    open_talk(w);
+    begin_with(w, false);
 }
 
 static void end(struct world *w)
@@ -405,7 +392,7 @@ static void what_is_said_of_a_change_is_what_stands(void **state)
             unsigned failed = 0;
             use_files(fault == OWN_MEMORY_ONCE ? "unix" : "lossy");
             snprintf(w.model, sizeof w.model, "%s/room.gguf", directory);
-            write_model(w.model, 2048);
+            tiny_model_with_room(w.model, 2048);
             lossy_begin(LOSSY_NONE, 0, 1);
             begin(&w);
             changes[i].before(&w);
@@ -427,6 +414,104 @@ static void what_is_said_of_a_change_is_what_stands(void **state)
     kv_directory_remove(directory);
 }
 
+/* All keys and values of the file that was placed last, which is read. false: the device failed for good, and says so. */
+static bool find_bits(const struct world *w, struct kg_digest *out)
+{
+    const struct kg_piece *piece = &w->session->pieces[w->session->count - 1];
+    while (piece->kind != KG_BLOCK_FILE || !piece->block)
+        piece--;
+    const struct kg_kv_shape *shape = kg_pool_shape(w->engine->pool);
+    const size_t row = KG_KV_ROW_BYTES(shape);
+    uint8_t *page = malloc(KG_KV_PAGE_BYTES(shape) + 1);
+    struct kg_digest_stream *stream = kg_digest_begin();
+    bool whole = true;
+    assert_true(page && stream && kg_block_ready(piece->block) == kg_block_tokens(piece->block));
+    for (uint32_t t = 0; t < kg_block_tokens(piece->block); t++) {
+        if (t % KG_PAGE == 0)
+            whole = kg_block_export(piece->block, t / KG_PAGE, page, NULL) == KG_OK && whole;
+        for (size_t strip = 0; strip < (size_t)shape->layers * 2 * shape->kv_heads; strip++)
+            kg_digest_add(stream, page + (strip * KG_PAGE + t % KG_PAGE) * row, row);
+    }
+    kg_digest_end(stream, out);
+    free(page);
+    return whole;
+}
+
+static struct kg_digest bits_of(const struct world *w)
+{
+    struct kg_digest bits;
+    assert_true(find_bits(w, &bits));
+    return bits;
+}
+
+static bool is_again(const struct world *w)
+{
+    for (size_t i = 0; i < w->session->count; i++)
+        if (w->session->pieces[i].rule == KG_READ_AGAIN && w->session->pieces[i].block)
+            return true;
+    return false;
+}
+
+/* Two files that go on alike; the second one's first reading. */
+static struct kg_digest begin_alike(struct world *w, enum fault fault)
+{
+    use_files(fault == OWN_MEMORY_ONCE ? "unix" : "lossy");
+    lossy_begin(LOSSY_NONE, 0, 1);
+    begin_with(w, true);
+    add(w, "a.h", "VIOLET_HARBOR 12ab\n");
+    add(w, "b.h", "qwrtzpsdfghjklyxcvbnmqwrtzpsdfghjklyxcvbnm\nVIOLET_HOLLOW 93fe\n");
+    assert_int_equal(w->failed, 0);
+    kg_kv_store_flush(w->engine->kv_store); /* the writer's thread rests while something fails */
+    return bits_of(w);
+}
+
+/* What stands is the one reading or the other, whatever fails while it is read again; and what is said of it is true. */
+static void strike_again(enum fault fault, uint64_t at, const struct kg_digest *again, unsigned *failed)
+{
+    struct world w = { .failed = 0 };
+    struct kg_error err = { .text = "" };
+    const struct kg_digest first = begin_alike(&w, fault);
+    fault_begin(fault, at);
+    const enum kg_status status = kg_session_read_again(w.session, NULL, &err);
+    fault_end(fault);
+    *failed += status != KG_OK;
+    assert_true(status == KG_OK || (err.text[0] && !is_again(&w)));
+    for (int resumed = 0; resumed < 2; resumed++) {
+        struct kg_digest bits;
+        const bool works = find_bits(&w, &bits);
+        assert_true(works || (!resumed && status != KG_OK));
+        if (works && memcmp(&bits, is_again(&w) ? again : &first, sizeof bits) != 0)
+            fail_msg("fault %d at %llu: a file that is %s is another one", (int)fault, (unsigned long long)at, is_again(&w) ? "read again" : "read once");
+        if (!resumed)
+            resumes_as_it_stood(&w, at);
+        assert_int_equal(kg_session_read_all(w.session, &err), KG_OK);
+    }
+    ask(&w, "Is all well?");
+    assert_int_equal(w.failed, 0);
+    end(&w);
+}
+
+static void whatever_fails_one_reading_stands_or_the_other(void **state)
+{
+    (void)state;
+    unsigned failed = 0;
+    for (enum fault fault = OWN_MEMORY_ONCE; fault <= DISK; fault++) {
+        struct world w = { .failed = 0 };
+        struct kg_error err = { .text = "" };
+        begin_alike(&w, fault);
+        fault_begin(fault, UINT64_MAX);
+        assert_int_equal(kg_session_read_again(w.session, NULL, &err), KG_OK);
+        const uint64_t count = fault_end(fault), step = is_long() ? 1 : count / 12 + 1;
+        assert_true(is_again(&w));
+        const struct kg_digest again = bits_of(&w);
+        end(&w);
+        for (uint64_t at = 0; at < count; at += step)
+            strike_again(fault, at, &again, &failed);
+    }
+    print_message("# %u times it failed\n", failed);
+    assert_true(failed > 10);
+}
+
 int main(void)
 {
     failing_memory_install();
@@ -437,6 +522,7 @@ int main(void)
         cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(own_memory_may_run_out),
         cmocka_unit_test(what_is_said_of_a_change_is_what_stands),
+        cmocka_unit_test(whatever_fails_one_reading_stands_or_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

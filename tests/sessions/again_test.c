@@ -20,15 +20,15 @@
 #include "kernels/type.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/seeded.h"
+#include "tests/unit/tiny_model.h"
 
-#define TINY "tests/golden/tiny/qwen2.gguf" /* 512 positions, a token is hardly more than a byte */
 enum { FILES = 4, TEXT_MAX = 160 };
 
 static const char first[] = "VIOLET_HARBOR 12ab\n/* 4711 */\n", second[] = "static char letters[] = \"qwrtzpsdfgh\";\nVIOLET_HOLLOW 93fe\nshort more;\n",
                   third[] = "xylophones jump\n", fourth[] = "double cube;\nlong xylophobia;\n";
 
 struct world {
-    char directory[2][256];
+    char directory[2][256], model[300];
     struct kg_engine *engine[2]; /* the second one reads by hand */
     struct kg_session *session;
     int stop_after; /* batches; less than 0: never */
@@ -44,7 +44,7 @@ static void stop_there(void *ctx, const struct kg_progress *progress)
 static void open_engine(struct world *w, int i)
 {
     struct kg_error err = { .text = "" };
-    const struct kg_engine_options options = { .model_path = TINY, .backend = "cpu", .threads = 1, .cache_dir = w->directory[i], .state_dir = w->directory[i],
+    const struct kg_engine_options options = { .model_path = w->model, .backend = "cpu", .threads = 1, .cache_dir = w->directory[i], .state_dir = w->directory[i],
                                                .index_bits = 4, .progress = i ? NULL : stop_there, .ctx = w };
     if (kg_engine_open(&options, &w->engine[i], &err) != KG_OK)
         fail_msg("%s", err.text);
@@ -73,16 +73,28 @@ static void reopen(struct world *w)
     open_as(w, KG_POLICY_RECALL);
 }
 
-static int set_up(void **state)
+static int begin(void **state, uint32_t tokens)
 {
     struct world *w = calloc(1, sizeof *w);
     *state = w;
     w->stop_after = -1;
     for (int i = 0; i < 2; i++)
         snprintf(w->directory[i], sizeof w->directory[i], "%s", kv_directory_make());
+    snprintf(w->model, sizeof w->model, "%s/room.gguf", w->directory[1]);
+    tiny_model_with_room(w->model, tokens);
     open_engine(w, 1);
     open_as(w, KG_POLICY_RECALL);
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return begin(state, 512); /* a token is hardly more than a byte */
+}
+
+static int set_up_long(void **state)
+{
+    return begin(state, 24000);
 }
 
 static int tear_down(void **state)
@@ -224,18 +236,20 @@ static void take_over(const struct kg_block *from, uint32_t page, struct kg_bloc
     assert_int_equal(kg_pages_copy(from, page, to, kg_block_tokens(to), NULL), KG_OK);
 }
 
-/* Which pages of a piece go on like a file before it; how many. The caller frees *out. */
+/* Which pages of a piece go on like a file before that of the piece; how many. The caller frees *out. */
 static uint32_t alike_pages(const struct world *w, size_t at, bool **out)
 {
     const struct kg_piece *pieces = w->session->pieces;
     struct kg_alike_text *texts = calloc(at + 1, sizeof *texts);
     const uint32_t tokens = kg_block_tokens(pieces[at].block), pages = (tokens + KG_PAGE - 1) / KG_PAGE;
     bool *newline = NULL;
-    size_t count = 0;
+    size_t count = 0, begin = at;
     uint32_t found = 0;
     *out = calloc(pages + 1UL, sizeof **out);
+    while (pieces[begin].continues)
+        begin--;
     for (size_t i = 0; i <= at; i++)
-        if (pieces[i].kind == KG_BLOCK_FILE && pieces[i].block)
+        if (pieces[i].kind == KG_BLOCK_FILE && pieces[i].block && (i < begin || i == at))
             texts[count++] = (struct kg_alike_text){ kg_block_ids(pieces[i].block), kg_block_tokens(pieces[i].block) };
     assert_int_equal(kg_line_anchors(w->engine[0]->tokenizer, kg_vocabulary(w->engine[0]->tokenizer), &newline, NULL), KG_OK);
     assert_int_equal(kg_alike_pages(texts, count, newline, *out, NULL), KG_OK);
@@ -246,7 +260,7 @@ static uint32_t alike_pages(const struct world *w, size_t at, bool **out)
     return found;
 }
 
-/* A piece of one part is what reading by hand gives: runs of pages, each a block of its own behind all that stands there now, those that
+/* A piece is what reading by hand gives: runs of pages, each a block of its own behind all that stands there now, those that
  * go on like an earlier file read there, and the others taken from `clean`. How many tokens were read again. */
 static uint32_t is_as_by_hand(const struct world *w, size_t at, const struct kg_block *clean)
 {
@@ -258,7 +272,7 @@ static uint32_t is_as_by_hand(const struct world *w, size_t at, const struct kg_
     uint32_t again = 0, far = 0;
     bool *alike;
     alike_pages(w, at, &alike);
-    assert_int_equal(kg_sequence_create(512, &sequence, NULL), KG_OK);
+    assert_int_equal(kg_sequence_create(kg_model_shape(engine->model)->trained_length, &sequence, NULL), KG_OK);
     for (size_t i = 0; i < w->session->count; i++)
         if (w->session->pieces[i].block && w->session->pieces[i].base < piece->base)
             assert_int_equal(kg_sequence_place(sequence, w->session->pieces[i].block, w->session->pieces[i].base, NULL), KG_OK);
@@ -355,6 +369,7 @@ static void of_a_file_that_includes_others_too(void **state)
     struct kg_block *clean = kg_block_keep(piece_of(w, "b.h")->block);
     assert_true(idle(w) > 0 && is_again(w, "b.h") && piece_of(w, "b.h")->kept_linked);
     assert_true(is_as_by_hand(w, index_of(w, "b.h"), clean) > 0);
+    kg_block_release(clean);
     reopen(w);
     assert_true(is_again(w, "b.h") && piece_of(w, "b.h")->kept_linked);
     kg_session_drop_file(w->session, "a.h", NULL);
@@ -448,6 +463,47 @@ static void it_ends_when_a_question_comes(void **state)
     for (size_t i = 0; i < kg_session_parts(w->session); i++)
         outdated += kg_session_outdated(w->session, i) != NULL;
     assert_int_equal(outdated, 4); /* two questions and their answers */
+}
+
+/* A later part saw those before it from the first. */
+static void of_a_long_file_each_part_is(void **state)
+{
+    struct world *w = *state;
+    char *text = malloc(12000);
+    uint64_t seed = 9;
+    size_t at = 0;
+    add(w, "a.h", "VIOLET_HARBOR 12ab\nAMBER_STONE 99\n");
+    for (int line = 0; at < 9600; line++) {
+        at += (size_t)snprintf(text + at, 12000 - at, "%s", line == 50 ? "VIOLET_HOLLOW 93fe\n\n" : line == 235 ? "AMBER_STOOL 88\n\n" : "");
+        for (unsigned k = 0; k < 40; k++)
+            text[at++] = k == 39 ? '\n' : (char)('a' + seeded_below(&seed, 26));
+    }
+    text[at] = '\0';
+    add(w, "b.c", text);
+    struct kg_piece *parts = piece_of(w, "b.c");
+    assert_true(parts[1].continues && kg_block_tokens(parts[1].block) > 100 && !parts[1].included);
+    struct kg_block *clean[2] = { kg_block_keep(parts[0].block), kg_block_keep(parts[1].block) };
+    const uint64_t read = idle(w);
+    for (int resumed = 0; resumed < 2; resumed++) {
+        parts = piece_of(w, "b.c");
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(parts[i].rule, KG_READ_AGAIN);
+            if (!resumed)
+                assert_true(is_as_by_hand(w, index_of(w, "b.c") + i, clean[i]) > 0);
+        }
+        assert_int_equal(told_again(w, "b.c"), read);
+        if (!resumed)
+            for (size_t i = 0; i < 2; i++)
+                kg_block_release(clean[i]);
+        reopen(w);
+    }
+    memcpy(strstr(text, "AMBER_STOOL"), "AMBER_SLOPE", 11);
+    const uint64_t ever = w->session->computed_ever;
+    add(w, "b.c", text); /* from the first reading: the first part is the same, and of the second all but the edit */
+    assert_true(w->session->computed_ever > ever && w->session->computed_ever - ever < 4 * KG_PAGE + kg_block_tokens(piece_of(w, "b.c")[1].block));
+    assert_true(is_again(w, "a.h") == 0 && is_again(w, "b.c") == 0);
+    assert_int_equal(kg_session_drop_file(w->session, "b.c", NULL), KG_OK);
+    free(text);
 }
 
 static void it_goes_back_when_a_file_before_it_goes(void **state)
@@ -737,6 +793,7 @@ int main(void)
         TEST(resumed_it_needs_no_reading),
         TEST(the_first_reading_stays_in_the_cache),
         TEST(it_ends_when_a_question_comes),
+        cmocka_unit_test_setup_teardown(of_a_long_file_each_part_is, set_up_long, tear_down),
         TEST(it_goes_back_when_a_file_before_it_goes),
         TEST(it_goes_back_when_a_file_before_it_is_edited),
         TEST(an_edit_of_it_is_one_of_its_first_reading),

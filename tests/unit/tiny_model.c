@@ -1,9 +1,16 @@
 #include "tests/unit/tiny_model.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+
+#include "base/paths.h"
 
 static bool wanted(const struct tiny_model *model, const char *name)
 {
@@ -104,4 +111,22 @@ void tiny_model_tensors(struct gguf_writer *w, const struct tiny_model *model)
     matrix(w, model, "blk.0.ffn_gate.weight", TINY_WIDTH, 2 * TINY_WIDTH, 10, 1);
     matrix(w, model, "blk.0.ffn_up.weight", TINY_WIDTH, 2 * TINY_WIDTH, 11, 1);
     matrix(w, model, "blk.0.ffn_down.weight", 2 * TINY_WIDTH, TINY_WIDTH, 12, 1);
+}
+
+void tiny_model_with_room(const char *path, uint32_t tokens)
+{
+    static const char key[] = "qwen2.context_length";
+    struct kg_error err = { .text = "" };
+    char *model = NULL;
+    size_t length = 0;
+    if (kg_read_file(TINY_GOLDEN, 1 << 20, &model, &length, &err) != KG_OK)
+        fail_msg("%s", err.text);
+    char *at = memmem(model, length, key, sizeof key - 1);
+    assert_non_null(at);
+    memcpy(at + sizeof key - 1 + sizeof(uint32_t), &tokens, sizeof tokens); /* behind its type */
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(model, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+    free(model);
 }

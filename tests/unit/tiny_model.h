@@ -22,4 +22,8 @@ struct tiny_model {
 void tiny_model_keys(struct gguf_writer *w, const struct tiny_model *model);
 void tiny_model_tensors(struct gguf_writer *w, const struct tiny_model *model);
 
+/* The golden model of two layers (512 positions) with room for so many tokens, as a file of its own. */
+#define TINY_GOLDEN "tests/golden/tiny/qwen2.gguf"
+void tiny_model_with_room(const char *path, uint32_t tokens);
+
 #endif
