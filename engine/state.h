@@ -256,7 +256,7 @@ bool kg_former_saw(const struct kg_former *former, const struct kg_session *sess
 enum kg_status kg_former_give(const struct kg_former *former, const struct kg_session *session, size_t first, size_t part, struct kg_error *err);
 /* So many tokens of a block from page `first` on to a block of one pool with it that has nothing. */
 enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err);
-/* The same to page `at` on, behind which the block has nothing; ready is left to the caller. */
+/* The same to page `at` on of one that may have others; ready is left to the caller. */
 enum kg_status kg_pages_copy_to(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t at, uint32_t tokens, struct kg_error *err);
 void kg_former_free(struct kg_former *former);
 

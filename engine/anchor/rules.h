@@ -9,9 +9,8 @@
  *   anchors   S, L and line anchors                                 line anchors only: the rest is dropped
  *   kept      pages of another reading, of the text before an edit:   by the look rule; it stands in the keys' old local positions
  *             nothing is read
- *   again     pages of a reading alone or linked, and of those that go on    by the look rule
- *             like an earlier file another one, in sight of everything
- *             before them, in full
+ *   again     as alone or linked; then, where it goes on like an     by the look rule
+ *             earlier file, once more: everything before it, in full
  */
 #ifndef KG_ENGINE_RULES_H
 #define KG_ENGINE_RULES_H

@@ -76,8 +76,10 @@ enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece,
 static enum kg_status create_read(struct kg_session *session, const struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_block **out,
                                   struct kg_error *err)
 {
+    static const struct kg_digest none = { { 0 } };
+    const bool named = memcmp(&piece->identity, &none, sizeof none) != 0;
     const struct kg_digest name = kg_block_name(session->engine, &piece->identity);
-    int32_t *own = malloc((piece->again.count * (size_t)KG_PAGE + 1) * sizeof *own);
+    int32_t *own = !named ? NULL : malloc((piece->again.count * (size_t)KG_PAGE + 1) * sizeof *own);
     size_t tokens = 0;
     if (!own)
         return kg_fail_nomem(err, "reading a file again");
@@ -90,12 +92,7 @@ static enum kg_status create_read(struct kg_session *session, const struct kg_pi
     return status;
 }
 
-/* What was read again, on its way to where it belongs. */
-struct laying {
-    struct kg_again again; /* own references */
-};
-
-/* Over a first reading that is there. Its pages are not held any longer. */
+/* What was read again goes over a first reading that is there; its pages are not held any longer. */
 static enum kg_status lay_over(const struct kg_again *again, struct kg_block *block, struct kg_error *err)
 {
     const uint32_t tokens = kg_block_tokens(block);
@@ -108,29 +105,33 @@ static enum kg_status lay_over(const struct kg_again *again, struct kg_block *bl
     return status;
 }
 
+static bool is_whole(const struct kg_block *block)
+{
+    return kg_block_ready(block) == kg_block_tokens(block);
+}
+
 /* Without all of it the block has nothing: what it is named by is not there. */
 static uint32_t lay_when_there(void *ctx, struct kg_block *block, bool wanted)
 {
-    struct laying *laying = ctx;
-    const struct kg_block *read = laying->again.read;
+    struct kg_again *again = ctx;
     struct kg_error lost;
     uint32_t ready = kg_block_ready(block);
-    if (!wanted || ready < kg_block_tokens(block) || kg_block_ready(read) < kg_block_tokens(read) || lay_over(&laying->again, block, &lost) != KG_OK)
+    if (!wanted || ready < kg_block_tokens(block) || !is_whole(again->read) || lay_over(again, block, &lost) != KG_OK)
         ready = 0;
-    kg_again_clear(&laying->again);
-    free(laying);
+    kg_again_clear(again);
+    free(again);
     return ready;
 }
 
 static enum kg_status lay_later(const struct kg_again *again, struct kg_block *block, struct kg_error *err)
 {
-    struct laying *laying = calloc(1, sizeof *laying);
-    enum kg_status status = laying ? kg_again_copy(again, &laying->again, err) : kg_fail_nomem(err, "reading a file again");
+    struct kg_again *own = calloc(1, sizeof *own);
+    enum kg_status status = own ? kg_again_copy(again, own, err) : kg_fail_nomem(err, "reading a file again");
     if (status != KG_OK) {
-        free(laying);
+        free(own);
         return status;
     }
-    kg_block_promise_then(block, &(struct kg_block_source){ .settle = lay_when_there, .ctx = laying });
+    kg_block_promise_then(block, &(struct kg_block_source){ .settle = lay_when_there, .ctx = own });
     return KG_OK;
 }
 
@@ -152,8 +153,8 @@ enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece
         *known = 0;
     if (status == KG_OK && *known == tokens)
         status = kg_block_is_promised(block) ? lay_later(&piece->again, block, err)
-                 : kg_block_ready(read) == kg_block_tokens(read) ? lay_over(&piece->again, block, err)
-                                                                  : kg_fail(err, KG_ERR_CORRUPT, "what was read again of %s is damaged", piece->label);
+                 : is_whole(read)            ? lay_over(&piece->again, block, err)
+                                             : kg_fail(err, KG_ERR_CORRUPT, "what was read again of %s is damaged", piece->label);
     if (status != KG_OK || *known < tokens) {
         kg_block_set_ready(block, 0);
         *known = 0;
@@ -216,7 +217,7 @@ static enum kg_status save(const struct reading_again *r, struct kg_error *err)
     const struct kg_piece *first = &r->session->pieces[r->index];
     while (first->continues)
         first--;
-    const struct kg_kv_label label = { .text = &first->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = "read again", .title = first->label };
+    const struct kg_kv_label label = { .text = &first->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = "again", .title = first->label };
     return kg_kv_store_save(r->session->engine->kv_store, r->read, &label, err);
 }
 
@@ -378,6 +379,7 @@ static enum kg_status read_again(struct kg_session *session, size_t index, uint6
 {
     struct kg_piece *piece = &session->pieces[index];
     struct reading_again r = { .session = session, .index = index };
+    kg_piece_forget_included(piece); /* it is read */
     enum kg_status status = kg_again_find(session, piece, kg_block_ids(piece->block), kg_block_tokens(piece->block), err);
     r.as = *piece;
     piece->again = (struct kg_again){ .count = 0 };

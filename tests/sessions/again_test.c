@@ -567,7 +567,7 @@ static void an_edit_of_it_is_one_of_its_first_reading(void **state)
 static int take_id(void *ctx, const struct kg_cached_block *block)
 {
     int64_t *id = ctx;
-    if (strcmp(block->kind, "read again") == 0)
+    if (strcmp(block->kind, "again") == 0)
         *id = block->id;
     return 0;
 }
