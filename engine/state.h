@@ -328,6 +328,8 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
  * before it is what it saw: when something of that goes, changes or moves (kg_again_check), and where kv.db has lost what was read
  * again, the first reading stands there instead, at no reading. Turns behind it are what they were.
  *
+ * Pages that are read again see what the file includes only where that stands in context, and the file's other pages, which saw it.
+ *
  * Not read again is what was secret or stands behind something secret, a file that is put together from pages of an older text
  * (patched.c), and anything where there is no kv.db or files are not read in sight of what they include. */
 /* Finds the pages of a piece with these ids, which stands or is to stand behind all that is before it. */
