@@ -164,10 +164,11 @@ enum kg_status kg_session_known(struct kg_session *session, const char *text, si
                                 uint32_t read_now, struct kg_known *out, struct kg_error *err);
 /* While nothing is asked: files in context of which a part goes on like an earlier one, such as names that begin alike, have that part
  * read a second time, in sight of everything before it, so that a question tells them apart. Nothing that was said changes. Done for
- * files in the order of their appearance; KG_ERR_CANCELLED when stopped: the files gone through stay read again, and of the one at
- * hand the cache has what was read. Where it may not be done (engine/state.h) nothing is. *computed (may be NULL): tokens that were
+ * files in the order of their appearance, one a call: *next is 0 for the first call, and 0 behind the last; a change of the
+ * conversation in between begins anew. KG_ERR_CANCELLED when stopped: the files gone through stay read again, and of the one at hand
+ * the cache has what was read. Where it may not be done (engine/state.h) nothing is. *computed (may be NULL): tokens of files that were
  * really read, also when it fails. */
-enum kg_status kg_session_read_again(struct kg_session *session, uint64_t *computed, struct kg_error *err);
+enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err);
 /* A path that is pinned stays so while its file comes, changes and goes, and when the conversation is resumed, cleared or branched.
  * What it means is the caller's: kedge drops no pinned file that is not named. */
 enum kg_status kg_session_pin(struct kg_session *session, const char *path, bool pinned, struct kg_error *err);

@@ -202,15 +202,15 @@ enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece
 enum kg_status kg_piece_place_alone(struct kg_session *session, size_t piece, struct kg_error *err);
 /* The same for one that was read again: it stands there in its first reading. */
 enum kg_status kg_piece_place_clean(struct kg_session *session, size_t piece, struct kg_error *err);
-/* Waits for what the cache is bringing; what it lost of that is to be read again. KG_ERR_CANCELLED when stopped. */
+/* Waits for what the cache is bringing, after kg_again_check; what it lost of that is to be read again. KG_ERR_CANCELLED when stopped. */
 enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *err);
 /* Takes the block out of the sequence and marks the piece dropped. */
 void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
 /* How a piece was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
-/* The identity that a chain would have, if none of the pieces from `clean` on had been read again. */
-struct kg_digest kg_chain_identity(const struct kg_session *session, size_t piece, size_t clean);
+/* Whether a chain of this identity saw what stands before it, be it before some of that was read again. */
+bool kg_chain_saw(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count, const struct kg_digest *identity);
 
 /* Where the conversation stands, for chat forms. */
 enum kg_role_state kg_session_role(const struct kg_session *session);
@@ -330,13 +330,14 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
  *
  * Pages that are read again see what the file includes only where that stands in context, and the file's other pages, which saw it.
  *
- * Not read again is what was secret or stands behind something secret, a file that is put together from pages of an older text
- * (patched.c), and anything where there is no kv.db or files are not read in sight of what they include. */
-/* Finds the pages of a piece with these ids, which stands or is to stand behind all that is before it. */
+ * Not read again is a file of several parts, since the later ones saw the first reading of those before them, and one that is put
+ * together from pages of an older text (patched.c); and nothing is in a conversation that saw something secret, where there is no
+ * kv.db, where that cannot keep the first reading, or where files are not read in sight of what they include. */
+/* Finds the pages of a piece with these ids, a file's only part, which stands or is to stand behind all that is before it. */
 enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err);
 /* Has the cache bring a piece's first reading and, over it, what was read again; *known = 0: not both are known. */
 enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err);
-/* Pieces that did not see what stands before them now stand there in their first reading. */
+/* Pieces that did not see what stands before them now, or of which the file has others, stand there in their first reading. */
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
 enum kg_status kg_again_copy(const struct kg_again *from, struct kg_again *to, struct kg_error *err);
 void kg_again_clear(struct kg_again *again);

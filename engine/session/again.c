@@ -32,11 +32,11 @@ static enum kg_status find_newlines(struct kg_engine *engine, struct kg_error *e
     return engine->anchors ? KG_OK : kg_line_anchors(engine->tokenizer, kg_model_shape(engine->model)->vocabulary, &engine->anchors, err);
 }
 
-/* The texts of files that stand before one, and room for its own; how many they are. */
-static size_t files_before(const struct kg_session *session, size_t first, struct kg_alike_text *texts)
+/* The texts of files that stand before one; how many they are. */
+static size_t files_before(const struct kg_session *session, size_t at, struct kg_alike_text *texts)
 {
     size_t count = 0;
-    for (size_t i = 0; i < first; i++) {
+    for (size_t i = 0; i < at; i++) {
         const struct kg_piece *piece = &session->pieces[i];
         if (piece->kind == KG_BLOCK_FILE && piece->block)
             texts[count++] = (struct kg_alike_text){ kg_block_ids(piece->block), kg_block_tokens(piece->block) };
@@ -46,9 +46,6 @@ static size_t files_before(const struct kg_session *session, size_t first, struc
 
 enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err)
 {
-    size_t first = (size_t)(piece - session->pieces);
-    while (session->pieces[first].continues) /* it saw the file's parts before it */
-        first--;
     const uint32_t pages = (count + KG_PAGE - 1) / KG_PAGE;
     struct kg_alike_text *texts = calloc(session->count + 1, sizeof *texts);
     bool *alike = calloc(pages + 1UL, sizeof *alike);
@@ -56,7 +53,7 @@ enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece,
     piece->again.pages = calloc(pages + 1UL, sizeof *piece->again.pages);
     enum kg_status status = KG_ERR_NOMEM;
     if (texts && alike && piece->again.pages) {
-        const size_t before = files_before(session, first, texts);
+        const size_t before = files_before(session, (size_t)(piece - session->pieces), texts);
         texts[before] = (struct kg_alike_text){ ids, count };
         status = find_newlines(session->engine, err);
         if (status == KG_OK && before)
@@ -162,15 +159,25 @@ enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece
     return status;
 }
 
+/* What a later part of a file is read in sight of is the first reading of those before it. */
+static bool is_only_part(const struct kg_session *session, size_t index)
+{
+    return !session->pieces[index].continues && (index + 1 == session->count || !session->pieces[index + 1].continues);
+}
+
+static bool saw_what_stands(const struct kg_session *session, size_t index)
+{
+    const struct kg_piece *piece = &session->pieces[index];
+    const struct kg_digest now = kg_piece_identity(session, index, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
+    return memcmp(&now, &piece->identity, sizeof now) == 0;
+}
+
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err)
 {
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         struct kg_piece *piece = &session->pieces[i];
-        if (piece->rule != KG_READ_AGAIN || !piece->block)
-            continue;
-        const struct kg_digest now = kg_piece_identity(session, i, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
-        if (memcmp(&now, &piece->identity, sizeof now) == 0)
+        if (piece->rule != KG_READ_AGAIN || !piece->block || (is_only_part(session, i) && saw_what_stands(session, i)))
             continue;
         status = kg_piece_place_clean(session, i, err);
         if (status == KG_OK)
@@ -214,10 +221,8 @@ static enum kg_status sight_of(const struct reading_again *r, struct kg_sequence
 
 static enum kg_status save(const struct reading_again *r, struct kg_error *err)
 {
-    const struct kg_piece *first = &r->session->pieces[r->index];
-    while (first->continues)
-        first--;
-    const struct kg_kv_label label = { .text = &first->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = "again", .title = first->label };
+    const struct kg_piece *piece = &r->session->pieces[r->index];
+    const struct kg_kv_label label = { .text = &piece->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = "again", .title = piece->label };
     return kg_kv_store_save(r->session->engine->kv_store, r->read, &label, err);
 }
 
@@ -375,7 +380,8 @@ static struct kg_digest name_again(struct reading_again *r)
     return name;
 }
 
-static enum kg_status read_again(struct kg_session *session, size_t index, uint64_t *computed, struct kg_error *err)
+/* *again: something of it is. */
+static enum kg_status read_again(struct kg_session *session, size_t index, bool *again, uint64_t *computed, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[index];
     struct reading_again r = { .session = session, .index = index };
@@ -388,29 +394,38 @@ static enum kg_status read_again(struct kg_session *session, size_t index, uint6
     r.as.kept_of = piece->identity;
     r.as.kept_linked = piece->rule == KG_READ_LINKED;
     r.as.identity = name_again(&r);
-    if (status == KG_OK && r.as.again.count)
+    *again = status == KG_OK && r.as.again.count;
+    if (*again)
         status = read_found(&r, err);
-    *computed += r.computed;
+    *computed = r.computed;
     kg_again_clear(&r.as.again);
     kg_block_release(r.as.block);
     return status;
 }
 
-/* Whether a piece stands there in its first reading, all of which is in the cache for when it is wanted back. */
-static enum kg_status is_first(struct kg_session *session, size_t index, bool *first, struct kg_error *err)
+static bool is_read_once(const struct kg_session *session, size_t index)
 {
     const struct kg_piece *piece = &session->pieces[index];
+    return piece->block && piece->kind == KG_BLOCK_FILE && (piece->rule == KG_READ_LINKED || piece->rule == KG_READ_ALONE) && is_only_part(session, index);
+}
+
+/* Whether all of a piece's reading is in the cache, for when it is wanted back. */
+static enum kg_status is_cached(const struct kg_session *session, const struct kg_piece *piece, bool *cached, struct kg_error *err)
+{
+    const uint32_t tokens = kg_block_tokens(piece->block);
     uint32_t known = 0;
-    size_t begin = index;
-    while (session->pieces[begin].continues)
-        begin--;
-    *first = piece->kind == KG_BLOCK_FILE && (piece->rule == KG_READ_LINKED || piece->rule == KG_READ_ALONE) && !kg_file_is_patched(session, begin);
-    if (!*first)
-        return KG_OK;
-    enum kg_status status = kg_kv_store_known(session->engine->kv_store, kg_block_key(piece->block), kg_block_ids(piece->block),
-                                              kg_block_tokens(piece->block), &known, err);
-    *first = known == kg_block_tokens(piece->block);
+    enum kg_status status = kg_kv_store_known(session->engine->kv_store, kg_block_key(piece->block), kg_block_ids(piece->block), tokens, &known, err);
+    *cached = known == tokens;
     return status;
+}
+
+static enum kg_status keep_first(struct kg_session *session, const struct kg_piece *piece, bool *kept, struct kg_error *err)
+{
+    enum kg_status status = is_cached(session, piece, kept, err);
+    if (status != KG_OK || *kept)
+        return status;
+    kg_session_save_block(session, piece);
+    return is_cached(session, piece, kept, err);
 }
 
 static bool may_read_again(const struct kg_session *session)
@@ -419,32 +434,66 @@ static bool may_read_again(const struct kg_session *session)
            kg_model_shape(session->engine->model)->trained_length / KG_PAGE < KG_AGAIN_PAGE;
 }
 
-static enum kg_status read_all_again(struct kg_session *session, uint64_t *computed, struct kg_error *err)
+/* The last token of an answer that was stopped is read with the next question, and all of the answer where a file before it is another
+ * by then. */
+static enum kg_status finish_answers(struct kg_session *session, struct kg_error *err)
 {
-    const double restored = session->restore_since;
-    enum kg_status status = kg_again_check(session, err);
-    if (status == KG_OK)
-        status = kg_session_settle(session, err);
-    session->restore_since = restored; /* nobody waited */
+    const uint64_t computed = session->computed_since;
+    const double prefill = session->prefill_since;
+    enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
-        const struct kg_block *block = session->pieces[i].block;
-        bool first = false;
-        if (block && kg_block_ready(block) < kg_block_tokens(block))
-            return KG_OK; /* it has to be read first */
-        if (block)
-            status = is_first(session, i, &first, err);
-        if (status == KG_OK && first)
-            status = read_again(session, i, computed, err);
-        if (status == KG_OK && atomic_load(&session->engine->stop))
-            status = kg_fail(err, KG_ERR_CANCELLED, "stopped");
+        const struct kg_piece *piece = &session->pieces[i];
+        if (!piece->block || kg_block_ready(piece->block) == kg_block_tokens(piece->block))
+            continue;
+        if (piece->kind != KG_BLOCK_ANSWER)
+            break; /* what is behind it cannot be read yet */
+        session->reading_done = 0;
+        session->reading_total = kg_block_tokens(piece->block) - kg_block_ready(piece->block);
+        status = kg_session_read(session, i, NULL, err);
     }
+    session->computed_since = computed; /* nobody waited */
+    session->prefill_since = prefill;
     return status;
 }
 
-enum kg_status kg_session_read_again(struct kg_session *session, uint64_t *computed, struct kg_error *err)
+/* The first file from piece *next on of which something is read again. Where one cannot be, none behind it is: they would have to be
+ * read once more when it can. */
+static enum kg_status read_one(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err)
 {
+    enum kg_status status = KG_OK;
+    bool again = false, kept = true;
+    for (size_t i = *next; i < session->count && status == KG_OK && kept && !again; i++) {
+        const struct kg_block *block = session->pieces[i].block;
+        *next = i + 1;
+        kept = !block || kg_block_ready(block) == kg_block_tokens(block); /* it has to be read first */
+        if (!kept || !is_read_once(session, i))
+            continue;
+        status = keep_first(session, &session->pieces[i], &kept, err);
+        if (status == KG_OK && kept)
+            status = read_again(session, i, &again, computed, err);
+        if (status == KG_OK && atomic_load(&session->engine->stop))
+            status = kg_fail(err, KG_ERR_CANCELLED, "stopped");
+    }
+    if (status != KG_OK || !again)
+        *next = 0;
+    return status;
+}
+
+enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err)
+{
+    const double restored = session->restore_since;
+    const bool may = may_read_again(session);
     uint64_t read = 0;
-    enum kg_status status = may_read_again(session) ? read_all_again(session, &read, err) : KG_OK;
+    enum kg_status status = may ? kg_session_settle(session, err) : KG_OK;
+    session->restore_since = restored;
+    if (may && status == KG_OK)
+        status = finish_answers(session, err);
+    if (may && status == KG_OK)
+        status = read_one(session, next, &read, err);
+    else
+        *next = 0;
+    if (status == KG_OK && *next)
+        status = kg_again_check(session, err); /* those behind it did not see it so */
     if (computed)
         *computed = read;
     return status;

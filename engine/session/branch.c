@@ -102,7 +102,11 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
     if (status != KG_OK)
         return status;
     kg_session_cut(session, cut);
-    return kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
+    status = kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
+    struct kg_error later;
+    if (status == KG_OK)
+        (void)kg_again_check(session, &later);
+    return status;
 }
 
 static bool is_taken_back(const struct kg_piece *piece)

@@ -153,10 +153,18 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
     return identity_of(session, piece, SIZE_MAX, base, ids, count);
 }
 
-struct kg_digest kg_chain_identity(const struct kg_session *session, size_t piece, size_t clean)
+/* Files are read again in order, and only where those before them stay as they are: what a chain saw read again are the first ones, and
+ * most often all. */
+bool kg_chain_saw(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count, const struct kg_digest *identity)
 {
-    const struct kg_piece *p = &session->pieces[piece];
-    return identity_of(session, piece, clean, p->base, kg_block_ids(p->block), kg_block_tokens(p->block));
+    for (size_t clean = piece + 1; clean-- > 0;) {
+        if (clean < piece && session->pieces[clean].rule != KG_READ_AGAIN)
+            continue;
+        const struct kg_digest name = identity_of(session, piece, clean, base, ids, count);
+        if (memcmp(&name, identity, sizeof name) == 0)
+            return true;
+    }
+    return false;
 }
 
 struct kg_digest kg_part_identity(const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_ids *ids,
@@ -379,7 +387,9 @@ enum kg_status kg_session_settle(struct kg_session *session, struct kg_error *er
     double start = kg_seconds();
     enum kg_status status = KG_OK;
     for (bool again = true; again && status == KG_OK;) {
-        status = settle(session, err);
+        status = kg_again_check(session, err);
+        if (status == KG_OK)
+            status = settle(session, err);
         if (status == KG_OK)
             status = replace_lost(session, &again, err);
     }

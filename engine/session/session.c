@@ -74,10 +74,9 @@ static enum kg_status replace_lost(struct kg_session *session, bool same, struct
     struct kg_piece *piece = &session->pieces[session->count - 1];
     const bool first = piece->rule == KG_READ_AGAIN && !is_known(piece);
     enum kg_status status = first ? kg_piece_place_clean(session, session->count - 1, err) : KG_OK;
-    session->read_anew = session->read_anew || first;
     if (status != KG_OK)
         return status;
-    if (first && is_known(piece))
+    if (first && is_known(piece)) /* what is behind it stays what it was */
         return kg_piece_store(session, piece, err);
     same = same && !first;
     if ((piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !(same && is_known(piece))) {
@@ -110,6 +109,12 @@ static enum kg_status keep_ids(struct kg_piece *piece, const struct kg_stored_pa
     return KG_OK;
 }
 
+/* Whether what is stored of an answer, the piece that is being restored, is all of it, in sight of what stands before it. */
+static bool ended_there(const struct kg_session *session, const struct kg_stored_part *part)
+{
+    return kg_chain_saw(session, session->count - 1, part->base, part->ids, part->id_count, &part->identity);
+}
+
 static enum kg_status restore_part(struct kg_session *session, const struct kg_stored_part *part, struct kg_error *err)
 {
     if (part->kind < KG_BLOCK_PREAMBLE || part->kind > KG_BLOCK_SUMMARY)
@@ -135,9 +140,9 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
     session->lost_kept = session->lost_kept && piece->continues;
     if (before && piece->continues && before->dropped)
         piece->dropped = true; /* a process died while the file was dropped, part after part */
-    /* what a partial answer saw is recomputed, as its name was never final; so is everything read by another rule or behind it */
+    /* a partial answer's name may never have been final: then what it saw is recomputed; so is everything read by another rule or behind it */
     const bool again = piece->rule == KG_READ_AGAIN;
-    bool same = !part->partial && (piece->rule == KG_READ_KEPT || again || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
+    bool same = (!part->partial || (!piece->gave_way && !piece->dropped && ended_there(session, part))) && (piece->rule == KG_READ_KEPT || again || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
                 !(piece->rule == KG_READ_CHAIN && session->read_anew) && !session->lost_kept;
     if (piece->gave_way)
         return keep_ids(piece, part, same, err);
@@ -186,6 +191,9 @@ static enum kg_status resume(struct kg_session *session, struct kg_error *err)
     digest_files(session);
     if (status == KG_OK) /* a process died while it branched */
         status = kg_session_restore_unsummarised(session, err);
+    struct kg_error later;
+    if (status == KG_OK)
+        (void)kg_again_check(session, &later);
     return status == KG_OK ? kg_session_load_pins(session, err) : status;
 }
 
@@ -388,20 +396,6 @@ size_t kg_visible_piece(const struct kg_session *session, size_t index)
     return i;
 }
 
-/* Whether a chain's name is the one that it has in sight of what stands before it, with what was read again since as it was. Files are
- * read again in order, and only where those before them stay as they are: what a chain saw read again are the first ones. */
-static bool saw_what_stands(const struct kg_session *session, size_t at)
-{
-    for (size_t clean = 0; clean <= at; clean++) {
-        if (clean < at && session->pieces[clean].rule != KG_READ_AGAIN)
-            continue;
-        const struct kg_digest name = kg_chain_identity(session, at, clean);
-        if (memcmp(&name, &session->pieces[at].identity, sizeof name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* The name of a chain holds all that it saw: it is another one where something of that is gone. */
 const char *kg_session_outdated(const struct kg_session *session, size_t index)
 {
@@ -409,7 +403,7 @@ const char *kg_session_outdated(const struct kg_session *session, size_t index)
     const struct kg_piece *piece = &session->pieces[at];
     if (!piece->block || piece->rule != KG_READ_CHAIN || piece->growing)
         return NULL;
-    if (saw_what_stands(session, at))
+    if (kg_chain_saw(session, at, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block), &piece->identity))
         return NULL;
     for (size_t i = 0; i < at; i++)
         if (session->pieces[i].gave_way)

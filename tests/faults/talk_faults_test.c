@@ -472,7 +472,7 @@ static void strike_again(enum fault fault, uint64_t at, const struct kg_digest *
     struct kg_error err = { .text = "" };
     const struct kg_digest first = begin_alike(&w, fault);
     fault_begin(fault, at);
-    const enum kg_status status = kg_session_read_again(w.session, NULL, &err);
+    const enum kg_status status = kg_session_read_again(w.session, &(size_t){ 0 }, NULL, &err);
     fault_end(fault);
     *failed += status != KG_OK;
     assert_true(status == KG_OK || (err.text[0] && !is_again(&w)));
@@ -500,7 +500,7 @@ static void whatever_fails_one_reading_stands_or_the_other(void **state)
         struct kg_error err = { .text = "" };
         begin_alike(&w, fault);
         fault_begin(fault, UINT64_MAX);
-        assert_int_equal(kg_session_read_again(w.session, NULL, &err), KG_OK);
+        assert_int_equal(kg_session_read_again(w.session, &(size_t){ 0 }, NULL, &err), KG_OK);
         const uint64_t count = fault_end(fault), step = is_long() ? 1 : count / 12 + 1;
         assert_true(is_again(&w));
         const struct kg_digest again = bits_of(&w);

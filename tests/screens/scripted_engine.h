@@ -225,9 +225,10 @@ enum kg_status kg_session_read_ahead(struct kg_session *session, const char *pat
 }
 
 /* Until "again" is there; then 96 tokens of the file "again.c" were read again. */
-enum kg_status kg_session_read_again(struct kg_session *session, uint64_t *computed, struct kg_error *err)
+enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err)
 {
-    *computed = 0;
+    (void)computed;
+    *next = 0;
     for (size_t i = 0; i < session->count; i++) {
         struct kg_part *part = &session->parts[i].part;
         if (strcmp(session->parts[i].label, "again.c") != 0 || part->again)
@@ -238,7 +239,9 @@ enum kg_status kg_session_read_again(struct kg_session *session, uint64_t *compu
                 return kg_fail(err, KG_ERR_CANCELLED, "stopped");
             script_pause();
         }
-        *computed = part->again = 96;
+        part->again = 96;
+        *next = i + 1;
+        return KG_OK;
     }
     return KG_OK;
 }

@@ -20,7 +20,8 @@ struct kg_ahead {
     size_t count, capacity, at;
     uint64_t tokens;  /* of the files gone through, known or read now */
     bool listed;
-    bool again; /* what is in context was gone through */
+    bool again; /* what is in context was gone through, */
+    size_t again_next; /* or up to here */
     double battery_at; /* when it was looked at */
     bool on_battery;
     double batch_at, batch_cpu; /* when the last batch began, by the clock and by the processor's */
@@ -93,6 +94,7 @@ static void forget_files(struct kg_ahead *ahead)
     ahead->tokens = 0;
     ahead->listed = false;
     ahead->again = false;
+    ahead->again_next = 0;
 }
 
 static int take_file(void *ctx, const struct kg_index_file *file)
@@ -221,14 +223,15 @@ static double wait_for(struct kg_worker *worker)
     return idle >= IDLE_S ? 0 : IDLE_S - idle;
 }
 
-/* All of it that is left; a failure is not worth a message: nothing is asked, and what stands there serves. */
+/* One file; a failure is not worth a message: nothing is asked, and what stands there serves. */
 static void read_again(struct kg_worker *worker)
 {
-    uint64_t computed = 0;
+    struct kg_ahead *ahead = worker->ahead;
     struct kg_error err;
-    worker->ahead->again = kg_session_read_again(worker->session, &computed, &err) != KG_ERR_CANCELLED;
-    if (computed)
+    const enum kg_status status = kg_session_read_again(worker->session, &ahead->again_next, NULL, &err);
+    if (status == KG_OK && ahead->again_next)
         kg_worker_tell_files(worker);
+    ahead->again = status != KG_ERR_CANCELLED && (status != KG_OK || !ahead->again_next);
 }
 
 static void read_ahead(struct kg_worker *worker)
@@ -236,15 +239,15 @@ static void read_ahead(struct kg_worker *worker)
     struct kg_ahead *ahead = worker->ahead;
     if (!begin(worker))
         return;
-    worker->reading_again = is_again_due(worker);
-    if (worker->reading_again)
+    const bool again = worker->reading_again = is_again_due(worker);
+    if (again)
         read_again(worker);
     else if (!goes_on(worker))
         ahead->at = ahead->count;
     else
         read_file(worker, ahead->paths[ahead->at]);
     end(worker);
-    if (atomic_load(&worker->stopping) || !is_ahead_due(worker))
+    if (again || ahead->at == ahead->count || atomic_load(&worker->stopping))
         kg_tell_doing(worker->events, KG_DOING_NOTHING, "", 0, 0);
 }
 
