@@ -142,7 +142,8 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         piece->dropped = true; /* a process died while the file was dropped, part after part */
     /* a partial answer's name may never have been final: then what it saw is recomputed; so is everything read by another rule or behind it */
     const bool again = piece->rule == KG_READ_AGAIN;
-    bool same = (!part->partial || (!piece->gave_way && !piece->dropped && ended_there(session, part))) && (piece->rule == KG_READ_KEPT || again || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
+    const bool ended = !part->partial || (!piece->gave_way && !piece->dropped && ended_there(session, part));
+    bool same = ended && (piece->rule == KG_READ_KEPT || again || kg_piece_stored_rule(session, piece->rule) == part->read_rule) &&
                 !(piece->rule == KG_READ_CHAIN && session->read_anew) && !session->lost_kept;
     if (piece->gave_way)
         return keep_ids(piece, part, same, err);
