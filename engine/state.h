@@ -41,6 +41,7 @@ struct kg_engine {
     struct kg_kv_store *kv_store;           /* NULL when the cache is off */
     struct kg_session_store *session_store; /* opened by the first session that is stored */
     struct kg_digest model_digest;
+    bool again_all;
     uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
     enum kg_kv_type kv_type;
     bool *anchors;       /* line anchors by id, once somebody looked at them */
@@ -317,7 +318,7 @@ enum kg_status kg_patch_place(struct kg_session *session, const struct kg_placin
 bool kg_file_is_patched(const struct kg_session *session, size_t first);
 
 /* again.c: pages of a file that go on like an earlier one (engine/anchor/alike.h) are read a second time, in sight of everything
- * that stands before them:
+ * that stands before them; or all pages of a file behind another one are (again_all):
  *
  *   first reading   | a a a a a a a a a a |     in kv.db under its own name, for every conversation
  *   read again      |     A A       A     |     in kv.db under the name of all that they saw

@@ -1,4 +1,4 @@
-/* What of a file goes on like an earlier one, read a second time in sight of all that stands before it. */
+/* Files, or what of them goes on like an earlier one, read a second time in sight of all that stands before them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +56,9 @@ enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece,
         const size_t before = files_before(session, (size_t)(piece - session->pieces), texts);
         texts[before] = (struct kg_alike_text){ ids, count };
         status = find_newlines(session->engine, err);
-        if (status == KG_OK && before)
+        if (session->engine->again_all)
+            memset(alike, before > 0, pages * sizeof *alike);
+        else if (status == KG_OK && before)
             status = kg_alike_pages(texts, before + 1, session->engine->anchors, alike, err);
         for (uint32_t page = 0; page < pages && status == KG_OK; page++)
             if (alike[page])
