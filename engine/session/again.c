@@ -294,7 +294,7 @@ static enum kg_status read_piece(struct reading_again *r, const struct kg_sequen
             status = kg_pages_copy_to(first, ready / KG_PAGE, r->as.block, ready / KG_PAGE, upto - ready, err);
         if (status == KG_OK && upto > ready)
             kg_block_set_ready(r->as.block, upto);
-        for (end = i + 1; end < count && pages[end] == pages[end - 1] + 1; end++) {}
+        for (end = i + 1; end < count && end - i < BATCH / KG_PAGE && pages[end] == pages[end - 1] + 1; end++) {} /* (a stop waits for what is saved) */
         if (status == KG_OK && i < count)
             status = read_pages(r, sequence, i, end, err);
     }

@@ -229,7 +229,7 @@ static void read_again(struct kg_worker *worker)
     struct kg_ahead *ahead = worker->ahead;
     struct kg_error err;
     const enum kg_status status = kg_session_read_again(worker->session, &ahead->again_next, NULL, &err);
-    if (status == KG_OK && ahead->again_next)
+    if (status == KG_ERR_CANCELLED || (status == KG_OK && ahead->again_next))
         kg_worker_tell_files(worker);
     ahead->again = status != KG_ERR_CANCELLED && (status != KG_OK || !ahead->again_next);
 }
