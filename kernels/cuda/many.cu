@@ -364,8 +364,15 @@ static __device__ __forceinline__ void fetch_step(struct step<bits, minimum, T, 
     fetch_activations<bits, minimum, T, M>(to, x, w.groups, first_x, from);
 }
 
+/* Blocks that a multiprocessor is to hold: more of the largest tiles spill registers on some, of which 8.6 and 8.9 have shared memory for two. */
+#if __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ == 1000
+#define RESIDENT(T) ((T) == 4 ? 2 : 4)
+#else
+#define RESIDENT(T) 4
+#endif
+
 template <int bits, bool super, bool minimum, int T, int M>
-__global__ void __launch_bounds__(THREADS, 4)
+__global__ void __launch_bounds__(THREADS, RESIDENT(T))
     kg_mul_many(float *out, struct kg_weights w, struct kg_activations x, const float *bias)
 {
     __shared__ __align__(16) struct step<bits, minimum, T, M> steps[2];

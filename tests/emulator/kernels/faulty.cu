@@ -283,12 +283,14 @@ static int unordered_nodes(float *device)
     void *arguments[] = { &in, &device };
     cudaKernelNodeParams node = {};
     cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
     cudaGraphNode_t first = nullptr, second = nullptr;
     node.func = reinterpret_cast<void *>(shared_write_then_read<true>);
     node.gridDim = dim3(1);
     node.blockDim = dim3(THREADS);
     node.kernelParams = arguments;
-    return cudaGraphCreate(&graph, 0) || cudaGraphAddKernelNode(&first, graph, nullptr, 0, &node) || cudaGraphAddKernelNode(&second, graph, nullptr, 0, &node);
+    return cudaGraphCreate(&graph, 0) || cudaGraphAddKernelNode(&first, graph, nullptr, 0, &node) ||
+           cudaGraphAddKernelNode(&second, graph, nullptr, 0, &node) || cudaGraphInstantiate(&executable, graph, 0);
 }
 
 int main(int argc, char **argv)
