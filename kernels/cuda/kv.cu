@@ -80,6 +80,15 @@ static enum kg_status set_table(struct kg_device *device, struct kg_kv *kv, cons
     return status;
 }
 
+/* Bytes that nobody uses, and those of them that pages and indexes may have. */
+static enum kg_status usable_room(struct kg_device *device, size_t *unused, size_t *usable, struct kg_error *err)
+{
+    size_t kept = 0;
+    const enum kg_status status = kg_cuda_room(device, unused, &kept, err);
+    *usable = *unused > kept ? *unused - kept : 0;
+    return status;
+}
+
 /* Pinned memory is taken from everybody: at most half of what the machine has. Asked first, so that a wish far too large takes no time. */
 static enum kg_status require_host(const struct kg_kv *kv, uint32_t chunks, struct kg_error *err)
 {
@@ -119,11 +128,11 @@ static enum kg_status make_room_for_indexes(struct kg_device *device, struct kg_
 {
     enum kg_status status = KG_OK;
     for (uint32_t c = kv->chunks; c-- > 0 && status == KG_OK;) {
-        size_t unused = 0, kept = 0;
+        size_t unused = 0, usable = 0;
         if (kv->chunk[c].on_host)
             continue;
-        status = kg_cuda_room(device, &unused, &kept, err);
-        if (status != KG_OK || (unused > kept && chunks <= (unused - kept) / index_bytes(kv)))
+        status = usable_room(device, &unused, &usable, err);
+        if (status != KG_OK || chunks <= usable / index_bytes(kv))
             break;
         status = require_host(kv, 1, err);
         if (status == KG_OK)
@@ -135,9 +144,8 @@ static enum kg_status make_room_for_indexes(struct kg_device *device, struct kg_
 /* How many more chunks have their pages on the card: as many as leave it what it keeps, once the indexes of all are there. */
 static enum kg_status room_on_card(struct kg_device *device, const struct kg_kv *kv, uint32_t chunks, uint32_t *on_card, struct kg_error *err)
 {
-    size_t unused = 0, kept = 0;
-    const enum kg_status status = kg_cuda_room(device, &unused, &kept, err);
-    const size_t usable = unused > kept ? unused - kept : 0;
+    size_t unused = 0, usable = 0;
+    const enum kg_status status = usable_room(device, &unused, &usable, err);
     if (status != KG_OK)
         return status;
     if (chunks > usable / index_bytes(kv))
