@@ -44,30 +44,37 @@ static size_t files_before(const struct kg_session *session, size_t at, struct k
     return count;
 }
 
+/* Sets pages[p] to whether page p of the text behind `before` others is read again. */
+static enum kg_status choose_pages(struct kg_session *session, const struct kg_alike_text *texts, size_t before, bool *pages, uint32_t count, struct kg_error *err)
+{
+    struct kg_engine *engine = session->engine;
+    memset(pages, before > 0 && engine->again_all, count * sizeof *pages);
+    if (before == 0 || engine->again_all)
+        return KG_OK;
+    enum kg_status status = find_newlines(engine, err);
+    return status == KG_OK ? kg_alike_pages(texts, before + 1, engine->anchors, pages, err) : status;
+}
+
 enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err)
 {
     const uint32_t pages = (count + KG_PAGE - 1) / KG_PAGE;
     struct kg_alike_text *texts = calloc(session->count + 1, sizeof *texts);
-    bool *alike = calloc(pages + 1UL, sizeof *alike);
+    bool *chosen = calloc(pages + 1UL, sizeof *chosen);
     kg_again_clear(&piece->again);
     piece->again.pages = calloc(pages + 1UL, sizeof *piece->again.pages);
     enum kg_status status = KG_ERR_NOMEM;
-    if (texts && alike && piece->again.pages) {
+    if (texts && chosen && piece->again.pages) {
         const size_t before = files_before(session, (size_t)(piece - session->pieces), texts);
         texts[before] = (struct kg_alike_text){ ids, count };
-        status = find_newlines(session->engine, err);
-        if (session->engine->again_all)
-            memset(alike, before > 0, pages * sizeof *alike);
-        else if (status == KG_OK && before)
-            status = kg_alike_pages(texts, before + 1, session->engine->anchors, alike, err);
+        status = choose_pages(session, texts, before, chosen, pages, err);
         for (uint32_t page = 0; page < pages && status == KG_OK; page++)
-            if (alike[page])
+            if (chosen[page])
                 piece->again.pages[piece->again.count++] = page;
     } else {
         kg_fail_nomem(err, "reading a file again");
     }
     free(texts);
-    free(alike);
+    free(chosen);
     return status;
 }
 
