@@ -141,9 +141,11 @@ enum kg_status kg_fill_place(struct kg_fill *fill, const struct kg_completion *c
     if (status == KG_OK)
         status = kg_session_make_room(fill->session, ids.count + 1, "the completion", err);
     if (status == KG_OK) {
-        int32_t base = kg_sequence_end(fill->session->sequence);
-        kept.unchanged = base == fill->base;
+        const int32_t base = kg_sequence_end(fill->session->sequence);
+        const struct kg_digest sight = kg_chain_sight(fill->session);
+        kept.unchanged = base == fill->base && memcmp(&sight, &fill->sight, sizeof sight) == 0;
         fill->base = base;
+        fill->sight = sight;
     }
     for (size_t at = 0; at < ids.count && status == KG_OK;) {
         size_t left = ids.count - at, count = left < KG_FILL_SEGMENT ? left : KG_FILL_SEGMENT;

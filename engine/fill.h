@@ -18,6 +18,7 @@ struct kg_fill {
     struct kg_fill_options options;
     size_t front; /* pieces */
     int32_t base; /* where the text begins */
+    struct kg_digest sight; /* what stood before it when it was placed */
 };
 
 /* Places what the completion has to see; the last piece is the one that generated text goes into, of whose tokens *given are not

@@ -67,6 +67,7 @@ struct kg_included {
 
 /* What of a file's part was read a second time (again.c). */
 struct kg_again {
+    bool all;        /* of them were meant; not only those that go on like an earlier file */
     uint32_t *pages; /* ascending */
     uint32_t count;
     struct kg_block *read; /* has the name under which kv.db has them, one behind the other; none of them are ready */
@@ -90,6 +91,7 @@ struct kg_piece {
     uint32_t kept_first;       /* where in that it begins, at a page, */
     uint32_t kept_changed;     /* pages that were read for edits since, */
     bool kept_linked;          /* and whether that was in sight of what the file includes */
+    struct kg_digest lost;     /* of one that had been read again when it was resumed, and of which kv.db had lost that: its identity then */
     struct kg_again again;     /* of one that was read again: kept_of and kept_linked are of the other pages, kept_first is 0 */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
@@ -192,7 +194,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const in
                               const struct kg_digest *known_identity, struct kg_error *err);
 /* How a kept piece is stored in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)). Its
  * identity is there that of the reading that it is of. One that was read again is stored like one with the page KG_AGAIN_PAGE, which no
- * model's context has. */
+ * model's context has, and with again.all in place of kept_changed. */
 #define KG_KEPT_CHANGED_BITS 13
 #define KG_KEPT_PAGE_BITS    16
 #define KG_AGAIN_PAGE        ((1U << KG_KEPT_PAGE_BITS) - 1)
@@ -210,6 +212,10 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece);
 /* How a piece was read, as one number: the rule, and what decided its look. */
 int kg_piece_stored_rule(const struct kg_session *session, enum kg_read_rule rule);
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
+/* The same, where nothing that was read again has been lost. */
+struct kg_digest kg_piece_stored_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count);
+/* All that stands in context, as a chain behind it sees it. */
+struct kg_digest kg_chain_sight(const struct kg_session *session);
 /* Whether a chain of this identity saw what stands before it, be it before some of that was read again. */
 bool kg_chain_saw(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count, const struct kg_digest *identity);
 
@@ -334,7 +340,8 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
  * Not read again is a file of several parts, since the later ones saw the first reading of those before them, and one that is put
  * together from pages of an older text (patched.c); and nothing is in a conversation that saw something secret, where there is no
  * kv.db, where that cannot keep the first reading, or where files are not read in sight of what they include. */
-/* Finds the pages of a piece with these ids, a file's only part, which stands or is to stand behind all that is before it. */
+/* Finds the pages of a piece with these ids, a file's only part, which stands or is to stand behind all that is before it, as
+ * again.all says. */
 enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err);
 /* Has the cache bring a piece's first reading and, over it, what was read again; *known = 0: not both are known. */
 enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err);

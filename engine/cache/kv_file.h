@@ -26,7 +26,7 @@
     X(LAST_ROW, "SELECT max(id) FROM page WHERE id BETWEEN ?1 AND ?2")                                                            \
     X(PUT_ROW, "INSERT OR REPLACE INTO page(id, tokens, sum, ids, kv) VALUES(?1, ?2, ?3, ?4, ?5)")                                \
     X(DROP_ROWS, "DELETE FROM page WHERE id BETWEEN ?1 AND ?2")                                                                   \
-    X(BLOCKS, "SELECT id, bytes FROM block ORDER BY worth * kg_decay(?1 - used) * ready / max(bytes, 1), used, id")               \
+    X(BLOCKS, "SELECT id, bytes FROM block ORDER BY kind <> '" KG_KV_AGAIN "', worth * kg_decay(?1 - used) * ready / max(bytes, 1), used, id") \
     X(LIST, "SELECT id, key, model, kind, title, tokens, ready, bytes, created, used, parts, text FROM block ORDER BY id")        \
     X(DROP_ORPHANS, "DELETE FROM page WHERE id >> 32 NOT IN (SELECT id FROM block)")                                              \
     X(PAGES, "PRAGMA page_count")                                                                                                 \

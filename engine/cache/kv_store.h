@@ -22,10 +22,11 @@ void kg_kv_store_close(struct kg_kv_store *store);
 enum kg_status kg_kv_store_model_digest(struct kg_kv_store *store, const char *path, struct kg_digest *out,
                                         int (*progress)(void *ctx, uint64_t done), void *ctx, struct kg_error *err);
 
-/* What else is said of a block, for people. */
+/* What else is said of a block, for people; but what is of the kind KG_KV_AGAIN serves one order of files alone, and is evicted first. */
+#define KG_KV_AGAIN "again"
 struct kg_kv_label {
     const char *model;      /* "SmolLM2-135M-Instruct" */
-    const char *kind;       /* kg_block_kind_name */
+    const char *kind;       /* kg_block_kind_name, or KG_KV_AGAIN */
     const char *title;      /* a path, the start of a question, ... */
     const struct kg_digest *text; /* SHA-256 of the whole text that the block is of, or a part of; NULL: nobody asks */
 };

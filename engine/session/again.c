@@ -17,7 +17,7 @@ void kg_again_clear(struct kg_again *again)
 
 enum kg_status kg_again_copy(const struct kg_again *from, struct kg_again *to, struct kg_error *err)
 {
-    *to = (struct kg_again){ .pages = malloc((from->count + 1UL) * sizeof *to->pages) };
+    *to = (struct kg_again){ .all = from->all, .pages = malloc((from->count + 1UL) * sizeof *to->pages) };
     if (!to->pages)
         return kg_fail_nomem(err, "starting a session");
     if (from->count)
@@ -45,11 +45,11 @@ static size_t files_before(const struct kg_session *session, size_t at, struct k
 }
 
 /* Sets pages[p] to whether page p of the text behind `before` others is read again. */
-static enum kg_status choose_pages(struct kg_session *session, const struct kg_alike_text *texts, size_t before, bool *pages, uint32_t count, struct kg_error *err)
+static enum kg_status choose_pages(struct kg_engine *engine, bool all, const struct kg_alike_text *texts, size_t before, bool *pages, uint32_t count,
+                                   struct kg_error *err)
 {
-    struct kg_engine *engine = session->engine;
-    memset(pages, before > 0 && engine->again_all, count * sizeof *pages);
-    if (before == 0 || engine->again_all)
+    memset(pages, before > 0 && all, count * sizeof *pages);
+    if (before == 0 || all)
         return KG_OK;
     enum kg_status status = find_newlines(engine, err);
     return status == KG_OK ? kg_alike_pages(texts, before + 1, engine->anchors, pages, err) : status;
@@ -58,15 +58,16 @@ static enum kg_status choose_pages(struct kg_session *session, const struct kg_a
 enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err)
 {
     const uint32_t pages = (count + KG_PAGE - 1) / KG_PAGE;
+    const bool all = piece->again.all;
     struct kg_alike_text *texts = calloc(session->count + 1, sizeof *texts);
     bool *chosen = calloc(pages + 1UL, sizeof *chosen);
     kg_again_clear(&piece->again);
-    piece->again.pages = calloc(pages + 1UL, sizeof *piece->again.pages);
+    piece->again = (struct kg_again){ .all = all, .pages = calloc(pages + 1UL, sizeof *piece->again.pages) };
     enum kg_status status = KG_ERR_NOMEM;
     if (texts && chosen && piece->again.pages) {
         const size_t before = files_before(session, (size_t)(piece - session->pieces), texts);
         texts[before] = (struct kg_alike_text){ ids, count };
-        status = choose_pages(session, texts, before, chosen, pages, err);
+        status = choose_pages(session->engine, all, texts, before, chosen, pages, err);
         for (uint32_t page = 0; page < pages && status == KG_OK; page++)
             if (chosen[page])
                 piece->again.pages[piece->again.count++] = page;
@@ -231,7 +232,7 @@ static enum kg_status sight_of(const struct reading_again *r, struct kg_sequence
 static enum kg_status save(const struct reading_again *r, struct kg_error *err)
 {
     const struct kg_piece *piece = &r->session->pieces[r->index];
-    const struct kg_kv_label label = { .text = &piece->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = "again", .title = piece->label };
+    const struct kg_kv_label label = { .text = &piece->content, .model = kg_model_shape(r->session->engine->model)->name, .kind = KG_KV_AGAIN, .title = piece->label };
     return kg_kv_store_save(r->session->engine->kv_store, r->read, &label, err);
 }
 
@@ -395,6 +396,7 @@ static enum kg_status read_again(struct kg_session *session, size_t index, bool 
     struct kg_piece *piece = &session->pieces[index];
     struct reading_again r = { .session = session, .index = index };
     kg_piece_forget_included(piece); /* it is read */
+    piece->again.all = session->engine->again_all;
     enum kg_status status = kg_again_find(session, piece, kg_block_ids(piece->block), kg_block_tokens(piece->block), err);
     r.as = *piece;
     piece->again = (struct kg_again){ .count = 0 };

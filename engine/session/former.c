@@ -11,10 +11,13 @@
 static enum kg_status first_reading(const struct kg_session *session, const struct kg_piece *piece, struct kg_block **out, struct kg_error *err)
 {
     const struct kg_digest name = kg_block_name(session->engine, &piece->kept_of);
+    struct kg_error lost;
     uint32_t ready = 0;
     enum kg_status status = kg_block_create(session->engine->pool, piece->kind, &name, kg_block_local(piece->block), kg_block_ids(piece->block),
                                             kg_block_tokens(piece->block), out, err);
-    return status == KG_OK && session->engine->kv_store ? kg_kv_store_load(session->engine->kv_store, *out, &ready, err) : status;
+    if (status == KG_OK && session->engine->kv_store && kg_kv_store_load(session->engine->kv_store, *out, &ready, &lost) != KG_OK)
+        kg_block_set_ready(*out, 0);
+    return status;
 }
 
 static enum kg_status take_part(const struct kg_session *session, const struct kg_piece *piece, struct kg_former_part *out, struct kg_error *err)

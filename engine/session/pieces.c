@@ -122,8 +122,25 @@ static void add_again(struct kg_digest_stream *stream, const struct kg_piece *pi
         add_number(stream, piece->again.pages[i]);
 }
 
-/* Where pieces that were read again, from `clean` on, count as they were before. */
-static struct kg_digest identity_of(const struct kg_session *session, size_t piece, size_t clean, int32_t base, const int32_t *ids, size_t count)
+static bool is_named(const struct kg_digest *identity)
+{
+    static const struct kg_digest none = { { 0 } };
+    return memcmp(identity, &none, sizeof none) != 0;
+}
+
+/* As what a piece counts: read again where it is, or where it was when it was stored, or as it is in its first reading. */
+enum counted { AS_IT_IS, AS_STORED, AS_FIRST };
+
+static const struct kg_digest *counts_as(const struct kg_piece *piece, enum counted counted)
+{
+    if (counted == AS_STORED && is_named(&piece->lost))
+        return &piece->lost;
+    return counted == AS_FIRST && piece->rule == KG_READ_AGAIN ? &piece->kept_of : &piece->identity;
+}
+
+/* Pieces from number `clean` on count as in their first reading, those before it as `counted`. */
+static struct kg_digest identity_of(const struct kg_session *session, size_t piece, enum counted counted, size_t clean, int32_t base, const int32_t *ids,
+                                    size_t count)
 {
     const struct kg_piece *p = &session->pieces[piece];
     struct kg_digest digest = { { 0 } };
@@ -140,7 +157,7 @@ static struct kg_digest identity_of(const struct kg_session *session, size_t pie
         const struct kg_piece *seen = &session->pieces[i];
         if (!is_seen(session, piece, i, base))
             continue;
-        kg_digest_add(stream, i >= clean && seen->rule == KG_READ_AGAIN ? seen->kept_of.bytes : seen->identity.bytes, sizeof digest.bytes);
+        kg_digest_add(stream, counts_as(seen, i >= clean ? AS_FIRST : counted)->bytes, sizeof digest.bytes);
         if (sees_all(p))
             add_number(stream, seen->base);
     }
@@ -150,7 +167,29 @@ static struct kg_digest identity_of(const struct kg_session *session, size_t pie
 
 struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
 {
-    return identity_of(session, piece, SIZE_MAX, base, ids, count);
+    return identity_of(session, piece, AS_IT_IS, SIZE_MAX, base, ids, count);
+}
+
+struct kg_digest kg_piece_stored_identity(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count)
+{
+    return identity_of(session, piece, AS_STORED, SIZE_MAX, base, ids, count);
+}
+
+struct kg_digest kg_chain_sight(const struct kg_session *session)
+{
+    struct kg_digest digest = { { 0 } };
+    struct kg_digest_stream *stream = kg_digest_begin();
+    if (!stream)
+        return digest;
+    for (size_t i = 0; i < session->count; i++) {
+        const struct kg_piece *piece = &session->pieces[i];
+        if (!piece->block)
+            continue;
+        kg_digest_add(stream, piece->identity.bytes, sizeof piece->identity.bytes);
+        add_number(stream, piece->base);
+    }
+    kg_digest_end(stream, &digest);
+    return digest;
 }
 
 /* Files are read again in order, and only where those before them stay as they are: what a chain saw read again are the first ones, and
@@ -158,9 +197,10 @@ struct kg_digest kg_piece_identity(const struct kg_session *session, size_t piec
 bool kg_chain_saw(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count, const struct kg_digest *identity)
 {
     for (size_t clean = piece + 1; clean-- > 0;) {
-        if (clean < piece && session->pieces[clean].rule != KG_READ_AGAIN)
+        const struct kg_piece *first = &session->pieces[clean];
+        if (clean < piece && first->rule != KG_READ_AGAIN && !is_named(&first->lost))
             continue;
-        const struct kg_digest name = identity_of(session, piece, clean, base, ids, count);
+        const struct kg_digest name = identity_of(session, piece, AS_STORED, clean, base, ids, count);
         if (memcmp(&name, identity, sizeof name) == 0)
             return true;
     }
@@ -194,12 +234,6 @@ struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_d
 static int32_t preamble_tokens(const struct kg_session *session)
 {
     return session->count && session->pieces[0].block ? (int32_t)kg_block_tokens(session->pieces[0].block) : 0;
-}
-
-static bool is_named(const struct kg_digest *identity)
-{
-    static const struct kg_digest none = { { 0 } };
-    return memcmp(identity, &none, sizeof none) != 0;
 }
 
 static enum kg_status keep_anchors(const struct kg_engine *engine, struct kg_block *block, struct kg_error *err)

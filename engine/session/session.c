@@ -55,10 +55,12 @@ static void restore_kept(struct kg_session *session, struct kg_piece *piece, con
     if (stored < 0 || piece->kind != KG_BLOCK_FILE || (files != KG_READ_LINKED && files != KG_READ_ALONE) || (stored % 2 && files != KG_READ_LINKED) ||
         (page == KG_AGAIN_PAGE ? files != KG_READ_LINKED : page > kg_model_shape(session->engine->model)->trained_length / KG_PAGE))
         return;
-    piece->rule = page == KG_AGAIN_PAGE ? KG_READ_AGAIN : KG_READ_KEPT;
+    const bool again = page == KG_AGAIN_PAGE;
+    piece->rule = again ? KG_READ_AGAIN : KG_READ_KEPT;
     piece->kept_of = part->identity;
-    piece->kept_first = page == KG_AGAIN_PAGE ? 0 : (uint32_t)page * KG_PAGE;
-    piece->kept_changed = (uint32_t)(stored >> (1 + KG_KEPT_PAGE_BITS));
+    piece->kept_first = again ? 0 : (uint32_t)page * KG_PAGE;
+    piece->kept_changed = again ? 0 : (uint32_t)(stored >> (1 + KG_KEPT_PAGE_BITS));
+    piece->again.all = again && stored >> (1 + KG_KEPT_PAGE_BITS);
     piece->kept_linked = stored % 2;
 }
 
@@ -68,17 +70,19 @@ static bool is_known(const struct kg_piece *piece)
 }
 
 /* A linked file or a kept piece that the cache lost cannot be read again: what it saw is not here. Of what was read again the first
- * reading may be there. */
+ * reading may be there, or come back; what is behind it stays what it was. */
 static enum kg_status replace_lost(struct kg_session *session, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
-    const bool first = piece->rule == KG_READ_AGAIN && !is_known(piece);
-    enum kg_status status = first ? kg_piece_place_clean(session, session->count - 1, err) : KG_OK;
-    if (status != KG_OK)
-        return status;
-    if (first && is_known(piece)) /* what is behind it stays what it was */
-        return kg_piece_store(session, piece, err);
-    same = same && !first;
+    enum kg_status status = KG_OK;
+    if (piece->rule == KG_READ_AGAIN && !is_known(piece)) {
+        piece->lost = kg_piece_stored_identity(session, session->count - 1, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
+        status = kg_piece_place_clean(session, session->count - 1, err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, piece, err);
+        if (status != KG_OK)
+            return status;
+    }
     if ((piece->rule == KG_READ_LINKED || piece->rule == KG_READ_KEPT) && !(same && is_known(piece))) {
         same = false;
         session->lost_kept = session->lost_kept || piece->rule == KG_READ_KEPT;

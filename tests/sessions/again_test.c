@@ -34,7 +34,7 @@ struct world {
     struct kg_engine *engine[2]; /* the second one reads by hand */
     struct kg_session *session;
     int stop_after; /* batches; less than 0: never */
-    bool all; /* pages are read again */
+    bool all; /* pages are read again, from now on */
 };
 
 static void stop_there(void *ctx, const struct kg_progress *progress)
@@ -249,7 +249,8 @@ static void take_over(const struct kg_block *from, uint32_t page, struct kg_bloc
     assert_int_equal(kg_pages_copy(from, page, to, kg_block_tokens(to), NULL), KG_OK);
 }
 
-/* Which pages of a piece are to be read again: those that go on like a file before that of the piece, or all where there is one; how many. The caller frees *out. */
+/* Which pages of a piece are to be read again, or were meant to be when they were: those that go on like a file before that of the piece,
+ * or all where there is one; how many. The caller frees *out. */
 static uint32_t alike_pages(const struct world *w, size_t at, bool **out)
 {
     const struct kg_piece *pieces = w->session->pieces;
@@ -265,7 +266,7 @@ static uint32_t alike_pages(const struct world *w, size_t at, bool **out)
         if (pieces[i].kind == KG_BLOCK_FILE && pieces[i].block && (i < begin || i == at))
             texts[count++] = (struct kg_alike_text){ kg_block_ids(pieces[i].block), kg_block_tokens(pieces[i].block) };
     assert_int_equal(kg_line_anchors(w->engine[0]->tokenizer, kg_vocabulary(w->engine[0]->tokenizer), &newline, NULL), KG_OK);
-    if (w->all)
+    if (pieces[at].rule == KG_READ_AGAIN ? pieces[at].again.all : w->all)
         memset(*out, count > 1, pages * sizeof **out);
     else
         assert_int_equal(kg_alike_pages(texts, count, newline, *out, NULL), KG_OK);
@@ -426,6 +427,23 @@ static void resumed_it_needs_no_reading(void **state)
     for (int i = 0; i < 2; i++)
         free(answers[i]);
     kg_session_close(alone);
+}
+
+static void resumed_it_is_what_it_was_whatever_is_wanted_by_then(void **state)
+{
+    struct world *w = *state;
+    const bool before = w->all;
+    add_both(w);
+    idle(w);
+    ask(w, "HOLLOW?", NULL);
+    const uint32_t again = told_again(w, "b.h");
+    for (int i = 0; i < 2; i++) {
+        w->all = !w->all;
+        reopen(w);
+        assert_true(is_again(w, "b.h") && told_again(w, "b.h") == again && piece_of(w, "b.h")->again.all == before);
+        all_are_right(w, false);
+        assert_true(w->session->computed_ever == 0 && idle(w) == 0);
+    }
 }
 
 /* What it was before serves every other conversation. */
@@ -640,18 +658,25 @@ static const char letters[] = "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgj
                               "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg"
                               "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg";
 
+static void change_cache(const struct world *w, const char *sql)
+{
+    char path[300];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/kv.db", w->directory[0]);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    sqlite3_close(db);
+}
+
 /* The first reading is wanted only when the question has moved it, and is damaged. */
 static void what_is_brought_back_late_may_be_damaged(void **state)
 {
     struct world *w = *state;
-    char path[300], question[sizeof letters];
-    sqlite3 *db = NULL;
+    char question[sizeof letters];
     snprintf(question, leave_gap(w), "%s", letters);
     kg_kv_store_flush(w->engine[0]->kv_store);
-    snprintf(path, sizeof path, "%s/kv.db", w->directory[0]);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE page SET kv = zeroblob(length(kv))", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    change_cache(w, "UPDATE page SET kv = zeroblob(length(kv))");
     const unsigned moved = w->session->counts.moved;
     ask(w, question, NULL);
     assert_true(w->session->counts.moved > moved && !is_again(w, "b.h"));
@@ -673,6 +698,64 @@ static void a_completion_sees_it_only_as_it_saw_what_stands(void **state)
     assert_true(fill->session->counts.moved > 0 && !is_again(&of_fill, "b.h"));
     all_are_right(&of_fill, false);
     assert_true(is_again(w, "b.h"));
+    kg_fill_close(fill);
+}
+
+struct of_file {
+    const char *title;
+    int64_t ids[2]; /* of its first reading, and of what was read again */
+};
+
+static int take_ids(void *ctx, const struct kg_cached_block *block)
+{
+    struct of_file *file = ctx;
+    if (strcmp(block->title, file->title) == 0)
+        file->ids[strcmp(block->kind, KG_KV_AGAIN) == 0] = block->id;
+    return 0;
+}
+
+/* Tokens that were read for it. */
+static uint64_t fill_in(struct kg_fill *fill, const char *text)
+{
+    const struct kg_completion completion = { .prefix = text, .prefix_length = strlen(text), .max_tokens = 4 };
+    const uint64_t before = fill->session->computed_ever;
+    enum kg_end end;
+    assert_int_equal(kg_fill_complete(fill, &completion, &end, NULL, NULL), KG_OK);
+    return fill->session->computed_ever - before;
+}
+
+static struct kg_fill *open_fill(const struct kg_session *session)
+{
+    struct kg_fill *fill = NULL;
+    assert_int_equal(kg_fill_open(session, &(struct kg_fill_options){ .stored = true }, &fill, NULL), KG_OK);
+    return fill;
+}
+
+/* Known under the name of all that it saw, it stays when that is lost; what is typed then goes on from no part of it. */
+static void a_completion_keeps_nothing_that_saw_what_is_lost(void **state)
+{
+    struct world *w = *state;
+    char before[sizeof letters], after[sizeof letters], sql[128];
+    struct of_file file = { .title = "b.h" };
+    struct kg_fill *fill;
+    memcpy(before, letters, sizeof letters);
+    memcpy(after, letters, sizeof letters);
+    memset(after + 100, 'k', 10);
+    add_both(w);
+    idle(w);
+    fill = open_fill(w->session);
+    const uint64_t whole = fill_in(fill, before);
+    assert_in_range(fill_in(fill, after), 1, whole - 64); /* it goes on from a part of it */
+    kg_fill_close(fill);
+    close_it(w);
+    assert_int_equal(kg_cache_list(w->directory[0], take_ids, &file, NULL), KG_OK);
+    snprintf(sql, sizeof sql, "UPDATE page SET kv = zeroblob(length(kv)) WHERE id >> 32 = %lld", (long long)file.ids[1]);
+    change_cache(w, sql);
+    open_as(w, KG_POLICY_RECALL);
+    assert_true(is_again(w, "b.h"));
+    fill = open_fill(w->session);
+    assert_in_range(fill_in(fill, before), 1, whole - 64);
+    assert_int_equal(fill_in(fill, after), whole);
     kg_fill_close(fill);
 }
 
@@ -734,27 +817,28 @@ static void an_edit_of_it_is_one_of_its_first_reading(void **state)
     assert_true(computed[0] > 0 && computed[0] == computed[1]);
 }
 
-static int take_id(void *ctx, const struct kg_cached_block *block)
+/* Both are closed and opened again. */
+static void lose(struct world *w, const char *title, bool first_reading, bool read_again)
 {
-    int64_t *id = ctx;
-    if (strcmp(block->kind, "again") == 0)
-        *id = block->id;
-    return 0;
+    struct of_file file = { .title = title };
+    close_it(w);
+    assert_int_equal(kg_cache_list(w->directory[0], take_ids, &file, NULL), KG_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_true(file.ids[i] > 0);
+        if (i ? read_again : first_reading)
+            assert_int_equal(kg_cache_remove(w->directory[0], file.ids[i], NULL), KG_OK);
+    }
+    open_as(w, KG_POLICY_RECALL);
 }
 
 /* What the cache has lost of it is the first thing that may go: the first reading is there. */
 static void when_the_cache_has_lost_it_the_first_reading_serves(void **state)
 {
     struct world *w = *state;
-    int64_t id = 0;
     add_both(w);
     idle(w);
     ask(w, "HOLLOW?", NULL);
-    close_it(w);
-    assert_int_equal(kg_cache_list(w->directory[0], take_id, &id, NULL), KG_OK);
-    assert_true(id > 0);
-    assert_int_equal(kg_cache_remove(w->directory[0], id, NULL), KG_OK);
-    open_as(w, KG_POLICY_RECALL);
+    lose(w, "b.h", false, true);
     assert_false(is_again(w, "b.h"));
     assert_int_equal(kg_session_read_all(w->session, NULL), KG_OK);
     all_are_right(w, false);
@@ -766,6 +850,30 @@ static void when_the_cache_has_lost_it_the_first_reading_serves(void **state)
     assert_false(is_again(w, "b.h"));
     assert_true(ask(w, "HOLLOW?", NULL) > kg_block_tokens(piece_of(w, "b.h")->block));
     all_are_right(w, false);
+}
+
+/* What turns and answers, also stopped ones, saw of it stays what they saw, and a file that includes nothing comes back as it was. */
+static void when_it_is_lost_what_stands_behind_it_is_not_read(void **state)
+{
+    struct world *w = *state;
+    for (int both = 0; both < 2; both++) {
+        add_both(w);
+        add(w, "c.h", "VIOLET_HOLSTER 17\nVIOLET_HARBINGER 18\n");
+        idle(w);
+        ask_and_stop(w);
+        ask(w, "HOLLOW?", NULL);
+        assert_true(is_again(w, "b.h") && is_again(w, "c.h"));
+        const uint32_t tokens = both ? kg_block_tokens(piece_of(w, "b.h")->block) : 0;
+        lose(w, "b.h", both, true);
+        assert_false(is_again(w, "b.h") || is_again(w, "c.h"));
+        assert_int_equal(kg_session_read_all(w->session, NULL), KG_OK);
+        all_are_right(w, false);
+        assert_in_range(w->session->computed_ever, tokens, tokens + last_tokens(w));
+        nothing_is_outdated(w);
+        close_it(w);
+        assert_int_equal(kg_sessions_remove(w->directory[0], "", "talk", NULL), KG_OK);
+        open_as(w, KG_POLICY_RECALL);
+    }
 }
 
 static void by_another_policy_nothing_is_read_again(void **state)
@@ -929,6 +1037,7 @@ static void do_something(struct world *w, uint64_t *seed)
         close_it(w);
         if (seeded_below(seed, 2))
             lose_something(w, seed);
+        w->all ^= seeded_below(seed, 3) == 0;
         open_as(w, KG_POLICY_RECALL);
         break;
     default:
@@ -1021,6 +1130,7 @@ int main(void)
         TEST(of_a_file_that_includes_others_too),
         TEST(nothing_is_read_where_nothing_begins_alike),
         TEST(resumed_it_needs_no_reading),
+        TEST(resumed_it_is_what_it_was_whatever_is_wanted_by_then),
         TEST(the_first_reading_stays_in_the_cache),
         TEST(it_ends_when_a_question_comes),
         TEST(one_file_a_call_is),
@@ -1028,10 +1138,12 @@ int main(void)
         TEST(what_a_stopped_answer_saw_stays),
         TEST(what_is_brought_back_late_may_be_damaged),
         TEST(a_completion_sees_it_only_as_it_saw_what_stands),
+        cmocka_unit_test_setup_teardown(a_completion_keeps_nothing_that_saw_what_is_lost, set_up_long, tear_down),
         TEST(it_goes_back_when_a_file_before_it_goes),
         TEST(it_goes_back_when_a_file_before_it_is_edited),
         TEST(an_edit_of_it_is_one_of_its_first_reading),
         TEST(when_the_cache_has_lost_it_the_first_reading_serves),
+        TEST(when_it_is_lost_what_stands_behind_it_is_not_read),
         TEST(by_another_policy_nothing_is_read_again),
         TEST(nothing_is_read_again_behind_a_secret),
         TEST(what_begins_anew_begins_with_the_first_reading),
@@ -1040,6 +1152,7 @@ int main(void)
         ALL(after_idling_it_is_what_reading_by_hand_gives),
         ALL(of_a_file_that_includes_others_too),
         ALL(resumed_it_needs_no_reading),
+        ALL(resumed_it_is_what_it_was_whatever_is_wanted_by_then),
         ALL(the_first_reading_stays_in_the_cache),
         ALL(one_file_a_call_is),
         ALL(what_a_stopped_answer_saw_stays),
@@ -1049,6 +1162,7 @@ int main(void)
         ALL(it_goes_back_when_a_file_before_it_is_edited),
         ALL(an_edit_of_it_is_one_of_its_first_reading),
         ALL(when_the_cache_has_lost_it_the_first_reading_serves),
+        ALL(when_it_is_lost_what_stands_behind_it_is_not_read),
         ALL(by_another_policy_nothing_is_read_again),
         ALL(nothing_is_read_again_behind_a_secret),
         ALL(what_begins_anew_begins_with_the_first_reading),

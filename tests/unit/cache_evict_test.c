@@ -51,12 +51,17 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void keep_in(struct world *w, struct kg_kv_store *store, uint32_t n, uint32_t tokens)
+static void keep_as(struct world *w, struct kg_kv_store *store, uint32_t n, uint32_t tokens, const struct kg_kv_label *label)
 {
     struct kg_block *block = kv_block(w->pool, n, tokens);
     kv_block_fill(block, tokens);
-    assert_int_equal(kg_kv_store_save(store, block, &kv_label, NULL), KG_OK);
+    assert_int_equal(kg_kv_store_save(store, block, label, NULL), KG_OK);
     kg_block_release(block);
+}
+
+static void keep_in(struct world *w, struct kg_kv_store *store, uint32_t n, uint32_t tokens)
+{
+    keep_as(w, store, n, tokens, &kv_label);
 }
 
 static void release(struct kg_kv_store *store, uint32_t n)
@@ -185,6 +190,31 @@ static void the_least_valuable_goes_first(void **state)
         assert_true(there(w, n) == (n != 5 && n != 2));
 }
 
+/* Whatever it is worth; in use it stays as everything does. */
+static void what_serves_one_order_of_files_goes_before_all_else(void **state)
+{
+    struct world *w = *state;
+    struct kg_kv_label again = kv_label;
+    again.kind = KG_KV_AGAIN;
+    for (uint32_t n = 0; n < 4; n++) {
+        keep(w, n);
+        age(w, n, 30 * 86400);
+    }
+    for (uint32_t n = 4; n < 7; n++)
+        keep_as(w, w->store, n, 512, &again);
+    for (uint32_t n = 4; n < 6; n++)
+        release(w->store, n);
+    uint32_t next = 20;
+    while (there(w, 4) || there(w, 5)) {
+        for (uint32_t n = 0; n < 4; n++)
+            assert_true(there(w, n));
+        keep(w, next++);
+    }
+    while (there(w, 0))
+        keep(w, next++);
+    assert_true(there(w, 6));
+}
+
 static void what_is_in_use_is_never_evicted(void **state)
 {
     struct world *w = *state;
@@ -299,6 +329,7 @@ int main(void)
         TEST(the_file_stays_within_its_budget),
         TEST(a_smaller_budget_shrinks_the_file),
         TEST(the_least_valuable_goes_first),
+        TEST(what_serves_one_order_of_files_goes_before_all_else),
         TEST(what_is_in_use_is_never_evicted),
         TEST(what_was_loaded_is_in_use),
         TEST(what_another_process_uses_stays_until_it_dies),
