@@ -7,8 +7,7 @@
 
 struct looking {
     const struct kg_query *query;
-    struct kg_rank *rank;
-    uint32_t file; /* at hand */
+    double best[KG_QUERY_GROUPS]; /* of what the file at hand defines, the most telling */
 };
 
 struct candidate {
@@ -31,29 +30,29 @@ static double weight_of(const char *kind)
     return 0.3;
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static int take_symbol(void *ctx, const struct kg_symbol_view *symbol)
 {
-    const struct looking *l = ctx;
-    struct kg_symbol_view symbol;
-    double best[KG_QUERY_GROUPS] = { 0 };
-    for (const char *at = records; kg_symbol_next(&at, records + length, &symbol);) {
-        char folded[KG_WORD_MAX];
-        size_t n = kg_fold_identifier(symbol.name, strlen(symbol.name), folded);
-        for (unsigned g = 0; n && g < l->query->group_count; g++) {
-            const struct kg_query_group *group = &l->query->groups[g];
-            double weight = group->folded_length == n && memcmp(group->folded, folded, n) == 0 ? weight_of(symbol.kind) : 0;
-            best[g] = best[g] < weight ? weight : best[g];
-        }
-    }
-    for (unsigned g = 0; g < l->query->group_count; g++) {
-        if (best[g] == 0 || l->rank->defined[l->file] & (1U << g))
-            continue;
-        l->rank->scores[l->file] += best[g] * l->query->groups[g].weight * l->query->groups[g].rarity;
-        l->rank->groups[l->file] |= 1U << g;
-        if (best[g] == 1)
-            l->rank->defined[l->file] |= 1U << g;
+    struct looking *l = ctx;
+    char folded[KG_WORD_MAX];
+    size_t n = kg_fold_identifier(symbol->name, strlen(symbol->name), folded);
+    for (unsigned g = 0; n && g < l->query->group_count; g++) {
+        const struct kg_query_group *group = &l->query->groups[g];
+        double weight = group->folded_length == n && memcmp(group->folded, folded, n) == 0 ? weight_of(symbol->kind) : 0;
+        l->best[g] = l->best[g] < weight ? weight : l->best[g];
     }
     return 0;
+}
+
+static void add_scores(const struct looking *l, uint32_t file, struct kg_rank *rank)
+{
+    for (unsigned g = 0; g < l->query->group_count; g++) {
+        if (l->best[g] == 0 || rank->defined[file] & (1U << g))
+            continue;
+        rank->scores[file] += l->best[g] * l->query->groups[g].weight * l->query->groups[g].rarity;
+        rank->groups[file] |= 1U << g;
+        if (l->best[g] == 1)
+            rank->defined[file] |= 1U << g;
+    }
 }
 
 /* The worst is the first, as in a heap. */
@@ -94,12 +93,12 @@ static size_t best_files(const struct kg_rank *rank, size_t files, struct candid
 enum kg_status kg_rank_defined(struct kg_index *index, const struct kg_catalog *catalog, const struct kg_query *query, struct kg_rank *rank, struct kg_error *err)
 {
     struct candidate files[LOOKED_AT];
-    struct looking looking = { .query = query, .rank = rank };
     enum kg_status status = KG_OK;
     size_t count = best_files(rank, catalog->count, files);
     for (size_t i = 0; i < count && status == KG_OK; i++) {
-        looking.file = files[i].file;
-        status = kg_store_symbols(index->store, catalog->docs[catalog->files[looking.file].doc], take_records, &looking, err);
+        struct looking looking = { .query = query };
+        status = kg_store_symbols(index->store, catalog->docs[catalog->files[files[i].file].doc], take_symbol, &looking, err);
+        add_scores(&looking, files[i].file, rank);
     }
     return status;
 }

@@ -109,20 +109,16 @@ static bool add_name(struct kg_definitions *d, const char *name)
     return true;
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static int take_symbol(void *ctx, const struct kg_symbol_view *symbol)
 {
     struct loading *l = ctx;
     struct kg_definitions *d = l->to;
-    struct kg_symbol_view view;
-    for (const char *at = records; !l->failed && kg_symbol_next(&at, records + length, &view);) {
-        struct definition new = { .name = (uint32_t)d->names_length, .path = (uint32_t)d->path_count - 1, .line = view.line,
-                                  .lines = view.end >= view.line ? view.end - view.line + 1 : 0, .kind = (uint8_t)kind_of(l, view.kind) };
-        l->failed |= d->names_length > UINT32_MAX - sizeof view.bytes || d->count == UINT32_MAX || !kg_grow(&d->definitions, d->count, &d->capacity, sizeof *d->definitions) ||
-                     !add_name(d, view.name);
-        if (l->failed)
-            break;
+    struct definition new = { .name = (uint32_t)d->names_length, .path = (uint32_t)d->path_count - 1, .line = symbol->line,
+                              .lines = symbol->end >= symbol->line ? symbol->end - symbol->line + 1 : 0, .kind = (uint8_t)kind_of(l, symbol->kind) };
+    l->failed |= d->names_length > UINT32_MAX - sizeof symbol->bytes || d->count == UINT32_MAX || !kg_grow(&d->definitions, d->count, &d->capacity, sizeof *d->definitions) ||
+                 !add_name(d, symbol->name);
+    if (!l->failed)
         d->definitions[d->count++] = new;
-    }
     return l->failed;
 }
 
@@ -149,7 +145,7 @@ static enum kg_status load(struct kg_index *index, struct kg_definitions *to, in
             return kg_fail(err, KG_ERR_CANCELLED, "stopped while listing what the repository defines");
         l.failed = !add_path(to, file->path);
         if (!l.failed)
-            status = kg_store_symbols(index->store, catalog->docs[file->doc], take_records, &l, err);
+            status = kg_store_symbols(index->store, catalog->docs[file->doc], take_symbol, &l, err);
     }
     return status == KG_OK && l.failed ? kg_fail_nomem(err, "listing what the repository defines") : status;
 }

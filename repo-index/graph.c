@@ -26,7 +26,6 @@ struct loading {
     const struct kg_tree *tree;
     struct edge *edges;
     size_t count, capacity;
-    uint32_t file;
     struct kg_links *links;
     int (*progress)(void *ctx, uint32_t done, uint32_t found);
     void *ctx;
@@ -40,15 +39,14 @@ static void add_edge(struct loading *l, uint32_t from, uint32_t to, float weight
         l->edges[l->count++] = (struct edge){ from, to | (uint32_t)way << 30, weight };
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static enum kg_status add_links(struct kg_index *index, struct loading *l, uint32_t file, struct kg_error *err)
 {
-    struct loading *l = ctx;
-    kg_resolve(l->tree, l->file, records, length, l->links);
-    for (size_t i = 0; i < l->links->count; i++) {
-        add_edge(l, l->file, l->links->files[i], 1, KG_WAY_INCLUDES);
-        add_edge(l, l->links->files[i], l->file, 1, KG_WAY_INCLUDED);
+    enum kg_status status = kg_resolve(index, l->tree, file, l->links, err);
+    for (size_t i = 0; status == KG_OK && i < l->links->count; i++) {
+        add_edge(l, file, l->links->files[i], 1, KG_WAY_INCLUDES);
+        add_edge(l, l->links->files[i], file, 1, KG_WAY_INCLUDED);
     }
-    return l->failed;
+    return status;
 }
 
 static void take_reference(void *ctx, const struct kg_reference *reference)
@@ -122,8 +120,7 @@ static enum kg_status gather(struct kg_index *index, const struct kg_catalog *ca
 {
     enum kg_status status = kg_tree_of(index, catalog, &l->tree, err);
     for (size_t i = 0; i < catalog->count && status == KG_OK && !l->failed; i++) {
-        l->file = (uint32_t)i;
-        status = kg_store_imports(index->store, catalog->docs[catalog->files[i].doc], take_records, l, err);
+        status = add_links(index, l, (uint32_t)i, err);
         if (status == KG_OK && i % PAUSE_EVERY == 0 && pause_now(l))
             return kg_fail(err, KG_ERR_CANCELLED, "stopped while linking the files of the repository");
     }

@@ -231,7 +231,6 @@ struct serving {
     bool *redone;   /* of each file: what it includes was looked up anew */
     const struct kg_tree *tree;
     struct kg_links *links;
-    uint32_t file; /* at hand */
     struct fresh *fresh; /* by from */
     size_t count, capacity;
     bool failed;
@@ -289,15 +288,14 @@ static void add_fresh(struct serving *s, uint32_t from, uint32_t to, enum kg_way
         s->fresh[s->count++] = (struct fresh){ from, to | (uint32_t)way << 30 };
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static enum kg_status add_links(struct kg_index *index, struct serving *s, uint32_t file, struct kg_error *err)
 {
-    struct serving *s = ctx;
-    kg_resolve(s->tree, s->file, records, length, s->links);
-    for (size_t i = 0; i < s->links->count; i++) {
-        add_fresh(s, s->file, s->links->files[i], KG_WAY_INCLUDES);
-        add_fresh(s, s->links->files[i], s->file, KG_WAY_INCLUDED);
+    enum kg_status status = kg_resolve(index, s->tree, file, s->links, err);
+    for (size_t i = 0; status == KG_OK && i < s->links->count; i++) {
+        add_fresh(s, file, s->links->files[i], KG_WAY_INCLUDES);
+        add_fresh(s, s->links->files[i], file, KG_WAY_INCLUDED);
     }
-    return s->failed;
+    return status;
 }
 
 static bool has_changed(const struct serving *s, size_t file)
@@ -314,10 +312,9 @@ static enum kg_status look_up(struct kg_index *index, struct serving *s, struct 
             continue;
         if (looked_at++ == 0)
             status = kg_tree_of(index, s->catalog, &s->tree, err);
-        s->file = (uint32_t)i;
         s->redone[i] = true;
         if (status == KG_OK)
-            status = kg_store_imports(index->store, s->catalog->docs[s->catalog->files[i].doc], take_records, s, err);
+            status = add_links(index, s, (uint32_t)i, err);
     }
     return status;
 }

@@ -2,52 +2,39 @@
 
 #include "repo-index/resolve.h"
 
-struct looking {
-    const struct kg_tree *tree;
-    uint32_t file;
-    struct kg_links *links;
-};
-
-static int take_records(void *ctx, const char *records, size_t length)
-{
-    const struct looking *looking = ctx;
-    kg_resolve(looking->tree, looking->file, records, length, looking->links);
-    return 0;
-}
-
-static enum kg_status look_up(struct kg_index *index, const char *path, struct looking *looking, struct kg_error *err)
+static enum kg_status look_up(struct kg_index *index, const char *path, struct kg_links *links, struct kg_error *err)
 {
     const struct kg_catalog *catalog;
+    const struct kg_tree *tree;
     enum kg_status status = kg_catalog_of(index, &catalog, err);
     if (status == KG_OK)
-        status = kg_tree_of(index, catalog, &looking->tree, err);
+        status = kg_tree_of(index, catalog, &tree, err);
     if (status != KG_OK)
         return status;
     const struct kg_catalog_file *file = kg_catalog_find(catalog, path);
     if (!file)
         return kg_fail(err, KG_ERR_NOT_FOUND, "%s is not in the index of %s", path, index->root);
-    looking->file = (uint32_t)(file - catalog->files);
-    return kg_store_imports(index->store, catalog->docs[file->doc], take_records, looking, err);
+    return kg_resolve(index, tree, (uint32_t)(file - catalog->files), links, err);
 }
 
 static enum kg_status imports(struct kg_index *index, const char *path, int (*each)(void *ctx, const char *path), void *ctx, struct kg_error *err)
 {
-    struct looking looking = { .links = calloc(1, sizeof *looking.links) };
+    struct kg_links *links = calloc(1, sizeof *links);
     struct kg_catalog *held = NULL;
-    if (!looking.links)
+    if (!links)
         return kg_fail_nomem(err, "looking up what a file includes");
     enum kg_status status = kg_store_begin_read(index->store, err);
     if (status == KG_OK) {
-        status = look_up(index, path, &looking, err);
+        status = look_up(index, path, links, err);
         kg_store_rollback(index->store);
     }
     if (status == KG_OK)
         held = kg_catalog_hold(index);
-    for (size_t i = 0; status == KG_OK && i < looking.links->count; i++)
-        if (each(ctx, held->files[looking.links->files[i]].path))
+    for (size_t i = 0; status == KG_OK && i < links->count; i++)
+        if (each(ctx, held->files[links->files[i]].path))
             break;
     kg_catalog_free(held);
-    free(looking.links);
+    free(links);
     return status;
 }
 

@@ -55,21 +55,20 @@ static int better(const void *a, const void *b)
     return x->line < y->line ? -1 : x->line > y->line;
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static int take_symbol(void *ctx, const struct kg_symbol_view *symbol)
 {
     struct mapping *m = ctx;
-    struct kg_symbol_view symbol;
-    for (const char *at = records; !m->failed && m->count < ENTRIES_MAX && kg_symbol_next(&at, records + length, &symbol);) {
-        bool plain = strncmp(symbol.name, "__", 2) != 0 && symbol.signature[0] != '}' && strstr(symbol.signature, symbol.name);
-        double weight = plain ? weight_of(&symbol) : 0;
-        if (weight <= 0)
-            continue;
-        struct entry entry = { .file = m->file, .line = symbol.line, .score = weight * m->ranks[m->file], .kind = kg_arena_copy(&m->texts, symbol.kind, strlen(symbol.kind)),
-                               .name = kg_arena_copy(&m->texts, symbol.name, strlen(symbol.name)), .signature = kg_arena_copy(&m->texts, symbol.signature, strlen(symbol.signature)) };
-        m->failed = !entry.kind || !entry.name || !entry.signature || !kg_grow(&m->entries, m->count, &m->capacity, sizeof *m->entries);
-        if (!m->failed)
-            m->entries[m->count++] = entry;
-    }
+    if (m->count == ENTRIES_MAX)
+        return 1;
+    bool plain = strncmp(symbol->name, "__", 2) != 0 && symbol->signature[0] != '}' && strstr(symbol->signature, symbol->name);
+    double weight = plain ? weight_of(symbol) : 0;
+    if (weight <= 0)
+        return 0;
+    struct entry entry = { .file = m->file, .line = symbol->line, .score = weight * m->ranks[m->file], .kind = kg_arena_copy(&m->texts, symbol->kind, strlen(symbol->kind)),
+                           .name = kg_arena_copy(&m->texts, symbol->name, strlen(symbol->name)), .signature = kg_arena_copy(&m->texts, symbol->signature, strlen(symbol->signature)) };
+    m->failed = !entry.kind || !entry.name || !entry.signature || !kg_grow(&m->entries, m->count, &m->capacity, sizeof *m->entries);
+    if (!m->failed)
+        m->entries[m->count++] = entry;
     return m->failed;
 }
 
@@ -136,7 +135,7 @@ static enum kg_status gather(struct kg_index *index, struct mapping *m, struct k
     }
     for (size_t i = 0; status == KG_OK && i < m->catalog->count && !m->failed; i++) {
         m->file = (uint32_t)i;
-        status = kg_store_symbols(index->store, m->catalog->docs[m->catalog->files[i].doc], take_records, m, err);
+        status = kg_store_symbols(index->store, m->catalog->docs[m->catalog->files[i].doc], take_symbol, m, err);
     }
     if (status == KG_OK && m->failed)
         status = kg_fail_nomem(err, "drawing a map of the repository");

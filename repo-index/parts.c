@@ -39,17 +39,14 @@ static void read_lines(struct cutting *c, const char *text, size_t length, const
     }
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static int take_symbol(void *ctx, const struct kg_symbol_view *symbol)
 {
     struct cutting *c = ctx;
-    struct kg_symbol_view symbol;
-    for (const char *at = records; !c->failed && kg_symbol_next(&at, records + length, &symbol);) {
-        if (symbol.end <= symbol.line || symbol.end > c->count)
-            continue;
-        c->failed = !kg_grow(&c->definitions, c->definition_count, &c->definition_capacity, sizeof *c->definitions);
-        if (!c->failed)
-            c->definitions[c->definition_count++] = (struct definition){ symbol.line, symbol.end };
-    }
+    if (symbol->end <= symbol->line || symbol->end > c->count)
+        return 0;
+    c->failed = !kg_grow(&c->definitions, c->definition_count, &c->definition_capacity, sizeof *c->definitions);
+    if (!c->failed)
+        c->definitions[c->definition_count++] = (struct definition){ symbol->line, symbol->end };
     return c->failed;
 }
 
@@ -133,7 +130,7 @@ unsigned kg_parts_of(struct kg_index *index, const struct kg_catalog *catalog, c
     if (size == file->bytes) {
         read_lines(&c, text, length, query);
         bool *tried = c.failed ? NULL : calloc(c.count + 1, sizeof *tried);
-        if (tried && kg_store_symbols(index->store, catalog->docs[file->doc], take_records, &c, NULL) == KG_OK)
+        if (tried && kg_store_symbols(index->store, catalog->docs[file->doc], take_symbol, &c, NULL) == KG_OK)
             count = choose_parts(&c, bytes, out, tried);
         free(tried);
     }

@@ -525,13 +525,16 @@ static void resolve(struct resolving *r, char kind, char *name)
     }
 }
 
-void kg_resolve(const struct kg_tree *tree, uint32_t file, const char *records, size_t length, struct kg_links *out)
+static int take_import(void *ctx, char kind, char *name)
+{
+    resolve(ctx, kind, name);
+    return 0;
+}
+
+enum kg_status kg_resolve(struct kg_index *index, const struct kg_tree *tree, uint32_t file, struct kg_links *out, struct kg_error *err)
 {
     struct resolving r = { .tree = tree, .file = &tree->catalog->files[file], .out = out };
-    char name[KG_IMPORT_NAME + 1];
-    char kind;
     r.dir_length = kg_dir_length(r.file->path);
     out->count = 0;
-    for (const char *at = records; kg_import_next(&at, records + length, &kind, name);)
-        resolve(&r, kind, name);
+    return kg_store_imports(index->store, tree->catalog->docs[r.file->doc], take_import, &r, err);
 }

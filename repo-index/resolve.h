@@ -14,7 +14,8 @@ struct kg_links { /* reusable; zero-initialised = empty */
     size_t count;
 };
 
-/* The files that the records (imports.h) of one file name, in order of appearance, each once and never itself. */
-void kg_resolve(const struct kg_tree *tree, uint32_t file, const char *records, size_t length, struct kg_links *out);
+/* The files that the import lines of one file name, in order of appearance, each once and never itself. To be called inside
+ * kg_store_begin_read. */
+enum kg_status kg_resolve(struct kg_index *index, const struct kg_tree *tree, uint32_t file, struct kg_links *out, struct kg_error *err);
 
 #endif

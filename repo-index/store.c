@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "repo-index/imports.h"
 #include "repo-index/store_db.h"
 #include "repo-index/store_fts.h"
 #include "repo-index/words.h"
@@ -208,8 +209,9 @@ enum kg_status kg_store_docs_with(struct kg_store *store, const char *term, size
     return status;
 }
 
-static enum kg_status give_records(struct kg_store *store, enum kg_store_statement which, int64_t doc, int (*take)(void *ctx, const char *records, size_t length),
-                                   void *ctx, struct kg_error *err)
+/* Calls walk once, unless the doc has no records. */
+static enum kg_status give_records(struct kg_store *store, enum kg_store_statement which, int64_t doc, void (*walk)(void *to, const char *records, const char *end),
+                                   void *to, struct kg_error *err)
 {
     sqlite3_stmt *s = NULL;
     enum kg_status status = kg_store_prepared(store, which, &s, err);
@@ -217,23 +219,52 @@ static enum kg_status give_records(struct kg_store *store, enum kg_store_stateme
         return status;
     sqlite3_bind_int64(s, 1, doc);
     int code = sqlite3_step(s);
-    if (code == SQLITE_ROW && sqlite3_column_bytes(s, 0) > 0)
-        take(ctx, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+    if (code == SQLITE_ROW && sqlite3_column_bytes(s, 0) > 0) {
+        const char *records = sqlite3_column_blob(s, 0);
+        walk(to, records, records + sqlite3_column_bytes(s, 0));
+    }
     status = code == SQLITE_ROW || code == SQLITE_DONE ? KG_OK : kg_store_fail(store, code, err);
     sqlite3_reset(s);
     return status;
 }
 
-enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
-                                struct kg_error *err)
+struct import_sink {
+    int (*each)(void *ctx, char kind, char *name);
+    void *ctx;
+};
+
+static void walk_imports(void *to, const char *records, const char *end)
 {
-    return give_records(store, KG_STORE_IMPORTS, doc, take, ctx, err);
+    const struct import_sink *sink = to;
+    char name[KG_IMPORT_NAME + 1];
+    char kind;
+    while (kg_import_next(&records, end, &kind, name) && sink->each(sink->ctx, kind, name) == 0)
+        ;
 }
 
-enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
-                                struct kg_error *err)
+enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*each)(void *ctx, char kind, char *name), void *ctx, struct kg_error *err)
 {
-    return give_records(store, KG_STORE_SYMBOLS, doc, take, ctx, err);
+    struct import_sink sink = { each, ctx };
+    return give_records(store, KG_STORE_IMPORTS, doc, walk_imports, &sink, err);
+}
+
+struct symbol_sink {
+    int (*each)(void *ctx, const struct kg_symbol_view *symbol);
+    void *ctx;
+};
+
+static void walk_symbols(void *to, const char *records, const char *end)
+{
+    const struct symbol_sink *sink = to;
+    struct kg_symbol_view symbol;
+    while (kg_symbol_next(&records, end, &symbol) && sink->each(sink->ctx, &symbol) == 0)
+        ;
+}
+
+enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*each)(void *ctx, const struct kg_symbol_view *symbol), void *ctx, struct kg_error *err)
+{
+    struct symbol_sink sink = { each, ctx };
+    return give_records(store, KG_STORE_SYMBOLS, doc, walk_symbols, &sink, err);
 }
 
 enum kg_status kg_store_put_symbols(struct kg_store *store, int64_t doc, enum kg_symbols_source source, const char *records, size_t length,

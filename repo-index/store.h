@@ -70,13 +70,11 @@ struct kg_store_names {
 };
 /* Of all docs of code, by ascending id; nonzero stops. */
 enum kg_status kg_store_names(struct kg_store *store, int (*each)(void *ctx, const struct kg_store_names *names), void *ctx, struct kg_error *err);
-/* Calls take once unless the doc imports nothing. */
-enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
-                                struct kg_error *err);
+/* What the doc imports, as kg_import_next gives it; each may write over the name, and stops with nonzero. */
+enum kg_status kg_store_imports(struct kg_store *store, int64_t doc, int (*each)(void *ctx, char kind, char *name), void *ctx, struct kg_error *err);
 
-/* The same for what it defines. */
-enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*take)(void *ctx, const char *records, size_t length), void *ctx,
-                                struct kg_error *err);
+/* What it defines, in the order of its lines; nonzero from each stops. */
+enum kg_status kg_store_symbols(struct kg_store *store, int64_t doc, int (*each)(void *ctx, const struct kg_symbol_view *symbol), void *ctx, struct kg_error *err);
 /* A doc that is no longer there is passed over. */
 enum kg_status kg_store_put_symbols(struct kg_store *store, int64_t doc, enum kg_symbols_source source, const char *records, size_t length,
                                     struct kg_error *err);

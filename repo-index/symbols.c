@@ -47,22 +47,18 @@ static const char *keep(struct finding *f, const char *text)
     return copy;
 }
 
-static int take_records(void *ctx, const char *records, size_t length)
+static int take_symbol(void *ctx, const struct kg_symbol_view *symbol)
 {
     struct finding *f = ctx;
-    struct kg_symbol_view symbol;
-    for (const char *at = records; !f->failed && kg_symbol_next(&at, records + length, &symbol);) {
-        unsigned score = score_of(f, &symbol);
-        if (!score)
-            continue;
-        if (!kg_grow(&f->found, f->count, &f->capacity, sizeof *f->found)) {
-            f->failed = true;
-            break;
-        }
-        f->found[f->count] = (struct found){ .path = f->path, .kind = keep(f, symbol.kind), .name = keep(f, symbol.name), .scope = keep(f, symbol.scope),
-                                             .signature = keep(f, symbol.signature), .line = symbol.line, .end = symbol.end, .order = (uint32_t)f->count, .score = score };
-        f->count++;
-    }
+    unsigned score = score_of(f, symbol);
+    if (!score)
+        return 0;
+    f->failed = !kg_grow(&f->found, f->count, &f->capacity, sizeof *f->found);
+    if (f->failed)
+        return 1;
+    f->found[f->count] = (struct found){ .path = f->path, .kind = keep(f, symbol->kind), .name = keep(f, symbol->name), .scope = keep(f, symbol->scope),
+                                         .signature = keep(f, symbol->signature), .line = symbol->line, .end = symbol->end, .order = (uint32_t)f->count, .score = score };
+    f->count++;
     return f->failed;
 }
 
@@ -94,7 +90,7 @@ static enum kg_status find(struct kg_index *index, struct finding *f, struct kg_
         const struct kg_catalog_file *file = &catalog->files[i];
         f->path = file->path;
         if (!only || only == file)
-            status = kg_store_symbols(index->store, catalog->docs[file->doc], take_records, f, err);
+            status = kg_store_symbols(index->store, catalog->docs[file->doc], take_symbol, f, err);
     }
     return status == KG_OK && f->failed ? kg_fail_nomem(err, "listing symbols") : status;
 }

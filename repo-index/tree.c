@@ -6,7 +6,6 @@
 #include <xxhash.h>
 
 #include "repo-index/arena.h"
-#include "repo-index/imports.h"
 
 size_t kg_dir_length(const char *path)
 {
@@ -131,24 +130,19 @@ struct loading {
     bool failed;
 };
 
-static int take_manifest(void *ctx, const char *records, size_t length)
+static int take_name(void *ctx, char kind, char *name)
 {
     struct loading *l = ctx;
     struct kg_tree *tree = l->tree;
-    char name[KG_IMPORT_NAME + 1];
-    char kind;
-    for (const char *at = records; kg_import_next(&at, records + length, &kind, name);) {
-        if (kind != 'N')
-            continue;
-        for (char *c = name; *c && l->language == KG_LANGUAGE_CARGO; c++)
-            *c = (char)(*c == '-' ? '_' : *c);
-        char *kept = kg_arena_copy(tree->names, name, strlen(name));
-        if (!kept || !kg_grow(&tree->modules, tree->module_count, &tree->module_capacity, sizeof *tree->modules)) {
-            l->failed = true;
-            return 1;
-        }
-        tree->modules[tree->module_count++] = (struct kg_tree_module){ .name = kept, .dir = l->file->path, .dir_length = (uint32_t)kg_dir_length(l->file->path), .language = l->language };
-    }
+    if (kind != 'N')
+        return 0;
+    for (char *c = name; *c && l->language == KG_LANGUAGE_CARGO; c++)
+        *c = (char)(*c == '-' ? '_' : *c);
+    char *kept = kg_arena_copy(tree->names, name, strlen(name));
+    l->failed = !kept || !kg_grow(&tree->modules, tree->module_count, &tree->module_capacity, sizeof *tree->modules);
+    if (l->failed)
+        return 1;
+    tree->modules[tree->module_count++] = (struct kg_tree_module){ .name = kept, .dir = l->file->path, .dir_length = (uint32_t)kg_dir_length(l->file->path), .language = l->language };
     return 0;
 }
 
@@ -160,7 +154,7 @@ static enum kg_status load_modules(struct kg_index *index, struct kg_tree *tree,
         for (size_t i = 0; i < range.count; i++) {
             const struct kg_catalog_file *file = &tree->catalog->files[range.files[i].file];
             struct loading l = { .tree = tree, .file = file, .language = kg_language_of(file->path) };
-            enum kg_status status = kg_store_imports(index->store, tree->catalog->docs[file->doc], take_manifest, &l, err);
+            enum kg_status status = kg_store_imports(index->store, tree->catalog->docs[file->doc], take_name, &l, err);
             if (status != KG_OK || l.failed)
                 return status == KG_OK ? kg_fail_nomem(err, "listing the modules of the repository") : status;
         }
