@@ -1,6 +1,6 @@
 # Every tests/*/*_test.c is one cmocka program, linked with all other .c files of tests/*
 # (but for programs, *_bench.c); every tests/*/*_test.sh is one
-# script that prints "ok NAME" or "not ok NAME" lines. tests/run runs them all and prints the closing count.
+# script that prints "ok NAME" or "not ok NAME" lines (by tests/tap.sh). tests/run runs them all and prints the closing count.
 CHECK_LONG ?= 0
 test_sources := $(wildcard tests/*/*_test.c)
 test_support := $(filter-out %_test.c %_bench.c,$(wildcard tests/*/*.c))

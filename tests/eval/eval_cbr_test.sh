@@ -1,23 +1,12 @@
 #!/bin/sh
 # kedge eval cbr with a real model on a short text: rows, identities, what it refuses.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
-n=0 failed=0
-check() { # name, condition as test arguments
-    name=$1
-    shift
-    n=$((n + 1))
-    if test "$@"; then echo "ok $n - $name"; else
-        echo "not ok $n - $name ($*)"
-        failed=1
-    fi
-}
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok 1 - kedge eval cbr # SKIP the model smol is not here: kedge model get smol"
+    skip "kedge eval cbr" "the model smol is not here: kedge model get smol"
     exit 0
 fi
 # rows file, row, field

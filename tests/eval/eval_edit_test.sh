@@ -1,23 +1,11 @@
 #!/bin/sh
 # kedge eval edit: the tasks prove themselves, made ones are refused for what is wrong with them, a real model answers.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
 tasks=$PWD/tests/eval/edit
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
-n=0 failed=0
-check() { # name, condition as test arguments
-    name=$1
-    shift
-    n=$((n + 1))
-    if test "$@"; then echo "ok $n - $name"; else
-        echo "not ok $n - $name ($*)"
-        failed=1
-        cat "$dir/out" "$dir/err" 2>/dev/null | sed 's/^/# /'
-    fi
-}
 edit() {
     "$kedge" eval edit "$@" >"$dir/out" 2>"$dir/err" </dev/null
     status=$?
@@ -89,8 +77,8 @@ rm "$dir/broken.task"
 made good 'python3 -c "import a; assert a.words[2:] == [\"three\"]"' '         "two", "three"]'
 edit --validate "$dir"
 if [ $status != 0 ] && grep -q -e sandbox -e 'install it' "$dir/err"; then
-    echo "ok $((n + 1)) - tasks prove themselves # SKIP $(cat "$dir/err")"
-    echo "1..$((n + 1))"
+    skip "tasks prove themselves" "$(cat "$dir/err")"
+    echo "1..$n"
     exit $failed
 fi
 check "a good task is valid" "$status $(cat "$dir/out")" = "0 1 of 1 tasks are valid"
@@ -114,7 +102,7 @@ rm -f "$dir"/*.task
 if ! command -v /usr/bin/node >/dev/null; then
     mkdir "$dir/tasks"
     cp "$tasks"/c-*.task "$tasks"/py-*.task "$dir/tasks"
-    echo "ok $((n += 1)) - tasks in JavaScript # SKIP there is no node: apt-get install nodejs"
+    skip "tasks in JavaScript" "there is no node: apt-get install nodejs"
     tasks=$dir/tasks
 fi
 edit --validate "$tasks"
@@ -122,8 +110,8 @@ count=$(ls "$tasks"/*.task | wc -l)
 check "every task's check fails before and holds for its solution" "$status $(tail -n 1 "$dir/out")" = "0 $count of $count tasks are valid"
 
 if ! "$kedge" model path q05 >/dev/null 2>&1; then
-    echo "ok $((n + 1)) - answers # SKIP the model q05 is not here: kedge model get q05"
-    echo "1..$((n + 1))"
+    skip "answers" "the model q05 is not here: kedge model get q05"
+    echo "1..$n"
     exit $failed
 fi
 # The same answers, twice: where whatever is written passes, and where nothing does.

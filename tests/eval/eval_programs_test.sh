@@ -4,13 +4,9 @@
 # ITEMS how many of each (164 and 200).
 # Hours: CHECK_LONG=1 only.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-n=0
-skip() { # name, why
-    n=$((n + 1))
-    echo "ok $n - $1 # SKIP $2"
-}
 if [ "${CHECK_LONG:-0}" != 1 ]; then
     skip 'programs by recall and in full' 'takes hours: make check-long'
     exit 0
@@ -19,8 +15,6 @@ if ! "$kedge" model path q15 >/dev/null 2>&1; then
     skip 'programs by recall and in full' 'the model q15 is not here: kedge model get q15'
     exit 0
 fi
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE="$dir/cache" KEDGE_STATE="$dir/state"
 # (none of them has to do with what is asked for)
 in_front='--context engine/context/sequence.c --context engine/cache/kv_store.c'

@@ -2,22 +2,14 @@
 # What a worktree's files have in the cache: branches there and back, edits, renames, what files include; kedge cache show tells
 # the same as what a reading computes.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state XDG_CONFIG_HOME=$dir/config KEDGE_MODEL=smol
 unset GIT_DIR GIT_WORK_TREE
 export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
-n=0
-check() { # name, then arguments of test
-    n=$((n + 1))
-    name=$1
-    shift
-    if test "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name ($*)"; fi
-}
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok 1 - branches # SKIP the model smol is not here: kedge model get smol"
+    skip "branches" "the model smol is not here: kedge model get smol"
     exit 0
 fi
 files=40

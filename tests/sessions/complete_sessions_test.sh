@@ -1,18 +1,10 @@
 #!/bin/sh
 # kedge complete --print with a real model: what is printed, from which text, and what is not read again.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state XDG_CONFIG_HOME=$dir/config
-n=0 failed=0
-check() { # name, condition as test arguments
-    n=$((n + 1))
-    name=$1
-    shift
-    if test "$@"; then echo "ok $n - $name"; else failed=1; echo "not ok $n - $name ($*)"; fi
-}
 field() { sed -n "s/.*\"$2\":\"\{0,1\}\([A-Za-z0-9.]*\).*/\1/p" "$dir/$1.stats"; }
 complete() { # name of the run, then arguments
     run=$1
@@ -25,7 +17,7 @@ if "$kedge" model path smol >/dev/null 2>&1; then
     check "a model without the tokens is refused, with what to do" "$?:$(grep -c 'no tokens for fill-in-the-middle; choose' "$dir/s1.stats")" = 1:1
 fi
 if ! "$kedge" model path q05 >/dev/null 2>&1; then
-    echo "ok $((n + 1)) - completions # SKIP the model q05 is not here: kedge model get q05"
+    skip "completions" "the model q05 is not here: kedge model get q05"
     exit 0
 fi
 mkdir "$dir/repo"

@@ -1,22 +1,10 @@
 #!/bin/sh
 # kedge edit: answers that were written down, in every form, printed, written, taken back; and those of a real model.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state XDG_CONFIG_HOME=$dir/config GIT_CONFIG_GLOBAL=/dev/null
-n=0 failed=0
-check() { # name, condition as test arguments
-    n=$((n + 1))
-    name=$1
-    shift
-    if test "$@"; then echo "ok $n - $name"; else
-        failed=1
-        echo "not ok $n - $name ($*)"
-        sed 's/^/# /' "$dir/out" "$dir/err" 2>/dev/null
-    fi
-}
 edit() {
     "$kedge" edit -C "$dir/repo" "$@" >"$dir/out" 2>"$dir/err" </dev/null
     status=$?
@@ -131,7 +119,7 @@ edit --from "$dir/answer" --form search "what" "$dir/was/area.c"
 check "a file outside of the repository" "$status $(grep -c 'lies outside' "$dir/err")" = "2 1"
 
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok $((n + 1)) - a model's answers # SKIP the model smol is not here: kedge model get smol"
+    skip "a model's answers" "the model smol is not here: kedge model get smol"
     exit $failed
 fi
 for form in search definition file places; do

@@ -1,23 +1,13 @@
 #!/bin/sh
 # kedge -p with the real model: what has been read is not read again, whoever asks, in whatever order, after any crash.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
 here=$PWD
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
-n=0
-ok() { n=$((n + 1)); echo "ok $n - $1"; }
-not_ok() { n=$((n + 1)); echo "not ok $n - $1 ($2)"; failed=1; }
-check() { # name, condition as test arguments
-    name=$1
-    shift
-    if test "$@"; then ok "$name"; else not_ok "$name" "$*"; fi
-}
-failed=0
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok 1 - sessions of kedge -p # SKIP the model smol is not here: kedge model get smol"
+    skip "sessions of kedge -p" "the model smol is not here: kedge model get smol"
     exit 0
 fi
 field() { sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p" "$dir/$1.stats"; }

@@ -1,20 +1,12 @@
 #!/bin/sh
 # What a repository may say: patterns of files to leave out, and instructions, which join a conversation under its own name.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state XDG_CONFIG_HOME=$dir/config KEDGE_MODEL=smol
 unset GIT_DIR GIT_WORK_TREE
 export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
-n=0
-check() { # name, then arguments of test
-    n=$((n + 1))
-    name=$1
-    shift
-    if test "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name ($*)"; fi
-}
 repo=$dir/repo
 git init -q "$repo" && mkdir "$repo/made" "$repo/src" && cd "$repo" || exit 1
 printf 'int zebra_made;\n' >made/a.c
@@ -34,7 +26,7 @@ check "and kedge config says so" "$("$kedge" config --json | grep -o '"name":"ig
 rm "$dir/config/kedge/kedge.conf"
 
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok $((n + 1)) - instructions of a repository # SKIP the model smol is not here: kedge model get smol"
+    skip "instructions of a repository" "the model smol is not here: kedge model get smol"
     exit 0
 fi
 ask() {

@@ -1,21 +1,13 @@
 #!/bin/sh
 # kedge sessions on conversations that were really held.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state XDG_CONFIG_HOME=$dir/config KEDGE_MODEL=smol
 unset GIT_DIR GIT_WORK_TREE
-n=0
-check() { # name, then arguments of test
-    n=$((n + 1))
-    name=$1
-    shift
-    if test "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name ($*)"; fi
-}
 if ! "$kedge" model path smol >/dev/null 2>&1; then
-    echo "ok 1 - kedge sessions # SKIP the model smol is not here: kedge model get smol"
+    skip "kedge sessions" "the model smol is not here: kedge model get smol"
     exit 0
 fi
 mkdir "$dir/repo" "$dir/other" && git init -q "$dir/repo" && git init -q "$dir/other" && cd "$dir/repo" || exit 1

@@ -1,19 +1,9 @@
 #!/bin/sh
 # kedge bench: what is measured, at which depth, and how it was looked at.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE="$dir/cache" KEDGE_STATE="$dir/state"
-n=0 failed=0
-check() { # name, result
-    n=$((n + 1))
-    if [ "$2" = 0 ]; then echo "ok $n - $1"; else
-        echo "not ok $n - $1"
-        sed 's/^/# /' "$dir/out" "$dir/err"
-        failed=1
-    fi
-}
 run() { # arguments
     "$O/kedge" bench -m "tests/golden/tiny/${model:-qwen3}.gguf" --device cpu -t 1 "$@" >"$dir/out" 2>"$dir/err"
 }
@@ -27,19 +17,19 @@ PY
 }
 
 run -p 40 -n 2 && tells 'prefill 40 0 full' 'decode 2 0 recall'
-check 'without a depth, reading looks at everything' $?
+check 'without a depth, reading looks at everything' $? = 0
 run -p 40 -n 2 -d 300 && tells 'prefill 40 300 recall' 'decode 2 300 recall'
-check 'reading and generating behind a depth look by the policy' $?
+check 'reading and generating behind a depth look by the policy' $? = 0
 run -p 40 -n 0 -d 300 --policy full && tells 'prefill 40 300 full'
-check 'reading alone, in full' $?
+check 'reading alone, in full' $? = 0
 run -p 0 -n 2 -d 300 && tells 'decode 2 300 recall'
-check 'generating alone' $?
+check 'generating alone' $? = 0
 run -p 213 -n 2 -d 300
 [ $? = 2 ] && [ ! -s "$dir/out" ] && grep -q '512 positions' "$dir/err"
-check 'a depth that leaves no room is refused' $?
+check 'a depth that leaves no room is refused' $? = 0
 run -p 212 -n 0 -d 300 && tells 'prefill 212 300 recall'
-check 'one that leaves just as much is not' $?
+check 'one that leaves just as much is not' $? = 0
 model=qwen2
 run -p 40 -n 2 -d 300 && tells 'prefill 40 300 full' 'decode 2 300 full'
-check 'keys without an index are all looked at, and that is said' $?
+check 'keys without an index are all looked at, and that is said' $? = 0
 exit $failed

