@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 
 #define PATH_BYTES 4096
 
@@ -88,7 +88,7 @@ static bool lists_cpu(const char *list)
 }
 
 /* Lines are "0::PATH" for v2, "N:CONTROLLERS:PATH" for v1. */
-uint32_t kg_cpu_pool_quota(const char *root, const char *membership)
+uint32_t kg_thread_pool_quota(const char *root, const char *membership)
 {
     FILE *file = fopen(membership, "re");
     char line[PATH_BYTES];
@@ -114,8 +114,8 @@ uint32_t kg_cpu_pool_quota(const char *root, const char *membership)
     return least;
 }
 
-uint32_t kg_cpu_pool_usable_threads(void)
+uint32_t kg_thread_pool_usable_threads(void)
 {
-    const uint32_t cpus = affinity_cpus(), quota = kg_cpu_pool_quota("/sys/fs/cgroup", "/proc/self/cgroup");
+    const uint32_t cpus = affinity_cpus(), quota = kg_thread_pool_quota("/sys/fs/cgroup", "/proc/self/cgroup");
     return quota && quota < cpus ? quota : cpus;
 }

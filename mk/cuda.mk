@@ -17,7 +17,7 @@ cuda_release = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-
 spills = $(if $(filter 13,$(cuda_release)),-Xptxas -Werror$(comma)-warn-spills$(comma)-warn-lmem-usage)
 cuda_sources := $(wildcard kernels/cuda/*.cu)
 # What of the rest it needs; hidden, so that it may be loaded by a program that has the same.
-cuda_parts := kernels/cuda/planes.c kernels/pool.c kernels/usable_threads.c kernels/type.c base/status.c
+cuda_parts := kernels/cuda/planes.c kernels/thread_pool.c kernels/usable_threads.c kernels/type.c base/status.c
 cuda_part_objects := $(patsubst %.c,$(O)/cuda/%.o,$(cuda_parts))
 
 .PHONY: cuda

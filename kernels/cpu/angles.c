@@ -93,10 +93,10 @@ static void fill_position(void *context, uint32_t piece, uint32_t thread)
     }
 }
 
-static const float *compute(struct kg_angles *angles, const struct kg_angle_range *range, struct kg_cpu_pool *pool)
+static const float *compute(struct kg_angles *angles, const struct kg_angle_range *range, struct kg_thread_pool *pool)
 {
     struct fill fill = { &angles->rope, range->first, (float *)angles->numbers.bits + angles->used };
-    kg_cpu_pool_run(pool, fill_position, &fill, range->count);
+    kg_thread_pool_run(pool, fill_position, &fill, range->count);
     const uint32_t at = place_of(angles, range);
     memmove(&angles->kept[at + 1], &angles->kept[at], (angles->n - at) * sizeof *angles->kept);
     angles->kept[at] = *range;
@@ -107,7 +107,7 @@ static const float *compute(struct kg_angles *angles, const struct kg_angle_rang
 }
 
 enum kg_status kg_angles_find(struct kg_angles *angles, const struct kg_rope *rope, struct kg_angle_range *ranges, uint32_t n,
-                              struct kg_cpu_pool *pool, atomic_size_t *memory, struct kg_error *err)
+                              struct kg_thread_pool *pool, atomic_size_t *memory, struct kg_error *err)
 {
     for (uint32_t i = 0; i < n; i++)
         ranges[i].rows = NULL;

@@ -11,7 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 
 /* Positions first .. first+count-1. */
 struct kg_angle_range {
@@ -33,7 +33,7 @@ struct kg_angles {
 
 /* Fills in the rows of n ranges. *memory counts bytes. */
 enum kg_status kg_angles_find(struct kg_angles *, const struct kg_rope *, struct kg_angle_range *ranges, uint32_t n,
-                              struct kg_cpu_pool *, atomic_size_t *memory, struct kg_error *err);
+                              struct kg_thread_pool *, atomic_size_t *memory, struct kg_error *err);
 
 void kg_angles_clear(struct kg_angles *, atomic_size_t *memory);
 

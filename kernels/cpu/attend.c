@@ -235,7 +235,7 @@ void kg_cpu_attend(struct kg_device *device, struct kg_buffer *out, const struct
 {
     assert(a->heads && a->heads % a->kv_heads == 0 && a->kv_heads == kv->shape.kv_heads && a->head_size == kv->shape.head_size);
     const size_t n = (size_t)rows * a->heads * a->head_size;
-    const uint32_t threads = kg_cpu_pool_threads(device->pool), group = a->heads / a->kv_heads;
+    const uint32_t threads = kg_thread_pool_threads(device->pool), group = a->heads / a->kv_heads;
     struct task task = {
         .isa = device->isa,
         .kv = kv,
@@ -264,9 +264,9 @@ void kg_cpu_attend(struct kg_device *device, struct kg_buffer *out, const struct
     task.parts = task.scratch + threads * task.scratch_floats;
     task.out = kg_cpu_out(device, out, n, sizeof(float));
     if (split) {
-        kg_cpu_pool_run(device->pool, attend_segment, &task, view->n_segments * task.blocks * a->kv_heads);
-        kg_cpu_pool_run(device->pool, join_block, &task, task.blocks * a->kv_heads);
+        kg_thread_pool_run(device->pool, attend_segment, &task, view->n_segments * task.blocks * a->kv_heads);
+        kg_thread_pool_run(device->pool, join_block, &task, task.blocks * a->kv_heads);
     } else {
-        kg_cpu_pool_run(device->pool, attend_block, &task, task.blocks * a->kv_heads);
+        kg_thread_pool_run(device->pool, attend_block, &task, task.blocks * a->kv_heads);
     }
 }

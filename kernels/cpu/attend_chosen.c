@@ -193,13 +193,13 @@ static void join_waiting(void *context, uint32_t piece, uint32_t thread)
 static void attend_split(struct kg_device *device, struct task *task)
 {
     uint32_t most = 0;
-    kg_cpu_pool_run(device->pool, write_list, task, task->n_lists);
+    kg_thread_pool_run(device->pool, write_list, task, task->n_lists);
     for (uint32_t i = 0; i < task->n_lists; i++) {
         const struct waiting w = waiting_for(task, i);
         most = *w.n > most ? *w.n : most;
     }
-    kg_cpu_pool_run(device->pool, attend_waiting, task, (most + KG_LISTED - 1) / KG_LISTED * task->n_lists);
-    kg_cpu_pool_run(device->pool, join_waiting, task, task->n_lists);
+    kg_thread_pool_run(device->pool, attend_waiting, task, (most + KG_LISTED - 1) / KG_LISTED * task->n_lists);
+    kg_thread_pool_run(device->pool, join_waiting, task, task->n_lists);
 }
 
 void kg_cpu_attend_chosen(struct kg_device *device, struct kg_buffer *out, const struct kg_buffer *q, const struct kg_kv *kv, uint32_t layer,
@@ -209,7 +209,7 @@ void kg_cpu_attend_chosen(struct kg_device *device, struct kg_buffer *out, const
     assert(a->heads && a->heads % a->kv_heads == 0 && a->kv_heads == kv->shape.kv_heads && a->head_size == kv->shape.head_size);
     assert(kv->shape.index_bits && look->k >= 1 && look->k <= KG_RECALL_MAX && look->sinks >= 4 && look->window >= 2 * KG_PAGE);
     const size_t n = (size_t)rows * a->heads * a->head_size;
-    const uint32_t threads = kg_cpu_pool_threads(device->pool);
+    const uint32_t threads = kg_thread_pool_threads(device->pool);
     struct task task = {
         .isa = device->isa,
         .kv = kv,
@@ -240,5 +240,5 @@ void kg_cpu_attend_chosen(struct kg_device *device, struct kg_buffer *out, const
     if (split)
         attend_split(device, &task);
     else
-        kg_cpu_pool_run(device->pool, attend_list, &task, task.n_lists);
+        kg_thread_pool_run(device->pool, attend_list, &task, task.n_lists);
 }

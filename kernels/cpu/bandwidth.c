@@ -46,7 +46,7 @@ double kg_cpu_read_bandwidth(struct kg_device *device)
     const double start = now();
     for (int run = 0; run < RUNS_MIN || now() - start < SECONDS; run++) {
         const double begin = now();
-        kg_cpu_pool_run(device->pool, read_piece, &reading, (uint32_t)(bytes / PIECE_BYTES));
+        kg_thread_pool_run(device->pool, read_piece, &reading, (uint32_t)(bytes / PIECE_BYTES));
         const double rate = (double)bytes / (now() - begin);
         best = rate > best ? rate : best;
     }

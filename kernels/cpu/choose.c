@@ -469,7 +469,7 @@ void kg_cpu_choose(struct kg_device *device, struct kg_buffer *chosen, const str
 {
     assert(a->heads && a->heads % a->kv_heads == 0 && a->kv_heads == kv->shape.kv_heads && a->head_size == kv->shape.head_size);
     assert(kv->shape.index_bits && look->k >= 1 && look->k <= KG_RECALL_MAX && look->sinks >= 4 && look->window >= 2 * KG_PAGE);
-    const uint32_t threads = kg_cpu_pool_threads(device->pool);
+    const uint32_t threads = kg_thread_pool_threads(device->pool);
     struct task task = {
         .isa = device->isa,
         .kv = kv,
@@ -496,13 +496,13 @@ void kg_cpu_choose(struct kg_device *device, struct kg_buffer *chosen, const str
     task.rooms = task.scratch + threads * task.scratch_bytes;
     task.chosen = kg_cpu_out(device, chosen, (size_t)rows * a->kv_heads * look->k, sizeof(int32_t));
     if (!task.split) {
-        kg_cpu_pool_run(device->pool, choose_block, &task, task.blocks * a->kv_heads);
+        kg_thread_pool_run(device->pool, choose_block, &task, task.blocks * a->kv_heads);
         return;
     }
     room = room_of(&task, 0, 0);
     if (mark_rows(&task, 0, rows, &room)) {
-        kg_cpu_pool_run(device->pool, choose_exact, &task, rows * a->kv_heads);
-        kg_cpu_pool_run(device->pool, choose_segment, &task, view->n_segments * task.blocks * a->kv_heads);
+        kg_thread_pool_run(device->pool, choose_exact, &task, rows * a->kv_heads);
+        kg_thread_pool_run(device->pool, choose_segment, &task, view->n_segments * task.blocks * a->kv_heads);
     }
-    kg_cpu_pool_run(device->pool, choose_one, &task, rows * a->kv_heads);
+    kg_thread_pool_run(device->pool, choose_one, &task, rows * a->kv_heads);
 }

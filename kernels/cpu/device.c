@@ -88,13 +88,13 @@ static void close_device(struct kg_device *device)
     kg_memory_unmap(&device->scratch, &device->memory);
     kg_angles_clear(&device->angles, &device->memory);
     assert(device->memory == 0);
-    kg_cpu_pool_free(device->pool);
+    kg_thread_pool_free(device->pool);
     free(device);
 }
 
 static enum kg_status open_device(const struct kg_device_options *options, struct kg_device **out, struct kg_error *err)
 {
-    uint32_t threads = options->threads ? options->threads : kg_cpu_pool_usable_threads();
+    uint32_t threads = options->threads ? options->threads : kg_thread_pool_usable_threads();
     if (threads > THREADS_MAX)
         return kg_fail(err, KG_ERR_RANGE, "%u threads are too many; ask for at most %d", threads, THREADS_MAX);
     struct kg_device *device = calloc(1, sizeof *device);
@@ -102,7 +102,7 @@ static enum kg_status open_device(const struct kg_device_options *options, struc
         return kg_fail_nomem(err, "opening the CPU");
     enum kg_status status = choose_isa(options->instructions, &device->isa, err);
     if (!status)
-        status = kg_cpu_pool_create(threads, &device->pool, err);
+        status = kg_thread_pool_create(threads, &device->pool, err);
     if (status) {
         free(device);
         return status;

@@ -9,11 +9,11 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/key_index.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 
 struct kg_device {
     const struct kg_isa *isa;
-    struct kg_cpu_pool *pool;
+    struct kg_thread_pool *pool;
     atomic_size_t memory; /* bytes held */
     struct kg_memory_stock weights;
     char describe[64];

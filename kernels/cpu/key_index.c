@@ -123,7 +123,7 @@ void kg_cpu_index_write(struct kg_device *device, struct kg_kv *kv, uint32_t lay
         return;
     const uint32_t begin = first / KG_PAGE, full = (first + rows) / KG_PAGE, rest = (first + rows) % KG_PAGE;
     struct index_write write = { device->isa, kv, pages + begin, layer, full - begin, rest };
-    kg_cpu_pool_run(device->pool, index_page, &write, full - begin + (closes && rest ? 1 : 0));
+    kg_thread_pool_run(device->pool, index_page, &write, full - begin + (closes && rest ? 1 : 0));
 }
 
 enum kg_status kg_cpu_index_export(struct kg_device *device, const struct kg_kv *kv, uint32_t page, void *host, uint32_t *tokens,

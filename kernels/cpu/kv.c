@@ -177,7 +177,7 @@ void kg_cpu_kv_write(struct kg_device *device, struct kg_kv *kv, uint32_t layer,
         .first = first,
     };
     kg_cpu_index_forget(kv, layer, pages, first, rows);
-    kg_cpu_pool_run(device->pool, write_token, &write, rows);
+    kg_thread_pool_run(device->pool, write_token, &write, rows);
 }
 
 enum kg_status kg_cpu_view_create(struct kg_device *device, struct kg_view **out, struct kg_error *err)

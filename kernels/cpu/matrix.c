@@ -57,7 +57,7 @@ enum kg_status kg_cpu_matrix_create(struct kg_device *device, enum kg_type type,
         return status;
     }
     struct packing packing = { matrix, blocks, (uint32_t)(((size_t)1 << 20) / matrix->tile_bytes + 1) };
-    kg_cpu_pool_run(device->pool, pack_piece, &packing, (tiles + packing.tiles_in_piece - 1) / packing.tiles_in_piece);
+    kg_thread_pool_run(device->pool, pack_piece, &packing, (tiles + packing.tiles_in_piece - 1) / packing.tiles_in_piece);
     *out = matrix;
     return KG_OK;
 }
@@ -98,7 +98,7 @@ static void embed_row(void *context, uint32_t piece, uint32_t thread)
 void kg_cpu_embed(struct kg_device *device, struct kg_buffer *out, const struct kg_matrix *w, const struct kg_buffer *ids, float scale,
                   uint32_t rows)
 {
-    if (!kg_cpu_scratch(device, &device->scratch, kg_cpu_pool_threads(device->pool) * w->cols * sizeof(double)))
+    if (!kg_cpu_scratch(device, &device->scratch, kg_thread_pool_threads(device->pool) * w->cols * sizeof(double)))
         return;
     struct embedding embedding = {
         .w = w,
@@ -107,7 +107,7 @@ void kg_cpu_embed(struct kg_device *device, struct kg_buffer *out, const struct 
         .out = kg_cpu_out(device, out, (size_t)rows * w->cols, sizeof(float)),
         .scale = scale,
     };
-    kg_cpu_pool_run(device->pool, embed_row, &embedding, rows);
+    kg_thread_pool_run(device->pool, embed_row, &embedding, rows);
 }
 
 /* Parts of the scratch memory of activations, each at a multiple of 64 bytes. */
@@ -172,7 +172,7 @@ static bool round_activations(struct kg_device *device, const struct kg_buffer *
         if (!place_activations(device, rows, cols))
             return false;
         struct rounding rounding = { device, in };
-        kg_cpu_pool_run(device->pool, round_row, &rounding, rows);
+        kg_thread_pool_run(device->pool, round_row, &rounding, rows);
         device->rounded_version = x->version;
     }
     set_offsets(device, type);
@@ -237,6 +237,6 @@ void kg_cpu_matmul(struct kg_device *device, struct kg_buffer *out, const struct
             .bias = bias ? kg_cpu_in(bias, w->rows, sizeof(float)) : NULL,
         },
     };
-    cut_work(&cut, kg_cpu_pool_threads(device->pool));
-    kg_cpu_pool_run(device->pool, multiply_piece, &cut, cut.tile_pieces * ((rows + cut.rows_in_piece - 1) / cut.rows_in_piece));
+    cut_work(&cut, kg_thread_pool_threads(device->pool));
+    kg_thread_pool_run(device->pool, multiply_piece, &cut, cut.tile_pieces * ((rows + cut.rows_in_piece - 1) / cut.rows_in_piece));
 }

@@ -49,7 +49,7 @@ void kg_cpu_rmsnorm(struct kg_device *device, struct kg_buffer *out, const struc
         .cols = cols,
         .rows_in_piece = (uint32_t)(PIECE / cols + 1),
     };
-    kg_cpu_pool_run(device->pool, norm_piece, &norm, (rows + norm.rows_in_piece - 1) / norm.rows_in_piece);
+    kg_thread_pool_run(device->pool, norm_piece, &norm, (rows + norm.rows_in_piece - 1) / norm.rows_in_piece);
 }
 
 struct elements {
@@ -72,7 +72,7 @@ void kg_cpu_add(struct kg_device *device, struct kg_buffer *x, const struct kg_b
     struct elements elements = {
         .isa = device->isa, .out = kg_cpu_out(device, x, n, sizeof(float)), .b = kg_cpu_in(y, n, sizeof(float)), .n = n
     };
-    kg_cpu_pool_run(device->pool, add_piece, &elements, pieces_of(n));
+    kg_thread_pool_run(device->pool, add_piece, &elements, pieces_of(n));
 }
 
 static void silu_piece(void *context, uint32_t piece, uint32_t thread)
@@ -92,7 +92,7 @@ void kg_cpu_silu_mul(struct kg_device *device, struct kg_buffer *out, const stru
         .out = kg_cpu_out(device, out, n, sizeof(float)),
         .n = n,
     };
-    kg_cpu_pool_run(device->pool, silu_piece, &elements, pieces_of(n));
+    kg_thread_pool_run(device->pool, silu_piece, &elements, pieces_of(n));
 }
 
 void kg_cpu_copy_row(struct kg_device *device, struct kg_buffer *out, uint32_t to, const struct kg_buffer *x, uint32_t from,

@@ -59,8 +59,8 @@ struct kg_device {
     bool rounds;        /* there are matrices that want codes */
     uint32_t step_rows; /* of the last step; 0 = there was none */
 
-    struct kg_cpu_pool *loaders; /* threads, while weights are loaded; NULL: there are none */
-    bool loads_alone;            /* they could not be started */
+    struct kg_thread_pool *loaders; /* threads, while weights are loaded; NULL: there are none */
+    bool loads_alone;               /* they could not be started */
 
     /* A sum x += y that is kept back, so that a norm of x can make it in passing; n = 0: none is. */
     struct {

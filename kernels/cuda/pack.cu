@@ -7,7 +7,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/pack.h"
 extern "C" {
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 }
 
 #define MOST_THREADS 16 /* they copy faster than a bus by then */
@@ -33,11 +33,11 @@ static void copy_portion(struct kg_device *device, struct portion portion)
 {
     const uint32_t slices = (uint32_t)((portion.bytes + SLICE - 1) / SLICE);
     if (slices > 1 && !device->loaders && !device->loads_alone) {
-        const uint32_t usable = kg_cpu_pool_usable_threads();
-        device->loads_alone = kg_cpu_pool_create(usable < MOST_THREADS ? usable : MOST_THREADS, &device->loaders, NULL) != KG_OK;
+        const uint32_t usable = kg_thread_pool_usable_threads();
+        device->loads_alone = kg_thread_pool_create(usable < MOST_THREADS ? usable : MOST_THREADS, &device->loaders, NULL) != KG_OK;
     }
     if (slices > 1 && device->loaders)
-        kg_cpu_pool_run(device->loaders, copy_slice, &portion, slices);
+        kg_thread_pool_run(device->loaders, copy_slice, &portion, slices);
     else
         memcpy(portion.to, portion.from, portion.bytes);
 }
@@ -96,7 +96,7 @@ void kg_cuda_fill_matrix(struct kg_device *device, struct kg_matrix *matrix, con
 
 void kg_cuda_loaders_end(struct kg_device *device)
 {
-    kg_cpu_pool_free(device->loaders);
+    kg_thread_pool_free(device->loaders);
     device->loaders = NULL;
     device->loads_alone = false;
 }

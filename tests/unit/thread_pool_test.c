@@ -17,20 +17,20 @@
 
 #include <cmocka.h>
 
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 
 #define PIECES 997
 
-static struct kg_cpu_pool *make_pool(uint32_t threads)
+static struct kg_thread_pool *make_pool(uint32_t threads)
 {
-    struct kg_cpu_pool *pool = NULL;
-    assert_int_equal(kg_cpu_pool_create(threads, &pool, NULL), KG_OK);
-    assert_int_equal(kg_cpu_pool_threads(pool), threads);
+    struct kg_thread_pool *pool = NULL;
+    assert_int_equal(kg_thread_pool_create(threads, &pool, NULL), KG_OK);
+    assert_int_equal(kg_thread_pool_threads(pool), threads);
     return pool;
 }
 
 struct counts {
-    uint32_t times[PIECES]; /* not atomic: kg_cpu_pool_run must order what pieces write before what comes after it */
+    uint32_t times[PIECES]; /* not atomic: kg_thread_pool_run must order what pieces write before what comes after it */
     uint32_t threads;
     _Atomic bool wrong_thread;
 };
@@ -49,18 +49,18 @@ static void every_piece_is_done_once(void **state)
     static const uint32_t threads[] = { 1, 2, 3, 8 };
     static const uint32_t sizes[] = { 0, 1, 2, 3, 64, PIECES };
     for (size_t t = 0; t < 4; t++) {
-        struct kg_cpu_pool *pool = make_pool(threads[t]);
+        struct kg_thread_pool *pool = make_pool(threads[t]);
         struct counts counts = { .threads = threads[t] };
         uint32_t want[PIECES] = { 0 };
         for (uint32_t job = 0; job < 600; job++) {
             const uint32_t pieces = sizes[job % 6];
-            kg_cpu_pool_run(pool, count_piece, &counts, pieces);
+            kg_thread_pool_run(pool, count_piece, &counts, pieces);
             for (uint32_t i = 0; i < PIECES; i++)
                 want[i] += i < pieces;
             assert_memory_equal(counts.times, want, sizeof want);
         }
         assert_false(counts.wrong_thread);
-        kg_cpu_pool_free(pool);
+        kg_thread_pool_free(pool);
     }
 }
 
@@ -68,17 +68,17 @@ static void every_piece_is_done_once(void **state)
 static void late_threads_take_nothing_twice(void **state)
 {
     (void)state;
-    struct kg_cpu_pool *pool = make_pool(4);
+    struct kg_thread_pool *pool = make_pool(4);
     struct counts counts = { .threads = 4 };
     uint32_t want[16] = { 0 };
     for (uint32_t job = 0; job < 30000; job++) {
         const uint32_t pieces = job % 2 ? 2 : 16;
-        kg_cpu_pool_run(pool, count_piece, &counts, pieces);
+        kg_thread_pool_run(pool, count_piece, &counts, pieces);
         for (uint32_t i = 0; i < 16; i++)
             want[i] += i < pieces;
         assert_memory_equal(counts.times, want, sizeof want);
     }
-    kg_cpu_pool_free(pool);
+    kg_thread_pool_free(pool);
 }
 
 static void sleep_ms(long ms)
@@ -91,15 +91,15 @@ static void sleep_ms(long ms)
 static void jobs_far_apart_are_done(void **state)
 {
     (void)state;
-    struct kg_cpu_pool *pool = make_pool(4);
+    struct kg_thread_pool *pool = make_pool(4);
     struct counts counts = { .threads = 4 };
     for (uint32_t job = 0; job < 20; job++) {
         sleep_ms(job % 4 * 2);
-        kg_cpu_pool_run(pool, count_piece, &counts, PIECES);
+        kg_thread_pool_run(pool, count_piece, &counts, PIECES);
     }
     for (uint32_t i = 0; i < PIECES; i++)
         assert_int_equal(counts.times[i], 20);
-    kg_cpu_pool_free(pool);
+    kg_thread_pool_free(pool);
 }
 
 struct stall {
@@ -124,14 +124,14 @@ static void stalling_piece(void *context, uint32_t piece, uint32_t thread)
 static void a_thread_that_stands_still_delays_its_own_piece_only(void **state)
 {
     (void)state;
-    struct kg_cpu_pool *pool = make_pool(2);
+    struct kg_thread_pool *pool = make_pool(2);
     for (int job = 0; job < 10; job++) {
         struct stall stall = { 0 };
-        kg_cpu_pool_run(pool, stalling_piece, &stall, PIECES);
+        kg_thread_pool_run(pool, stalling_piece, &stall, PIECES);
         assert_int_equal(stall.others, PIECES - 1);
         assert_false(stall.waited_for_nothing);
     }
-    kg_cpu_pool_free(pool);
+    kg_thread_pool_free(pool);
 }
 
 #define SHARED_JOBS 4000
@@ -163,12 +163,12 @@ static void take_one_core(cpu_set_t *out)
 }
 
 /* A worker and the caller on one core, which have done many jobs; out: where the process may run afterwards. */
-static struct kg_cpu_pool *work_on_one_core(struct shares *shares, cpu_set_t *out)
+static struct kg_thread_pool *work_on_one_core(struct shares *shares, cpu_set_t *out)
 {
     take_one_core(out);
-    struct kg_cpu_pool *pool = make_pool(2);
+    struct kg_thread_pool *pool = make_pool(2);
     for (uint32_t job = 0; job < SHARED_JOBS; job++)
-        kg_cpu_pool_run(pool, short_piece, shares, 64);
+        kg_thread_pool_run(pool, short_piece, shares, 64);
     return pool;
 }
 
@@ -178,8 +178,8 @@ static void a_worker_on_the_callers_core_steps_aside(void **state)
     (void)state;
     cpu_set_t mine;
     struct shares shares = { 0 };
-    struct kg_cpu_pool *pool = work_on_one_core(&shares, &mine);
-    kg_cpu_pool_free(pool);
+    struct kg_thread_pool *pool = work_on_one_core(&shares, &mine);
+    kg_thread_pool_free(pool);
     assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
     assert_int_equal(shares.pieces[0] + shares.pieces[1], SHARED_JOBS * 64);
     assert_true(shares.pieces[1] < SHARED_JOBS * 64 / 8);
@@ -198,7 +198,7 @@ static void a_worker_that_nobody_asks_sleeps(void **state)
     (void)state;
     cpu_set_t mine;
     struct shares shares = { 0 };
-    struct kg_cpu_pool *pool = work_on_one_core(&shares, &mine);
+    struct kg_thread_pool *pool = work_on_one_core(&shares, &mine);
     long slept = 0;
     for (int tries = 0; tries < 20; tries++) { /* (it may be on its way) */
         const long before = times_slept();
@@ -207,8 +207,8 @@ static void a_worker_that_nobody_asks_sleeps(void **state)
         if (slept <= 2)
             break;
     }
-    kg_cpu_pool_run(pool, short_piece, &shares, 64); /* and is there again */
-    kg_cpu_pool_free(pool);
+    kg_thread_pool_run(pool, short_piece, &shares, 64); /* and is there again */
+    kg_thread_pool_free(pool);
     assert_int_equal(sched_setaffinity(0, sizeof mine, &mine), 0);
     assert_true(slept <= 2);
     assert_int_equal(shares.pieces[0] + shares.pieces[1], (SHARED_JOBS + 1) * 64);
@@ -218,19 +218,19 @@ static void pools_come_and_go(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 50; i++) {
-        struct kg_cpu_pool *pool = make_pool(1 + i % 5);
+        struct kg_thread_pool *pool = make_pool(1 + i % 5);
         struct counts counts = { .threads = 5 };
         if (i % 3)
-            kg_cpu_pool_run(pool, count_piece, &counts, i);
-        kg_cpu_pool_free(pool);
+            kg_thread_pool_run(pool, count_piece, &counts, i);
+        kg_thread_pool_free(pool);
     }
-    kg_cpu_pool_free(NULL);
+    kg_thread_pool_free(NULL);
 }
 
 static void usable_threads_follow_the_affinity(void **state)
 {
     (void)state;
-    const uint32_t all = kg_cpu_pool_usable_threads();
+    const uint32_t all = kg_thread_pool_usable_threads();
     assert_true(all >= 1 && (long)all <= sysconf(_SC_NPROCESSORS_CONF));
     const pid_t child = fork();
     assert_true(child >= 0);
@@ -243,7 +243,7 @@ static void usable_threads_follow_the_affinity(void **state)
         while (!CPU_ISSET(cpu, &mine))
             cpu++;
         CPU_SET(cpu, &one);
-        _exit(sched_setaffinity(0, sizeof one, &one) ? 2 : kg_cpu_pool_usable_threads() == 1 ? 0 : 1);
+        _exit(sched_setaffinity(0, sizeof one, &one) ? 2 : kg_thread_pool_usable_threads() == 1 ? 0 : 1);
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -270,7 +270,7 @@ static uint32_t quota(const char *root, const char *membership)
     char path[512];
     put(root, "membership", membership);
     snprintf(path, sizeof path, "%s/membership", root);
-    return kg_cpu_pool_quota(root, path);
+    return kg_thread_pool_quota(root, path);
 }
 
 static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
@@ -300,7 +300,7 @@ static void quotas_of_cgroups_are_followed(void **state)
     assert_int_equal(quota(root, "4:memory:/tight\n3:cpu,cpuacct:/old\n1:cpuset:/x\n"), 3);
     assert_int_equal(quota(root, "3:cpu,cpuacct:/free\n0::/\n"), 0);
     assert_int_equal(quota(root, "nonsense\n\n::\n3:cpuset"), 0);
-    assert_int_equal(kg_cpu_pool_quota(root, "/does/not/exist"), 0);
+    assert_int_equal(kg_thread_pool_quota(root, "/does/not/exist"), 0);
     assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 

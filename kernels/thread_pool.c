@@ -1,4 +1,4 @@
-#include "kernels/pool.h"
+#include "kernels/thread_pool.h"
 
 #include <assert.h>
 #include <linux/futex.h>
@@ -32,14 +32,14 @@
 #define PIECE_MASK ((UINT64_C(1) << PIECE_BITS) - 1)
 
 struct worker {
-    struct kg_cpu_pool *pool;
+    struct kg_thread_pool *pool;
     pthread_t thread;
     uint32_t index;
 };
 
-struct kg_cpu_pool {
+struct kg_thread_pool {
     _Alignas(64) _Atomic uint64_t ticket;
-    _Atomic(kg_cpu_pool_work *) work;
+    _Atomic(kg_thread_pool_work *) work;
     _Atomic(void *) context;
     _Atomic uint32_t pieces;
     _Alignas(64) _Atomic uint32_t done;  /* pieces of the open job that are finished */
@@ -69,11 +69,11 @@ static void wake(_Atomic uint32_t *word, int threads)
 }
 
 /* Takes and computes pieces until the job that is open has none left. */
-static void take_pieces(struct kg_cpu_pool *pool, uint32_t thread)
+static void take_pieces(struct kg_thread_pool *pool, uint32_t thread)
 {
     uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     for (;;) {
-        kg_cpu_pool_work *work = atomic_load(&pool->work);
+        kg_thread_pool_work *work = atomic_load(&pool->work);
         void *context = atomic_load(&pool->context);
         uint32_t pieces = atomic_load(&pool->pieces);
         uint32_t piece = (uint32_t)(ticket & PIECE_MASK);
@@ -88,19 +88,19 @@ static void take_pieces(struct kg_cpu_pool *pool, uint32_t thread)
     }
 }
 
-static bool on_callers_core(struct kg_cpu_pool *pool)
+static bool on_callers_core(struct kg_thread_pool *pool)
 {
     return atomic_load_explicit(&pool->caller_core, memory_order_relaxed) == sched_getcpu();
 }
 
 /* Until the bell has changed, for a short while, or until the worker is in the caller's way. */
-static void spin_until_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
+static void spin_until_the_bell(struct kg_thread_pool *pool, uint32_t heard)
 {
     for (unsigned spin = 0; atomic_load(&pool->bell) == heard && spin < SPINS && !on_callers_core(pool); spin++)
         pause_briefly();
 }
 
-static void sleep_until_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
+static void sleep_until_the_bell(struct kg_thread_pool *pool, uint32_t heard)
 {
     if (atomic_load(&pool->bell) != heard)
         return;
@@ -113,7 +113,7 @@ static void sleep_until_the_bell(struct kg_cpu_pool *pool, uint32_t heard)
 static void *worker_main(void *argument)
 {
     struct worker *self = argument;
-    struct kg_cpu_pool *pool = self->pool;
+    struct kg_thread_pool *pool = self->pool;
     uint32_t heard = 0;
     long aside = ASIDE_MIN_NS;
     while (!atomic_load(&pool->closing)) {
@@ -131,14 +131,14 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static void ring(struct kg_cpu_pool *pool)
+static void ring(struct kg_thread_pool *pool)
 {
     atomic_fetch_add(&pool->bell, 1);
     if (atomic_load(&pool->sleeping))
         wake(&pool->bell, (int)pool->threads);
 }
 
-static void wait_for_the_last(struct kg_cpu_pool *pool, uint32_t pieces)
+static void wait_for_the_last(struct kg_thread_pool *pool, uint32_t pieces)
 {
     for (unsigned spin = 0; atomic_load(&pool->done) != pieces && spin < SPINS; spin++)
         pause_briefly();
@@ -151,9 +151,9 @@ static void wait_for_the_last(struct kg_cpu_pool *pool, uint32_t pieces)
     atomic_store(&pool->caller_sleeps, 0);
 }
 
-void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *context, uint32_t pieces)
+void kg_thread_pool_run(struct kg_thread_pool *pool, kg_thread_pool_work *work, void *context, uint32_t pieces)
 {
-    assert(pieces <= KG_POOL_PIECES_MAX);
+    assert(pieces <= KG_THREAD_POOL_PIECES_MAX);
     if (pool->threads == 1 || pieces <= 1) {
         for (uint32_t piece = 0; piece < pieces; piece++)
             work(context, piece, 0);
@@ -176,23 +176,23 @@ void kg_cpu_pool_run(struct kg_cpu_pool *pool, kg_cpu_pool_work *work, void *con
     wait_for_the_last(pool, pieces);
 }
 
-enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, struct kg_error *err)
+enum kg_status kg_thread_pool_create(uint32_t threads, struct kg_thread_pool **out, struct kg_error *err)
 {
     assert(threads >= 1);
-    struct kg_cpu_pool *pool = aligned_alloc(_Alignof(struct kg_cpu_pool), sizeof *pool);
+    struct kg_thread_pool *pool = aligned_alloc(_Alignof(struct kg_thread_pool), sizeof *pool);
     struct worker *workers = calloc(threads, sizeof *workers);
     if (!pool || !workers) {
         free(pool);
         free(workers);
         return kg_fail_nomem(err, "starting threads");
     }
-    *pool = (struct kg_cpu_pool){ .threads = 1, .workers = workers, .caller_core = -1 };
+    *pool = (struct kg_thread_pool){ .threads = 1, .workers = workers, .caller_core = -1 };
     while (pool->threads < threads) {
         struct worker *w = &workers[pool->threads];
         *w = (struct worker){ .pool = pool, .index = pool->threads };
         if (pthread_create(&w->thread, NULL, worker_main, w)) {
             const uint32_t number = pool->threads + 1;
-            kg_cpu_pool_free(pool);
+            kg_thread_pool_free(pool);
             return kg_fail(err, KG_ERR_NOMEM, "cannot start thread %u of %u; ask for fewer threads", number, threads);
         }
         pool->threads++;
@@ -201,7 +201,7 @@ enum kg_status kg_cpu_pool_create(uint32_t threads, struct kg_cpu_pool **out, st
     return KG_OK;
 }
 
-void kg_cpu_pool_free(struct kg_cpu_pool *pool)
+void kg_thread_pool_free(struct kg_thread_pool *pool)
 {
     if (!pool)
         return;
@@ -214,7 +214,7 @@ void kg_cpu_pool_free(struct kg_cpu_pool *pool)
     free(pool);
 }
 
-uint32_t kg_cpu_pool_threads(const struct kg_cpu_pool *pool)
+uint32_t kg_thread_pool_threads(const struct kg_thread_pool *pool)
 {
     return pool->threads;
 }
