@@ -206,7 +206,6 @@ enum kg_status kg_engine_open(const struct kg_engine_options *options, struct kg
         kg_engine_close(engine);
         return kg_fail(err, KG_ERR_USAGE, "keys and values cannot be kept as '%.40s'; use f16 or q8_0", options->kv);
     }
-    engine->again_all = options->again_all;
     engine->index_bits = options->index_bits ? options->index_bits : KG_INDEX_BITS;
     if (engine->index_bits != 1 && engine->index_bits != 2 && engine->index_bits != 4) {
         kg_engine_close(engine);

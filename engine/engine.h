@@ -67,7 +67,6 @@ struct kg_engine_options {
     bool behind;           /* weights may come while the engine is used already: see kg_engine_loaded */
     bool weightless;       /* no weights are loaded: nothing can be read or asked, but what is known can be told */
     uint32_t index_bits;   /* of a number in the key index: 1, 2 or 4; 0 = KG_INDEX_BITS */
-    bool again_all;        /* kg_session_read_again reads all of a file, not only what goes on like an earlier one */
     const char *kv;        /* what keys and values are kept as, in memory and in kv.db: "f16" or "q8_0"; NULL = "f16" */
     void (*progress)(void *ctx, const struct kg_progress *); /* may be NULL; of everything this engine does */
     int (*give_up)(void *ctx); /* may be NULL; asked while opening: nonzero ends kg_engine_open with KG_ERR_CANCELLED */
@@ -163,9 +162,8 @@ struct kg_known {
 };
 enum kg_status kg_session_known(struct kg_session *session, const char *text, size_t length, const struct kg_include *includes, size_t count,
                                 uint32_t read_now, struct kg_known *out, struct kg_error *err);
-/* While nothing is asked: files in context behind another one are read a second time in sight of everything before them, or that part of them
- * which goes on like an earlier one, such as names that begin alike, so that a question tells them apart. Nothing that was said changes. Done for
- * files in the order of their appearance, one a call: *next is 0 for the first call, and 0 behind the last; a change of the
+/* While nothing is asked: files in context behind another one are read a second time, in sight of everything before them, so that a
+ * question tells apart what is alike in them. Nothing that was said changes. Done for files in the order of their appearance, one a call: *next is 0 for the first call, and 0 behind the last; a change of the
  * conversation in between begins anew. KG_ERR_CANCELLED when stopped: the files gone through stay read again, and of the one at hand
  * the cache has what was read. Where it may not be done (engine/state.h) nothing is. *computed (may be NULL): tokens of files that were
  * really read, also when it fails. */

@@ -41,7 +41,6 @@ struct kg_engine {
     struct kg_kv_store *kv_store;           /* NULL when the cache is off */
     struct kg_session_store *session_store; /* opened by the first session that is stored */
     struct kg_digest model_digest;
-    bool again_all;
     uint32_t index_bits; /* asked for; the pool's shape says whether there is an index */
     enum kg_kv_type kv_type;
     bool *anchors;       /* line anchors by id, once somebody looked at them */
@@ -65,14 +64,6 @@ struct kg_included {
     struct kg_digest content;
 };
 
-/* What of a file's part was read a second time (again.c). */
-struct kg_again {
-    bool all;        /* of them were meant; not only those that go on like an earlier file */
-    uint32_t *pages; /* ascending */
-    uint32_t count;
-    struct kg_block *read; /* has the name under which kv.db has them, one behind the other; none of them are ready */
-};
-
 /* One piece of a conversation. Preamble and headings are pieces too; people see files, turns and answers. */
 struct kg_piece {
     enum kg_block_kind kind;
@@ -90,9 +81,8 @@ struct kg_piece {
     struct kg_digest kept_of;  /* of a kept one: the reading that it is of, */
     uint32_t kept_first;       /* where in that it begins, at a page, */
     uint32_t kept_changed;     /* pages that were read for edits since, */
-    bool kept_linked;          /* and whether that was in sight of what the file includes */
+    bool kept_linked;          /* and whether that was in sight of what the file includes; of one read again the same of its first reading */
     struct kg_digest lost;     /* of one that had been read again when it was resumed, and of which kv.db had lost that: its identity then */
-    struct kg_again again;     /* of one that was read again: kept_of and kept_linked are of the other pages, kept_first is 0 */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
     uint64_t said;             /* seconds since 1970; 0 when not in sessions.db, or that is not known */
@@ -194,7 +184,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t piece, const in
                               const struct kg_digest *known_identity, struct kg_error *err);
 /* How a kept piece is stored in place of a rule: less than 0,  -1 - (kept_changed | page of kept_first | kept_linked (1 bit)). Its
  * identity is there that of the reading that it is of. One that was read again is stored like one with the page KG_AGAIN_PAGE, which no
- * model's context has, and with again.all in place of kept_changed. */
+ * model's context has. */
 #define KG_KEPT_CHANGED_BITS 13
 #define KG_KEPT_PAGE_BITS    16
 #define KG_AGAIN_PAGE        ((1U << KG_KEPT_PAGE_BITS) - 1)
@@ -263,8 +253,6 @@ bool kg_former_saw(const struct kg_former *former, const struct kg_session *sess
 enum kg_status kg_former_give(const struct kg_former *former, const struct kg_session *session, size_t first, size_t part, struct kg_error *err);
 /* So many tokens of a block from page `first` on to a block of one pool with it that has nothing. */
 enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err);
-/* The same to page `at` on of one that may have others; ready is left to the caller. */
-enum kg_status kg_pages_copy_to(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t at, uint32_t tokens, struct kg_error *err);
 void kg_former_free(struct kg_former *former);
 
 /* patched.c: a file that was edited is read again where it changed, in sight of what stands before that, and what stands behind
@@ -323,32 +311,20 @@ enum kg_status kg_patch_place(struct kg_session *session, const struct kg_placin
 /* Whether something is kept of a file, which begins with this piece. */
 bool kg_file_is_patched(const struct kg_session *session, size_t first);
 
-/* again.c: pages of a file that go on like an earlier one (engine/anchor/alike.h) are read a second time, in sight of everything
- * that stands before them; or all pages of a file behind another one are (again_all):
+/* again.c: a file behind another one is read a second time, in sight of everything that stands before it:
  *
- *   first reading   | a a a a a a a a a a |     in kv.db under its own name, for every conversation
- *   read again      |     A A       A     |     in kv.db under the name of all that they saw
- *   in context      | a a A A a a a A a a |     one block, of pages of both, and one piece
+ *   first reading   in kv.db under its own name, for every conversation
+ *   read again      in kv.db under the name of all that it saw, and in context in place of the first one
  *
- * The piece is named by the first reading, the pages, and everything before it with its base; sessions.db has the name of the first
- * reading alone, and all else follows from what is resumed before it. So a piece stands there read again only as long as everything
- * before it is what it saw: when something of that goes, changes or moves (kg_again_check), and where kv.db has lost what was read
- * again, the first reading stands there instead, at no reading. Turns behind it are what they were.
- *
- * Pages that are read again see what the file includes only where that stands in context, and the file's other pages, which saw it.
+ * sessions.db has the name of the first reading alone, and the other one follows from what is resumed before it. So a piece stands there
+ * read again only as long as everything before it is what it saw: when something of that goes, changes or moves (kg_again_check), and
+ * where kv.db has lost what was read again, the first reading stands there instead, at no reading. Turns behind it are what they were.
  *
  * Not read again is a file of several parts, since the later ones saw the first reading of those before them, and one that is put
  * together from pages of an older text (patched.c); and nothing is in a conversation that saw something secret, where there is no
  * kv.db, where that cannot keep the first reading, or where files are not read in sight of what they include. */
-/* Finds the pages of a piece with these ids, a file's only part, which stands or is to stand behind all that is before it, as
- * again.all says. */
-enum kg_status kg_again_find(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, uint32_t count, struct kg_error *err);
-/* Has the cache bring a piece's first reading and, over it, what was read again; *known = 0: not both are known. */
-enum kg_status kg_again_offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err);
 /* Pieces that did not see what stands before them now, or of which the file has others, stand there in their first reading. */
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
-enum kg_status kg_again_copy(const struct kg_again *from, struct kg_again *to, struct kg_error *err);
-void kg_again_clear(struct kg_again *again);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);

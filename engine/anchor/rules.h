@@ -9,8 +9,8 @@
  *   anchors   S, L and line anchors                                 line anchors only: the rest is dropped
  *   kept      pages of another reading, of the text before an edit:   by the look rule; it stands in the keys' old local positions
  *             nothing is read
- *   again     as alone or linked; then, where it goes on like an     by the look rule
- *             earlier file, once more: everything before it, in full
+ *   again     as alone or linked, and then once more: everything      by the look rule
+ *             before it, in full
  */
 #ifndef KG_ENGINE_RULES_H
 #define KG_ENGINE_RULES_H

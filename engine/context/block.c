@@ -20,7 +20,7 @@ struct kg_block {
     bool part;         /* of the block that its key is of, from part_page on */
     uint32_t part_page;
     uint32_t promised; /* 0: nothing is on its way */
-    struct kg_block_source source, then; /* then.settle NULL: nothing is done behind it */
+    struct kg_block_source source;
     /* of a block that is thinned: which tokens stay, their ids, and whether the others are gone */
     uint32_t *kept;
     int32_t *kept_ids;
@@ -84,12 +84,8 @@ static void settle(const struct kg_block *block, bool wanted)
     struct kg_block *own = (struct kg_block *)block; /* made by kg_block_create, whoever looks at it */
     if (!own->promised)
         return;
-    const struct kg_block_source then = own->then;
     own->promised = 0;
-    own->then = (struct kg_block_source){ .settle = NULL };
     kg_block_set_ready(own, own->source.settle(own->source.ctx, own, wanted));
-    if (then.settle)
-        kg_block_set_ready(own, then.settle(then.ctx, own, wanted));
 }
 
 void kg_block_release(struct kg_block *block)
@@ -165,12 +161,6 @@ void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_b
     assert(!block->kept && block->ready == 0 && !block->promised && tokens && pages_for(tokens) <= block->page_count);
     block->promised = tokens;
     block->source = *source;
-}
-
-void kg_block_promise_then(struct kg_block *block, const struct kg_block_source *then)
-{
-    assert(block->promised && !block->then.settle);
-    block->then = *then;
 }
 
 bool kg_block_is_promised(const struct kg_block *block)

@@ -78,9 +78,6 @@ struct kg_block_source {
     void *ctx;
 };
 void kg_block_promise(struct kg_block *block, uint32_t tokens, const struct kg_block_source *source);
-/* What is done to a promised block once its source is settled, by the same rules and before anyone sees it: then->settle finds ready
- * what came, and says what is ready behind it. Once a promise. */
-void kg_block_promise_then(struct kg_block *block, const struct kg_block_source *then);
 bool kg_block_is_promised(const struct kg_block *block);
 uint32_t kg_block_known(const struct kg_block *block);
 

@@ -16,12 +16,11 @@ static enum kg_status share_piece(struct kg_session *session, const struct kg_pi
     piece->ids = NULL;
     piece->included = NULL;
     piece->included_count = 0;
-    piece->again = (struct kg_again){ .count = 0 };
     if (!from->block)
         return KG_OK;
     kg_block_keep(piece->block);
-    enum kg_status status = kg_again_copy(&from->again, &piece->again, err);
-    if (status == KG_OK && from->included)
+    enum kg_status status = KG_OK;
+    if (from->included)
         status = kg_piece_include(piece, &(struct kg_linked){ .blocks = from->included, .count = from->included_count }, err);
     return status == KG_OK ? kg_sequence_place(session->sequence, piece->block, piece->base, err) : status;
 }

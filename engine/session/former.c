@@ -78,20 +78,14 @@ static enum kg_status copy_page(const struct kg_block *from, uint32_t from_page,
     return status;
 }
 
-enum kg_status kg_pages_copy_to(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t at, uint32_t tokens, struct kg_error *err)
+enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err)
 {
     const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(to));
     uint8_t *room = calloc(KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape) + 1, 1); /* for one of them at a time */
-    enum kg_status status = room ? kg_block_reserve(to, at * KG_PAGE + tokens, err) : kg_fail_nomem(err, "reading a file again");
+    enum kg_status status = room ? kg_block_reserve(to, tokens, err) : kg_fail_nomem(err, "replacing a file");
     for (uint32_t page = 0; page * KG_PAGE < tokens && status == KG_OK; page++)
-        status = copy_page(from, first + page, to, at + page, room, err);
+        status = copy_page(from, first + page, to, page, room, err);
     free(room);
-    return status;
-}
-
-enum kg_status kg_pages_copy(const struct kg_block *from, uint32_t first, struct kg_block *to, uint32_t tokens, struct kg_error *err)
-{
-    enum kg_status status = kg_pages_copy_to(from, first, to, 0, tokens, err);
     kg_block_set_ready(to, status == KG_OK ? tokens : 0);
     return status;
 }

@@ -34,7 +34,6 @@ struct kg_piece *kg_piece_add(struct kg_session *session, enum kg_block_kind kin
 void kg_piece_clear(struct kg_piece *piece)
 {
     kg_piece_forget_included(piece);
-    kg_again_clear(&piece->again);
     kg_block_release(piece->block);
     free(piece->label);
     free(piece->text);
@@ -114,14 +113,6 @@ struct kg_digest kg_kept_identity(const struct kg_session *session, const struct
     return digest;
 }
 
-static void add_again(struct kg_digest_stream *stream, const struct kg_piece *piece)
-{
-    kg_digest_add(stream, piece->kept_of.bytes, sizeof piece->kept_of.bytes);
-    add_number(stream, piece->again.count);
-    for (uint32_t i = 0; i < piece->again.count; i++)
-        add_number(stream, piece->again.pages[i]);
-}
-
 static bool is_named(const struct kg_digest *identity)
 {
     static const struct kg_digest none = { { 0 } };
@@ -151,8 +142,6 @@ static struct kg_digest identity_of(const struct kg_session *session, size_t pie
         add_number(stream, base);
     if (p->rule == KG_READ_LINKED)
         kg_digest_add(stream, p->sees.bytes, sizeof p->sees.bytes);
-    if (p->rule == KG_READ_AGAIN)
-        add_again(stream, p);
     for (size_t i = 0; i < session->count; i++) {
         const struct kg_piece *seen = &session->pieces[i];
         if (!is_seen(session, piece, i, base))
@@ -266,24 +255,11 @@ enum kg_status kg_kept_create(struct kg_session *session, struct kg_piece *piece
 
 static enum kg_status create_block(struct kg_session *session, struct kg_piece *piece, const int32_t *ids, size_t count, struct kg_error *err)
 {
-    const bool again = piece->rule == KG_READ_AGAIN;
-    const struct kg_digest name = kg_block_name(session->engine, again ? &piece->kept_of : &piece->identity);
+    const struct kg_digest name = kg_block_name(session->engine, &piece->identity);
     const int32_t local = piece->kind == KG_BLOCK_PREAMBLE ? 0 : preamble_tokens(session);
     if (piece->rule == KG_READ_KEPT)
         return kg_kept_create(session, piece, ids, count, err);
-    enum kg_status status = kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
-    if (status == KG_OK && again)
-        kg_block_set_part(piece->block, 0);
-    return status;
-}
-
-static enum kg_status offer(struct kg_session *session, struct kg_piece *piece, uint32_t *known, struct kg_error *err)
-{
-    struct kg_kv_store *store = session->engine->kv_store;
-    *known = 0;
-    if (!store)
-        return KG_OK;
-    return piece->rule == KG_READ_AGAIN ? kg_again_offer(session, piece, known, err) : kg_kv_store_offer(store, piece->block, known, err);
+    return kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
 }
 
 enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
@@ -310,7 +286,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     uint32_t known = 0;
     struct kg_error unread;
     double start = kg_seconds();
-    if (offer(session, piece, &known, &unread) != KG_OK)
+    if (engine->kv_store && kg_kv_store_offer(engine->kv_store, piece->block, &known, &unread) != KG_OK)
         known = 0; /* a block that cannot be restored is read again */
     session->restore_since += kg_seconds() - start;
     if (known && !kg_block_is_promised(piece->block))
@@ -336,8 +312,7 @@ static enum kg_status place_anew(struct kg_session *session, size_t index, enum 
     enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, known_identity, err);
     if (status == KG_OK) {
         kg_piece_forget_included(piece);
-        kg_again_clear(&piece->again);
-        kg_block_release(before);
+            kg_block_release(before);
         return KG_OK;
     }
     piece->block = before;
@@ -439,7 +414,6 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
     if (index != SIZE_MAX)
         kg_sequence_remove(session->sequence, index);
     kg_piece_forget_included(piece);
-    kg_again_clear(&piece->again);
     kg_block_release(piece->block);
     piece->block = NULL;
     piece->dropped = true;

@@ -60,7 +60,6 @@ static void restore_kept(struct kg_session *session, struct kg_piece *piece, con
     piece->kept_of = part->identity;
     piece->kept_first = again ? 0 : (uint32_t)page * KG_PAGE;
     piece->kept_changed = again ? 0 : (uint32_t)(stored >> (1 + KG_KEPT_PAGE_BITS));
-    piece->again.all = again && stored >> (1 + KG_KEPT_PAGE_BITS);
     piece->kept_linked = stored % 2;
 }
 
@@ -155,9 +154,8 @@ static enum kg_status restore_part(struct kg_session *session, const struct kg_s
         return KG_OK;
     const int32_t base = place_of(session, part);
     same = same && !(piece->rule == KG_READ_CHAIN && base < 0);
-    enum kg_status status = again ? kg_again_find(session, piece, part->ids, (uint32_t)part->id_count, err) : KG_OK;
-    if (status == KG_OK) /* which names what was read again by what stands here */
-        status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same && !again ? &part->identity : NULL, err);
+    /* what was read again is named by what stands here */
+    enum kg_status status = kg_piece_place(session, session->count - 1, part->ids, part->id_count, base, same && !again ? &part->identity : NULL, err);
     return status == KG_OK ? replace_lost(session, same, err) : status;
 }
 
@@ -423,10 +421,7 @@ static void add_tokens(struct kg_part *part, const struct kg_piece *piece)
 {
     const uint32_t tokens = piece->block ? kg_block_tokens(piece->block) : 0;
     part->tokens += tokens;
-    for (uint32_t i = 0; piece->block && i < piece->again.count; i++) {
-        const uint32_t left = tokens - piece->again.pages[i] * KG_PAGE;
-        part->again += left < KG_PAGE ? left : KG_PAGE;
-    }
+    part->again += piece->rule == KG_READ_AGAIN ? tokens : 0;
 }
 
 struct kg_part kg_session_part(const struct kg_session *session, size_t index)

@@ -16,7 +16,7 @@ static int kept_rule(const struct kg_piece *piece)
 
 static int again_rule(const struct kg_piece *piece)
 {
-    return -(int)(1 + ((uint32_t)piece->again.all << (1 + KG_KEPT_PAGE_BITS) | KG_AGAIN_PAGE << 1 | piece->kept_linked));
+    return -(int)(1 + (KG_AGAIN_PAGE << 1 | piece->kept_linked));
 }
 
 static enum kg_status store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)

@@ -1,5 +1,5 @@
-/* Pages of a file that go on like an earlier one are read again in sight of all before them: they are what a reading by hand gives, stand
- * there only as long as all before them is what they saw, and nothing else changes. */
+/* A file is read again in sight of all before it: it is what a reading by hand gives, stands there only as long as all before it is what
+ * it saw, and nothing else changes. */
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
@@ -16,7 +16,6 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
-#include "engine/anchor/alike.h"
 #include "engine/fill.h"
 #include "engine/state.h"
 #include "kernels/type.h"
@@ -29,12 +28,15 @@ enum { FILES = 4, TEXT_MAX = 160 };
 static const char first[] = "VIOLET_HARBOR 12ab\n/* 4711 */\n", second[] = "static char letters[] = \"qwrtzpsdfgh\";\nVIOLET_HOLLOW 93fe\nshort more;\n",
                   third[] = "xylophones jump\n", fourth[] = "double cube;\nlong xylophobia;\n";
 
+static const char letters[] = "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg"
+                              "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg"
+                              "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg";
+
 struct world {
     char directory[2][256], model[300];
     struct kg_engine *engine[2]; /* the second one reads by hand */
     struct kg_session *session;
     int stop_after; /* batches; less than 0: never */
-    bool all; /* pages are read again, from now on */
 };
 
 static void stop_there(void *ctx, const struct kg_progress *progress)
@@ -48,7 +50,7 @@ static void open_engine(struct world *w, int i)
 {
     struct kg_error err = { .text = "" };
     const struct kg_engine_options options = { .model_path = w->model, .backend = "cpu", .threads = 1, .cache_dir = w->directory[i], .state_dir = w->directory[i],
-                                               .index_bits = 4, .again_all = w->all, .progress = i ? NULL : stop_there, .ctx = w };
+                                               .index_bits = 4, .progress = i ? NULL : stop_there, .ctx = w };
     if (kg_engine_open(&options, &w->engine[i], &err) != KG_OK)
         fail_msg("%s", err.text);
 }
@@ -76,11 +78,10 @@ static void reopen(struct world *w)
     open_as(w, KG_POLICY_RECALL);
 }
 
-static int begin(void **state, uint32_t tokens, bool all)
+static int begin(void **state, uint32_t tokens)
 {
     struct world *w = calloc(1, sizeof *w);
     *state = w;
-    w->all = all;
     w->stop_after = -1;
     for (int i = 0; i < 2; i++)
         snprintf(w->directory[i], sizeof w->directory[i], "%s", kv_directory_make());
@@ -93,17 +94,12 @@ static int begin(void **state, uint32_t tokens, bool all)
 
 static int set_up(void **state)
 {
-    return begin(state, 512, false); /* a token is hardly more than a byte */
-}
-
-static int set_up_all(void **state)
-{
-    return begin(state, 512, true);
+    return begin(state, 512); /* a token is hardly more than a byte */
 }
 
 static int set_up_long(void **state)
 {
-    return begin(state, 24000, false);
+    return begin(state, 24000);
 }
 
 static int tear_down(void **state)
@@ -242,78 +238,35 @@ static struct kg_session *read_alone(const struct world *w, const char *text, si
         fail_msg("%s", err.text);
     return session;
 }
-
-/* In the first engine's pool, with pages of the other's. */
-static void take_over(const struct kg_block *from, uint32_t page, struct kg_block *to)
+static bool is_behind_another(const struct kg_session *session, size_t at)
 {
-    assert_int_equal(kg_pages_copy(from, page, to, kg_block_tokens(to), NULL), KG_OK);
+    for (size_t i = 0; i < at; i++)
+        if (session->pieces[i].kind == KG_BLOCK_FILE && session->pieces[i].block)
+            return true;
+    return false;
 }
 
-/* Which pages of a piece are to be read again, or were meant to be when they were: those that go on like a file before that of the piece,
- * or all where there is one; how many. The caller frees *out. */
-static uint32_t alike_pages(const struct world *w, size_t at, bool **out)
-{
-    const struct kg_piece *pieces = w->session->pieces;
-    struct kg_alike_text *texts = calloc(at + 1, sizeof *texts);
-    const uint32_t tokens = kg_block_tokens(pieces[at].block), pages = (tokens + KG_PAGE - 1) / KG_PAGE;
-    bool *newline = NULL;
-    size_t count = 0, begin = at;
-    uint32_t found = 0;
-    *out = calloc(pages + 1UL, sizeof **out);
-    while (pieces[begin].continues)
-        begin--;
-    for (size_t i = 0; i <= at; i++)
-        if (pieces[i].kind == KG_BLOCK_FILE && pieces[i].block && (i < begin || i == at))
-            texts[count++] = (struct kg_alike_text){ kg_block_ids(pieces[i].block), kg_block_tokens(pieces[i].block) };
-    assert_int_equal(kg_line_anchors(w->engine[0]->tokenizer, kg_vocabulary(w->engine[0]->tokenizer), &newline, NULL), KG_OK);
-    if (pieces[at].rule == KG_READ_AGAIN ? pieces[at].again.all : w->all)
-        memset(*out, count > 1, pages * sizeof **out);
-    else
-        assert_int_equal(kg_alike_pages(texts, count, newline, *out, NULL), KG_OK);
-    for (uint32_t page = 0; page < pages; page++)
-        found += (*out)[page];
-    free(newline);
-    free(texts);
-    return found;
-}
-
-/* A piece is what reading by hand gives: runs of pages, each a block of its own behind all that stands there now, those that
- * go on like an earlier file read there, and the others taken from `clean`. How many tokens were read again. */
-static uint32_t is_as_by_hand(const struct world *w, size_t at, const struct kg_block *clean)
+/* A piece is what reading by hand gives behind all that stands there now, and not what is in `clean`. */
+static void is_as_by_hand(const struct world *w, size_t at, const struct kg_block *clean)
 {
     static const struct kg_digest unnamed;
     const struct kg_piece *piece = &w->session->pieces[at];
     const struct kg_engine *engine = w->engine[0];
-    const uint32_t tokens = kg_block_tokens(piece->block), pages = (tokens + KG_PAGE - 1) / KG_PAGE;
+    const struct kg_reading reading = { .model = engine->model, .pool = engine->pool, .stop = &engine->stop };
+    const uint32_t tokens = kg_block_tokens(piece->block);
     struct kg_sequence *sequence = NULL;
-    uint32_t again = 0, far = 0;
-    bool *alike;
-    alike_pages(w, at, &alike);
+    struct kg_block *block = NULL;
     assert_int_equal(kg_sequence_create(kg_model_shape(engine->model)->trained_length, &sequence, NULL), KG_OK);
     for (size_t i = 0; i < w->session->count; i++)
         if (w->session->pieces[i].block && w->session->pieces[i].base < piece->base)
             assert_int_equal(kg_sequence_place(sequence, w->session->pieces[i].block, w->session->pieces[i].base, NULL), KG_OK);
-    for (uint32_t page = 0, end; page < pages; page = end) {
-        for (end = page + 1; end < pages && alike[end] == alike[page]; end++) {}
-        const uint32_t from = page * KG_PAGE, upto = end * KG_PAGE < tokens ? end * KG_PAGE : tokens;
-        const struct kg_reading reading = { .model = engine->model, .pool = engine->pool, .stop = &engine->stop };
-        struct kg_block *run = NULL;
-        assert_int_equal(kg_block_create(engine->pool, KG_BLOCK_FILE, &unnamed, kg_block_local(piece->block) + (int32_t)from, kg_block_ids(piece->block) + from,
-                                         upto - from, &run, NULL), KG_OK);
-        assert_int_equal(kg_sequence_place(sequence, run, piece->base + (int32_t)from, NULL), KG_OK);
-        if (alike[page])
-            assert_int_equal(kg_sequence_read(sequence, kg_sequence_count(sequence) - 1, upto - from, &reading, NULL, NULL), KG_OK);
-        else
-            take_over(clean, page, run);
-        assert_int_equal(compare(piece->block, page, run, 0, upto - from, !alike[page]), 0); /* of more blocks the sums have another order */
-        far += compare(piece->block, page, clean, page, upto - from, !alike[page]);
-        again += alike[page] ? upto - from : 0;
-        kg_block_release(run);
-    }
+    assert_int_equal(kg_block_create(engine->pool, KG_BLOCK_FILE, &unnamed, kg_block_local(piece->block), kg_block_ids(piece->block), tokens, &block, NULL), KG_OK);
+    assert_int_equal(kg_sequence_place(sequence, block, piece->base, NULL), KG_OK);
+    assert_int_equal(kg_sequence_read(sequence, kg_sequence_count(sequence) - 1, tokens, &reading, NULL, NULL), KG_OK);
+    assert_int_equal(compare(piece->block, 0, block, 0, tokens, true), 0);
+    assert_true(compare(piece->block, 0, clean, 0, tokens, false) > 0);
+    kg_block_release(block);
     kg_sequence_free(sequence);
-    free(alike);
-    assert_true(far > 0);
-    return again;
 }
 
 /* Every file, of one part and including nothing: in its first reading, or as by hand in sight of what stands before it now. How many were
@@ -325,20 +278,18 @@ static unsigned all_are_right(const struct world *w, bool all)
         const struct kg_piece *piece = &w->session->pieces[i];
         if (piece->kind != KG_BLOCK_FILE || !piece->block || piece->continues || kg_file_is_patched(w->session, i))
             continue;
-        bool *alike;
-        const bool any = alike_pages(w, i, &alike) > 0;
+        const bool can = is_behind_another(w->session, i);
         struct kg_session *alone = read_alone(w, piece->text, piece->length);
         const struct kg_block *clean = alone->pieces[alone->count - 1].block;
         assert_int_equal(kg_block_ready(piece->block), kg_block_tokens(piece->block));
         if (piece->rule == KG_READ_AGAIN)
-            assert_true(is_as_by_hand(w, i, clean) > 0);
+            is_as_by_hand(w, i, clean);
         else
             are_the_same(piece->block, clean);
         again += piece->rule == KG_READ_AGAIN;
-        assert_true(piece->rule != KG_READ_AGAIN || any);
-        assert_true(!all || any == (piece->rule == KG_READ_AGAIN));
+        assert_true(piece->rule != KG_READ_AGAIN || can);
+        assert_true(!all || can == (piece->rule == KG_READ_AGAIN));
         kg_session_close(alone);
-        free(alike);
     }
     return again;
 }
@@ -368,15 +319,15 @@ static void after_idling_it_is_what_reading_by_hand_gives(void **state)
     struct kg_block *clean = kg_block_keep(before.block);
     const uint64_t computed = w->session->computed_since, read = idle(w);
     assert_true(!is_again(w, "a.h") && is_again(w, "b.h"));
-    assert_true(read > 0 && (read == kg_block_tokens(clean)) == w->all && read == told_again(w, "b.h") && told_again(w, "a.h") == 0);
-    assert_int_equal(is_as_by_hand(w, index_of(w, "b.h"), clean), read);
+    assert_true(read == kg_block_tokens(clean) && read == told_again(w, "b.h") && told_again(w, "a.h") == 0);
+    is_as_by_hand(w, index_of(w, "b.h"), clean);
     assert_int_equal(piece_of(w, "b.h")->base, before.base);
     assert_int_equal(w->session->computed_since, computed); /* nobody waited for it */
     assert_int_equal(idle(w), 0);
     kg_block_release(clean);
 }
 
-/* It sees what the file includes no longer, and what stands before it; the other pages stay as they are. */
+/* It sees what the file includes no longer, and what stands before it. */
 static void of_a_file_that_includes_others_too(void **state)
 {
     struct world *w = *state;
@@ -385,7 +336,7 @@ static void of_a_file_that_includes_others_too(void **state)
     assert_int_equal(piece_of(w, "b.h")->rule, KG_READ_LINKED);
     struct kg_block *clean = kg_block_keep(piece_of(w, "b.h")->block);
     assert_true(idle(w) > 0 && is_again(w, "b.h") && piece_of(w, "b.h")->kept_linked);
-    assert_true(is_as_by_hand(w, index_of(w, "b.h"), clean) > 0);
+    is_as_by_hand(w, index_of(w, "b.h"), clean);
     kg_block_release(clean);
     reopen(w);
     assert_true(is_again(w, "b.h") && piece_of(w, "b.h")->kept_linked);
@@ -395,13 +346,15 @@ static void of_a_file_that_includes_others_too(void **state)
     assert_int_equal(piece_of(w, "b.h")->rule, KG_READ_LINKED); /* the cache had it */
 }
 
-static void nothing_is_read_where_nothing_begins_alike(void **state)
+/* Nothing stands before it that it has not seen but what is said. */
+static void the_first_file_is_read_once(void **state)
 {
     struct world *w = *state;
     add(w, "a.h", first);
-    add(w, "c.h", third);
+    ask(w, "HARBOR?", NULL);
+    idle(w); /* the answer's last token */
     assert_int_equal(idle(w), 0);
-    assert_true(!is_again(w, "a.h") && !is_again(w, "c.h"));
+    assert_false(is_again(w, "a.h"));
 }
 
 static void resumed_it_needs_no_reading(void **state)
@@ -415,7 +368,7 @@ static void resumed_it_needs_no_reading(void **state)
     reopen(w);
     assert_true(is_again(w, "b.h"));
     assert_memory_equal(&piece_of(w, "b.h")->identity, &name, sizeof name);
-    assert_true(is_as_by_hand(w, index_of(w, "b.h"), alone->pieces[alone->count - 1].block) > 0);
+    is_as_by_hand(w, index_of(w, "b.h"), alone->pieces[alone->count - 1].block);
     const uint64_t asked = ask(w, "HOLLOW?", &answers[0]);
     reopen(w); /* with a turn behind it */
     assert_true(is_again(w, "b.h"));
@@ -427,23 +380,6 @@ static void resumed_it_needs_no_reading(void **state)
     for (int i = 0; i < 2; i++)
         free(answers[i]);
     kg_session_close(alone);
-}
-
-static void resumed_it_is_what_it_was_whatever_is_wanted_by_then(void **state)
-{
-    struct world *w = *state;
-    const bool before = w->all;
-    add_both(w);
-    idle(w);
-    ask(w, "HOLLOW?", NULL);
-    const uint32_t again = told_again(w, "b.h");
-    for (int i = 0; i < 2; i++) {
-        w->all = !w->all;
-        reopen(w);
-        assert_true(is_again(w, "b.h") && told_again(w, "b.h") == again && piece_of(w, "b.h")->again.all == before);
-        all_are_right(w, false);
-        assert_true(w->session->computed_ever == 0 && idle(w) == 0);
-    }
 }
 
 /* What it was before serves every other conversation. */
@@ -475,11 +411,11 @@ static void it_ends_when_a_question_comes(void **state)
     struct world *w = *state;
     struct kg_error err;
     uint64_t computed = 0;
-    add(w, "a.h", "VIOLET_HARBOR 12ab\nAMBER_STONE 99\n");
-    add(w, "b.h", "VIOLET_HOLLOW 93fe\nqwrtzpsdfghqwrtzpsdfghqwrtzpsdfghqwrtzpsdfghqwrtzpsdfgh\nAMBER_STOOL 88\n");
+    add(w, "a.h", first);
+    add(w, "b.h", letters);
     w->stop_after = 0;
     assert_int_equal(kg_session_read_again(w->session, &(size_t){ 0 }, &computed, &err), KG_ERR_CANCELLED);
-    assert_true(computed > 0 && !is_again(w, "b.h"));
+    assert_true(computed > 0 && computed < kg_block_tokens(piece_of(w, "b.h")->block) && !is_again(w, "b.h"));
     kg_engine_go(w->engine[0]);
     assert_true(ask(w, "HOLLOW?", NULL) < 60);
     all_are_right(w, false);
@@ -653,10 +589,6 @@ static size_t leave_gap(struct world *w)
     assert_true(is_again(w, "b.h"));
     return kg_model_shape(w->engine[0]->model)->trained_length - (uint32_t)kg_sequence_end(w->session->sequence) + 8;
 }
-
-static const char letters[] = "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg"
-                              "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg"
-                              "jqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwgjqxkvzwg";
 
 static void change_cache(const struct world *w, const char *sql)
 {
@@ -1037,7 +969,6 @@ static void do_something(struct world *w, uint64_t *seed)
         close_it(w);
         if (seeded_below(seed, 2))
             lose_something(w, seed);
-        w->all ^= seeded_below(seed, 3) == 0;
         open_as(w, KG_POLICY_RECALL);
         break;
     default:
@@ -1109,7 +1040,7 @@ static void a_process_that_dies_leaves_one_reading_or_the_other(void **state)
         old += !again;
         new += again > 0;
         idle(w);
-        assert_int_equal(all_are_right(w, true), w->all ? 3 : 2);
+        assert_int_equal(all_are_right(w, true), 3);
         assert_int_equal(kg_session_clear(w->session, NULL), KG_OK);
         assert_int_equal(kg_session_rename(w->session, "other", NULL), KG_OK);
         close_it(w);
@@ -1124,15 +1055,13 @@ static void a_process_that_dies_leaves_one_reading_or_the_other(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-#define ALL(name) { "all: " #name, name, set_up_all, tear_down, NULL }
     const struct CMUnitTest tests[] = {
         TEST(after_idling_it_is_what_reading_by_hand_gives),
         TEST(of_a_file_that_includes_others_too),
-        TEST(nothing_is_read_where_nothing_begins_alike),
+        TEST(the_first_file_is_read_once),
         TEST(resumed_it_needs_no_reading),
-        TEST(resumed_it_is_what_it_was_whatever_is_wanted_by_then),
         TEST(the_first_reading_stays_in_the_cache),
-        TEST(it_ends_when_a_question_comes),
+        cmocka_unit_test_setup_teardown(it_ends_when_a_question_comes, set_up_long, tear_down),
         TEST(one_file_a_call_is),
         cmocka_unit_test_setup_teardown(a_long_file_is_read_once, set_up_long, tear_down),
         TEST(what_a_stopped_answer_saw_stays),
@@ -1149,25 +1078,6 @@ int main(void)
         TEST(what_begins_anew_begins_with_the_first_reading),
         TEST(whatever_is_done_it_stands_only_where_it_saw_all_before_it),
         TEST(a_process_that_dies_leaves_one_reading_or_the_other),
-        ALL(after_idling_it_is_what_reading_by_hand_gives),
-        ALL(of_a_file_that_includes_others_too),
-        ALL(resumed_it_needs_no_reading),
-        ALL(resumed_it_is_what_it_was_whatever_is_wanted_by_then),
-        ALL(the_first_reading_stays_in_the_cache),
-        ALL(one_file_a_call_is),
-        ALL(what_a_stopped_answer_saw_stays),
-        ALL(what_is_brought_back_late_may_be_damaged),
-        ALL(a_completion_sees_it_only_as_it_saw_what_stands),
-        ALL(it_goes_back_when_a_file_before_it_goes),
-        ALL(it_goes_back_when_a_file_before_it_is_edited),
-        ALL(an_edit_of_it_is_one_of_its_first_reading),
-        ALL(when_the_cache_has_lost_it_the_first_reading_serves),
-        ALL(when_it_is_lost_what_stands_behind_it_is_not_read),
-        ALL(by_another_policy_nothing_is_read_again),
-        ALL(nothing_is_read_again_behind_a_secret),
-        ALL(what_begins_anew_begins_with_the_first_reading),
-        ALL(whatever_is_done_it_stands_only_where_it_saw_all_before_it),
-        ALL(a_process_that_dies_leaves_one_reading_or_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,7 +161,7 @@ static enum kg_status choose(const struct arguments *a, char root[KG_PATH_MAX], 
                                           .choose_tokens = (uint32_t)kg_config_number(a->config, KG_OPTION_READ_BUDGET) };
     const char *ahead = kg_config_text(a->config, KG_OPTION_READ_AHEAD);
     out->ahead = strcmp(ahead, "on") == 0 ? KG_AHEAD_ON_MAINS : strcmp(ahead, "always") == 0 ? KG_AHEAD_ALWAYS : KG_AHEAD_NEVER;
-    out->again = strcmp(kg_config_text(a->config, KG_OPTION_READ_AGAIN), "no") != 0;
+    out->again = kg_config_on(a->config, KG_OPTION_READ_AGAIN);
     out->theme = kg_config_text(a->config, KG_OPTION_THEME);
     out->colours = kg_config_colours(a->config);
     out->vi = strcmp(kg_config_text(a->config, KG_OPTION_INPUT_KEYS), "vi") == 0;

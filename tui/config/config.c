@@ -112,7 +112,6 @@ enum kg_status kg_config_fill(const struct kg_config *config, struct kg_engine_o
     engine->cache_off = kg_config_on(config, KG_OPTION_CACHE_OFF);
     engine->cache_bytes = kg_config_number(config, KG_OPTION_CACHE_BUDGET);
     engine->kv = kg_config_text(config, KG_OPTION_CACHE_KV);
-    engine->again_all = strcmp(kg_config_text(config, KG_OPTION_READ_AGAIN), "all") == 0;
     engine->index_bits = (uint32_t)strtoul(kg_config_text(config, KG_OPTION_RECALL_BITS), NULL, 10);
     session->recall = (struct kg_recall){ .window = (uint32_t)kg_config_number(config, KG_OPTION_RECALL_WINDOW),
                                           .k = (uint32_t)kg_config_number(config, KG_OPTION_RECALL_K) };

@@ -1,5 +1,5 @@
-/* While nothing is asked, until a key or a task comes: what in the files in context goes on like an earlier one is read again, and then
- * the files that are likeliest to be asked about are read into the cache. */
+/* While nothing is asked, until a key or a task comes: the files in context are read again, each in sight of all before it, and then those
+ * that are likeliest to be asked about are read into the cache. */
 #include <glob.h>
 #include <poll.h>
 #include <stdio.h>
