@@ -8,7 +8,7 @@
 
 _Static_assert(KG_CBR_WINDOW_MIN == 2 * KG_PAGE && KG_CBR_K_MAX == KG_RECALL_MAX, "as in kg_look");
 
-static const char *const read_names[] = { [KG_CBR_ALONE] = "alone", [KG_CBR_LINKED] = "linked", [KG_CBR_AGAIN] = "again", [KG_CBR_CHAIN] = "chain", [KG_CBR_ANCHORS] = "anchors" };
+static const char *const read_names[] = { [KG_CBR_ALONE] = "alone", [KG_CBR_LINKED] = "linked", [KG_CBR_CHAIN] = "chain", [KG_CBR_ANCHORS] = "anchors" };
 static const char *const look_names[] = { [KG_CBR_ALL] = "all", [KG_CBR_RECALL] = "recall", [KG_CBR_LINES] = "anchors" };
 
 enum kg_status kg_cbr_read_parse(const char *name, enum kg_cbr_read *out, struct kg_error *err)
@@ -18,7 +18,7 @@ enum kg_status kg_cbr_read_parse(const char *name, enum kg_cbr_read *out, struct
             *out = (enum kg_cbr_read)i;
             return KG_OK;
         }
-    return kg_fail(err, KG_ERR_USAGE, "there is no read rule '%s'; use alone, linked, again, chain or anchors", name);
+    return kg_fail(err, KG_ERR_USAGE, "there is no read rule '%s'; use alone, linked, chain or anchors", name);
 }
 
 enum kg_status kg_cbr_look_parse(const char *name, enum kg_cbr_look *out, struct kg_error *err)
@@ -111,7 +111,6 @@ static enum kg_status measure_rule(struct kg_cbr_reader *reader, const struct kg
     if (rule->read == KG_CBR_CHAIN && rule->look == KG_CBR_ALL)
         return copy_score(result, &result->full, &row->score, err);
     enum kg_status status = kg_cbr_reader_context(reader, rule, &sequence, err);
-    row->again = kg_cbr_reader_again(reader, rule);
     kg_cbr_reader_look(reader, rule->look, rule->window, rule->k, &look);
     return status == KG_OK ? kg_cbr_score_make(reader, text, shape, sequence, &look, true, &row->score, err) : status;
 }

@@ -10,8 +10,6 @@
  *
  *   read      alone    every block in sight of the preamble and of itself
  *             linked   the same, but the own head sees preamble and other files before it, all of them
- *             again    as linked, but of the other files those pages that go on like an earlier file (engine/anchor/alike.h)
- *                      are read a second time, in sight of all that stands before them
  *             chain    every block in sight of all that stands before it
  *             anchors  as alone, but inside a block through the sinks, the window and the line anchors only
  *   look      all      the target (and a turn) looks at everything before it
@@ -36,7 +34,7 @@
 #define KG_CBR_WINDOW_MIN 64
 #define KG_CBR_K_MAX      4096
 
-enum kg_cbr_read { KG_CBR_ALONE, KG_CBR_LINKED, KG_CBR_AGAIN, KG_CBR_CHAIN, KG_CBR_ANCHORS };
+enum kg_cbr_read { KG_CBR_ALONE, KG_CBR_LINKED, KG_CBR_CHAIN, KG_CBR_ANCHORS };
 enum kg_cbr_look { KG_CBR_ALL, KG_CBR_RECALL, KG_CBR_LINES };
 
 /* KG_ERR_USAGE names those there are. */
@@ -102,7 +100,6 @@ struct kg_cbr_row {
     struct kg_cbr_score score;
     double keys;  /* exact keys that the target's tokens look at, summed over them; the same in every layer and KV head */
     double bytes; /* of keys, values and index that they read, summed over them, all layers and KV heads: an index page is read whole */
-    uint32_t again; /* tokens of the context that were read a second time */
     double seconds; /* for what only this rule needed */
 };
 
@@ -140,7 +137,6 @@ struct kg_cbr_summary {
     uint64_t prototype_tokens, prototypes_right, prototypes_full_right, prototypes_own_right;
     struct kg_cbr_estimate constants_kept, prototypes_kept; /* right under the rule / under full */
     double keys_per_token, bytes_per_token, bytes_per_token_full;
-    uint64_t again; /* tokens of the context that were read a second time */
     double seconds;
 };
 

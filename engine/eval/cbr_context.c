@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/anchor/alike.h"
 #include "engine/eval/cbr_parts.h"
 
 /* Rows at a time: logits of each are kept where they are scored. */
@@ -23,7 +22,6 @@ struct kg_cbr_reader {
     struct kg_sequence *chain, *own;
     struct kg_sequence *context;  /* the last one of another rule */
     struct kg_cbr_rule read_as;   /* its rule */
-    uint32_t again;               /* tokens of it that were read a second time */
     bool *anchors, *none;         /* by token id */
     struct kg_look look;
     uint64_t done, total; /* tokens */
@@ -86,14 +84,12 @@ static enum kg_status read_last(struct kg_cbr_reader *reader, struct kg_sequence
     return kg_sequence_read(sequence, last, kg_block_tokens(block), &reading, NULL, err);
 }
 
-/* A block whose keys stand as if it began `local` tokens behind the preamble. */
 static enum kg_status append(struct kg_cbr_reader *reader, struct kg_sequence *sequence, enum kg_block_kind kind, const int32_t *ids, size_t count,
-                             uint32_t local, struct kg_error *err)
+                             struct kg_error *err)
 {
     static const struct kg_digest unnamed;
     struct kg_block *block = NULL;
-    enum kg_status status = kg_block_create(reader->engine->pool, kind, &unnamed, (int32_t)(kg_block_tokens(reader->preamble) + local), ids, count,
-                                            &block, err);
+    enum kg_status status = kg_block_create(reader->engine->pool, kind, &unnamed, (int32_t)kg_block_tokens(reader->preamble), ids, count, &block, err);
     if (status == KG_OK)
         status = kg_sequence_append(sequence, block, err);
     kg_block_release(block);
@@ -106,7 +102,7 @@ enum kg_status kg_cbr_reader_append(struct kg_cbr_reader *reader, struct kg_sequ
                                     uint32_t scored_from, void *ctx, struct kg_error *err)
 {
     struct scoring scoring = { reader, scored, ctx };
-    enum kg_status status = append(reader, sequence, kind, ids, count, 0, err);
+    enum kg_status status = append(reader, sequence, kind, ids, count, err);
     return status == KG_OK ? read_last(reader, sequence, look, scored ? &scoring : NULL, scored_from, err) : status;
 }
 
@@ -233,67 +229,13 @@ static enum kg_status read_chain(struct kg_cbr_reader *reader, struct kg_error *
     return status;
 }
 
-/* Tokens from .. upto-1 of piece i, read apart or, `again`, in sight of all that stands before them. */
-static enum kg_status put_pages(struct kg_cbr_reader *reader, size_t i, uint32_t from, uint32_t upto, bool again, struct kg_error *err)
-{
-    const struct kg_cbr_piece *piece = &reader->text->pieces[i];
-    enum kg_status status = append(reader, reader->context, piece->kind, piece->ids + from, upto - from, from, err);
-    if (status != KG_OK)
-        return status;
-    if (again) {
-        reader->again += upto - from;
-        return read_last(reader, reader->context, NULL, NULL, 0, err);
-    }
-    struct kg_block *block = kg_sequence_block(reader->context, kg_sequence_count(reader->context) - 1);
-    return kg_pages_copy(reader->alone.blocks[i], from / KG_PAGE, block, upto - from, err);
-}
-
-/* Piece i, of which the pages that go on like a file before it are read again. */
-static enum kg_status put_again(struct kg_cbr_reader *reader, size_t i, struct kg_error *err)
-{
-    const struct kg_cbr_piece *pieces = reader->text->pieces;
-    const uint32_t count = pieces[i].count, pages = (count + KG_PAGE - 1) / KG_PAGE;
-    struct kg_alike_text *texts = calloc(i + 1, sizeof *texts);
-    bool *alike = calloc(pages + 1UL, sizeof *alike);
-    size_t files = 0;
-    if (!texts || !alike) {
-        free(texts);
-        free(alike);
-        return kg_fail_nomem(err, "reading a context");
-    }
-    for (size_t j = 0; j <= i; j++)
-        if (pieces[j].kind == KG_BLOCK_FILE)
-            texts[files++] = (struct kg_alike_text){ pieces[j].ids, pieces[j].count };
-    enum kg_status status = kg_alike_pages(texts, files, reader->anchors, alike, err);
-    if (status == KG_OK)
-        status = read_apart(reader, &reader->alone, i, NULL, err);
-    for (uint32_t page = 0, end; page < pages && status == KG_OK; page = end) {
-        for (end = page + 1; end < pages && alike[end] == alike[page]; end++) {}
-        status = put_pages(reader, i, page * KG_PAGE, end < pages ? end * KG_PAGE : count, alike[page], err);
-    }
-    free(texts);
-    free(alike);
-    return status;
-}
-
-/* The other files, and their headings. */
-static enum kg_status put_others(struct kg_cbr_reader *reader, bool again, struct kg_error *err)
-{
-    const size_t others = reader->text->piece_count - 2;
-    enum kg_status status = KG_OK;
-    for (size_t i = 0; i < others && status == KG_OK; i++)
-        status = again && reader->text->pieces[i].kind == KG_BLOCK_FILE ? put_again(reader, i, err)
-                                                                       : put_together(reader, &reader->alone, i, i + 1, NULL, reader->context, err);
-    return status;
-}
-
 /* The own head is read right behind the other files, as a conversation reads a file that includes them; its heading comes in between later. */
-static enum kg_status read_linked(struct kg_cbr_reader *reader, bool again, struct kg_error *err)
+static enum kg_status read_linked(struct kg_cbr_reader *reader, struct kg_error *err)
 {
     const size_t last = reader->text->piece_count - 1;
     const struct kg_cbr_piece *piece = &reader->text->pieces[last];
     struct kg_sequence *context = reader->context;
-    enum kg_status status = put_others(reader, again, err);
+    enum kg_status status = put_together(reader, &reader->alone, 0, last - 1, NULL, context, err);
     if (status == KG_OK)
         status = kg_cbr_reader_append(reader, context, piece->kind, piece->ids, piece->count, NULL, NULL, 0, NULL, err);
     if (status != KG_OK)
@@ -317,11 +259,6 @@ static enum kg_status read_anchored(struct kg_cbr_reader *reader, const struct k
     return put_together(reader, &reader->anchored, 0, reader->text->piece_count, &look, reader->context, err);
 }
 
-static bool is_linked(enum kg_cbr_read read)
-{
-    return read == KG_CBR_LINKED || read == KG_CBR_AGAIN;
-}
-
 /* Whether a context that was read as `a` serves for `b` as well. */
 static bool reads_alike(const struct kg_cbr_rule *a, const struct kg_cbr_rule *b)
 {
@@ -341,20 +278,14 @@ enum kg_status kg_cbr_reader_context(struct kg_cbr_reader *reader, const struct 
         kg_sequence_free(reader->context);
         reader->context = NULL;
         reader->read_as = *rule;
-        reader->again = 0;
         status = begin(reader, &reader->context, err);
         if (status == KG_OK)
-            status = is_linked(rule->read)          ? read_linked(reader, rule->read == KG_CBR_AGAIN, err)
+            status = rule->read == KG_CBR_LINKED    ? read_linked(reader, err)
                      : rule->read == KG_CBR_ANCHORS ? read_anchored(reader, rule, err)
                                                     : put_together(reader, &reader->alone, 0, reader->text->piece_count, NULL, reader->context, err);
     }
     *out = reader->context;
     return status;
-}
-
-uint32_t kg_cbr_reader_again(const struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule)
-{
-    return rule->read == KG_CBR_AGAIN ? reader->again : 0;
 }
 
 enum kg_status kg_cbr_reader_own(struct kg_cbr_reader *reader, struct kg_sequence **out, struct kg_error *err)
@@ -396,11 +327,9 @@ void kg_cbr_reader_plan(struct kg_cbr_reader *reader, const struct kg_cbr_rule *
         total += target + questions;
         if (rules[i].read == KG_CBR_ANCHORS && again)
             total += own + others;
-        if (is_linked(rules[i].read) && again)
+        if (rules[i].read == KG_CBR_LINKED && again)
             total += head;
-        if (rules[i].read == KG_CBR_AGAIN && again)
-            total += others; /* at most */
-        apart = apart || rules[i].read == KG_CBR_ALONE || is_linked(rules[i].read);
+        apart = apart || rules[i].read == KG_CBR_ALONE || rules[i].read == KG_CBR_LINKED;
     }
     reader->done = 0;
     reader->total = total + (apart ? others : 0);

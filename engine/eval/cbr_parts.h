@@ -82,8 +82,6 @@ void kg_cbr_reader_look(struct kg_cbr_reader *reader, enum kg_cbr_look look, uin
 void kg_cbr_reader_look_window(struct kg_cbr_reader *reader, struct kg_reading *out);
 /* The context in a sequence, read; valid until the next call or the reader's end. */
 enum kg_status kg_cbr_reader_context(struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule, struct kg_sequence **out, struct kg_error *err);
-/* Tokens of that context which were read a second time. */
-uint32_t kg_cbr_reader_again(const struct kg_cbr_reader *reader, const struct kg_cbr_rule *rule);
 enum kg_status kg_cbr_reader_own(struct kg_cbr_reader *reader, struct kg_sequence **out, struct kg_error *err);
 /* Reads ids as one block at the sequence's end; scored as in kg_reading. The block stays, the sequence holds the only reference. */
 enum kg_status kg_cbr_reader_append(struct kg_cbr_reader *reader, struct kg_sequence *sequence, enum kg_block_kind kind, const int32_t *ids,

@@ -175,7 +175,6 @@ void kg_cbr_summarise(struct kg_cbr_result *const *results, size_t count, size_t
         bytes += results[i]->rows[row].bytes;
         bytes_full += results[i]->bytes_full;
         out->context += results[i]->context;
-        out->again += results[i]->rows[row].again;
         out->seconds += results[i]->rows[row].seconds;
         out->cross_texts += counts_in_cross(&study, i);
     }

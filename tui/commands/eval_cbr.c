@@ -19,7 +19,7 @@ static const char help[] =
     "type; and what a token reads.\n"
     "\n"
     "  -m, --model MODEL    a catalogue name or a .gguf file\n"
-    "      --read RULES     alone, linked, again, chain, anchors; several with commas (linked)\n"
+    "      --read RULES     alone, linked, chain, anchors; several with commas (linked)\n"
     "      --look RULES     all, recall, anchors; several with commas (recall)\n"
     "      --policy NAME    instead of both: full, alone, recall or anchor\n"
     "  -k N,...             tokens that are recalled (576)\n"

@@ -82,7 +82,6 @@ void kg_cbr_print_object(const struct kg_cbr_line *line)
     add(object, "keys_per_token", s->keys_per_token);
     add(object, "bytes_per_token", s->bytes_per_token);
     add(object, "bytes_per_token_full", s->bytes_per_token_full);
-    add(object, "read_again", share(s->again, s->context));
     add(object, "seconds", s->seconds);
     kg_put_json(object);
 }
