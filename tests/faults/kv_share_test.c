@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <cmocka.h>
 
 #include "engine/cache/kv_store.h"
+#include "tests/faults/killed_process.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/seeded.h"
 
@@ -125,31 +125,26 @@ static void check(struct world *w, const uint32_t *least)
     kg_pool_free(pool);
 }
 
+static void work_in_child(void *ctx, int tell)
+{
+    const struct world *w = ctx;
+    work(w->directory, (uint64_t)1 << 30, w->seed, seconds() + 60, tell);
+    _exit(5); /* it was to be killed before */
+}
+
 static void a_process_may_be_killed_at_any_moment(void **state)
 {
     struct world *w = *state;
     uint32_t least[BLOCKS] = { 0 };
     unsigned kills = is_long() ? 1000 : 60;
     for (unsigned i = 0; i < kills; i++) {
-        int from[2];
         uint32_t found[2];
-        uint64_t seed = seeded_bits(&w->seed);
-        assert_int_equal(pipe(from), 0);
-        pid_t child = fork();
-        if (child == 0) {
-            work(w->directory, (uint64_t)1 << 30, seed, seconds() + 60, from[1]);
-            _exit(0);
-        }
-        close(from[1]);
-        usleep(3000 + seeded_below(&w->seed, 60000));
-        kill(child, SIGKILL);
-        while (read(from[0], found, sizeof found) == sizeof found)
+        struct world child = *w;
+        child.seed = seeded_bits(&w->seed);
+        const int from = killed_process(work_in_child, &child, KILLED_FROM_START, 3000 + seeded_below(&w->seed, 60000));
+        while (read(from, found, sizeof found) == sizeof found)
             least[found[0]] = found[1] > least[found[0]] ? found[1] : least[found[0]];
-        close(from[0]);
-        int how = 0;
-        waitpid(child, &how, 0);
-        if (!WIFSIGNALED(how))
-            fail_msg("the child ended with %d", WEXITSTATUS(how));
+        close(from);
         check(w, least);
         if (i % 8 == 7) {
             kv_directory_remove(w->directory);

@@ -4,11 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,6 +16,7 @@
 #include "engine/cache/session_store.h"
 #include "engine/context/block.h"
 #include "tests/faults/failing_memory.h"
+#include "tests/faults/killed_process.h"
 #include "tests/faults/lossy_vfs.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/seeded.h"
@@ -299,31 +298,24 @@ static void memory_may_run_out_anywhere(void **state)
     print_message("# %llu allocations, %llu failures\n", (unsigned long long)count, (unsigned long long)w->injected);
 }
 
+static void play_in_child(void *ctx, int to)
+{
+    tell_to = to;
+    play(ctx);
+}
+
 /* The child reports each part when it is stored; whatever was reported survives. */
 static void a_process_may_be_killed_at_any_moment(void **state)
 {
     struct world *w = *state;
     unsigned kills = is_long() ? 1500 : 60, reports = 0;
     for (unsigned k = 0; k < kills; k++) {
-        int from[2];
         begin(w);
-        assert_int_equal(pipe(from), 0);
-        pid_t child = fork();
-        if (child == 0) {
-            tell_to = from[1];
-            play(w);
-            _exit(0);
-        }
-        close(from[1]);
         /* every other one lives until its first report, however slow the machine is */
-        if (k % 2 && read(from[0], &w->known, sizeof w->known) == sizeof w->known)
+        const int from = killed_process(play_in_child, w, k % 2 ? KILLED_FROM_WORD : KILLED_FROM_START, 500 + seeded_below(&w->seed, 40000));
+        while (read(from, &w->known, sizeof w->known) == sizeof w->known)
             reports++;
-        usleep(500 + seeded_below(&w->seed, 40000));
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
-        while (read(from[0], &w->known, sizeof w->known) == sizeof w->known)
-            reports++;
-        close(from[0]);
+        close(from);
         w->known.tried_parts = PARTS;
         for (int i = 0; i < PARTS; i++)
             w->known.tried[i] = 2;

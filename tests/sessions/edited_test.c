@@ -1,21 +1,19 @@
 /* A file that is edited is read again where the edit is: what is kept before is what a reading of the whole gives, what is kept behind
  * is what it was. */
-#include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <sqlite3.h>
 
 #include "engine/state.h"
+#include "tests/faults/killed_process.h"
 #include "tests/unit/kv_blocks.h"
 #include "tests/unit/model_run.h"
 #include "tests/unit/seeded.h"
@@ -467,14 +465,19 @@ static void what_is_behind_it_is_named_by_it(void **state)
     kept->identity.bytes[3] ^= 1;
 }
 
+struct replacement {
+    struct world *w;
+    const char *text;
+};
+
 /* Until it is killed, which it is while it places the other text. */
-static void replace_in_child(struct world *w, const char *text, int ready)
+static void replace_in_child(void *ctx, int tell)
 {
-    open_one(w, 0, "edits");
-    if (write(ready, "x", 1) == 1)
-        add(w, 0, text, NULL);
+    const struct replacement *replacement = ctx;
+    open_one(replacement->w, 0, "edits");
+    if (write(tell, "x", 1) == 1)
+        add(replacement->w, 0, replacement->text, NULL);
     pause();
-    _exit(1);
 }
 
 /* Whatever a process that dies was doing, the file is there, as it was or as it is. */
@@ -487,20 +490,10 @@ static void a_process_that_dies_leaves_one_text(void **state)
     int at = -1;
     add(w, 0, text_with(w, at), NULL);
     for (int round = rounds && *rounds == '1' ? 100 : 8; round > 0; round--) {
-        char sign;
-        int ready[2];
         const int next = (at + 7) % LINES;
         close_one(w, 0);
-        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
-        const pid_t child = fork();
-        if (child == 0)
-            replace_in_child(w, text_with(w, next), ready[1]);
-        close(ready[1]);
-        assert_int_equal(read(ready[0], &sign, 1), 1);
-        close(ready[0]);
-        usleep(seeded_below(&seed, 800000));
-        kill(child, SIGKILL);
-        assert_int_equal(waitpid(child, NULL, 0), child);
+        struct replacement replacement = { w, text_with(w, next) };
+        close(killed_process(replace_in_child, &replacement, KILLED_FROM_WORD, seeded_below(&seed, 800000)));
         open_one(w, 0, "edits");
         const char *text = text_with(w, next);
         const bool there = kg_session_has_file(w->session[0], "line.c", text, strlen(text));

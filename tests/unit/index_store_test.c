@@ -22,6 +22,7 @@
 
 #include "index_repo.h"
 #include "repo-index/store.h"
+#include "tests/faults/killed_process.h"
 
 static void write_files(unsigned from, unsigned to, const char *word)
 {
@@ -315,6 +316,15 @@ static void old_indexes_are_swept_away(void **state)
     assert_int_equal(index_repo_counts(&here).fresh, 3);
 }
 
+static void refresh_in_child(void *ctx, int tell)
+{
+    (void)ctx, (void)tell;
+    struct kg_index *index;
+    struct kg_error err;
+    if (kg_index_open(here.root, here.cache, &index, &err) == KG_OK)
+        kg_index_refresh(index, NULL, NULL, NULL, &err);
+}
+
 static void a_kill_leaves_an_index_that_opens(void **state)
 {
     (void)state;
@@ -325,20 +335,7 @@ static void a_kill_leaves_an_index_that_opens(void **state)
         snprintf(word, sizeof word, "round%u", round);
         index_repo_sh(&here, "rm -f d*/file[12]??.c"); /* some file systems are slow to truncate */
         write_files(100, 300, word);
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
-            struct kg_index *index;
-            struct kg_error err;
-            if (kg_index_open(here.root, here.cache, &index, &err) == KG_OK)
-                kg_index_refresh(index, NULL, NULL, NULL, &err);
-            _exit(0);
-        }
-        struct timespec pause = { .tv_nsec = (long)(round * 3700000 % 60000000) };
-        nanosleep(&pause, NULL);
-        kill(child, SIGKILL);
-        int code;
-        assert_int_equal(waitpid(child, &code, 0), child);
+        close(killed_process(refresh_in_child, NULL, KILLED_FROM_START, round * 3700 % 60000));
     }
     expect_whole(300);
 }
