@@ -163,10 +163,10 @@ struct kg_known {
 enum kg_status kg_session_known(struct kg_session *session, const char *text, size_t length, const struct kg_include *includes, size_t count,
                                 uint32_t read_now, struct kg_known *out, struct kg_error *err);
 /* While nothing is asked: files in context behind another one are read a second time, in sight of everything before them, so that a
- * question tells apart what is alike in them. Nothing that was said changes. Done for files in the order of their appearance, one a call: *next is 0 for the first call, and 0 behind the last; a change of the
- * conversation in between begins anew. KG_ERR_CANCELLED when stopped: the files gone through stay read again, and of the one at hand
- * the cache has what was read. Where it may not be done (engine/state.h) nothing is. *computed (may be NULL): tokens of files that were
- * really read, also when it fails. */
+ * question tells apart what is alike in them. Nothing that was said changes. Done in the order of their appearance, one file or part of a
+ * long one a call: *next is 0 for the first call, and 0 behind the last; a change of the conversation in between begins anew.
+ * KG_ERR_CANCELLED when stopped: the files gone through stay read again, and of the one at hand the cache has what was read. Where it may
+ * not be done (engine/state.h) nothing is. *computed (may be NULL): tokens of files that were really read, also when it fails. */
 enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err);
 /* A path that is pinned stays so while its file comes, changes and goes, and when the conversation is resumed, cleared or branched.
  * What it means is the caller's: kedge drops no pinned file that is not named. */

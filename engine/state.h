@@ -82,6 +82,7 @@ struct kg_piece {
     uint32_t kept_first;       /* where in that it begins, at a page, */
     uint32_t kept_changed;     /* pages that were read for edits since, */
     bool kept_linked;          /* and whether that was in sight of what the file includes; of one read again the same of its first reading */
+    struct kg_block *first;    /* of one that was read again: has the name of its first reading and nothing else, so that kv.db keeps that */
     struct kg_digest lost;     /* of one that had been read again when it was resumed, and of which kv.db had lost that: its identity then */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
@@ -123,6 +124,8 @@ struct kg_session {
     bool unnamed;            /* its name is the date's: with nothing in it, it is not kept */
     bool read_anew;          /* while it is resumed: something stands there in another reading than before */
     bool lost_kept;          /* and of the file at hand that is a kept piece */
+    struct kg_digest *superseded; /* keys of what was read again and stands here no longer */
+    size_t superseded_count;
 };
 
 double kg_seconds(void); /* monotonic */
@@ -318,13 +321,19 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
  *
  * sessions.db has the name of the first reading alone, and the other one follows from what is resumed before it. So a piece stands there
  * read again only as long as everything before it is what it saw: when something of that goes, changes or moves (kg_again_check), and
- * where kv.db has lost what was read again, the first reading stands there instead, at no reading. Turns behind it are what they were.
+ * where kv.db has lost what was read again, the first reading stands there instead, which kv.db keeps as long as the conversation is
+ * open. Turns behind it are what they were.
  *
- * Not read again is a file of several parts, since the later ones saw the first reading of those before them, and one that is put
- * together from pages of an older text (patched.c); and nothing is in a conversation that saw something secret, where there is no
- * kv.db, where that cannot keep the first reading, or where files are not read in sight of what they include. */
-/* Pieces that did not see what stands before them now, or of which the file has others, stand there in their first reading. */
+ * A long file is read again part after part; where a later part has to be read a first time, those before it stand in their first reading
+ * again, which it sees. Not read again is a file that is put together from pages of an older text (patched.c); and nothing is in a
+ * conversation that saw something secret, where there is no kv.db, where that cannot keep the first reading or has no room for both
+ * (kg_kv_store_fits), or where files are not read in sight of what they include. */
+/* Pieces that did not see what stands before them now stand there in their first reading. */
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
+/* Keeps kv.db from evicting the first reading of a piece that was read again; without memory for it, it does not. */
+void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece);
+/* What was read again of a piece is on its way out of context: it is removed from kv.db when nothing is asked. */
+void kg_again_supersede(struct kg_session *session, const struct kg_piece *piece);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
@@ -393,5 +402,7 @@ enum kg_status kg_session_make_room(struct kg_session *session, size_t tokens, c
 struct kg_digest kg_part_identity(const struct kg_session *session, enum kg_read_rule rule, const struct kg_digest *sees, const struct kg_ids *ids,
                                   const struct kg_digest *earlier, size_t earlier_count);
 struct kg_digest kg_block_name(const struct kg_engine *engine, const struct kg_digest *identity);
+/* An identity that memory ran out for is none. */
+bool kg_is_named(const struct kg_digest *identity);
 
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/cache/kv_file.h"
+#include "engine/cache/kv_job.h"
 
 /* Rows removed in one transaction: their b-tree pages go into the journal; with overwriting, their payload as well. */
 enum { ROWS_AT_ONCE = 128, ROWS_OVERWRITTEN_AT_ONCE = 12 };
@@ -142,5 +143,51 @@ enum kg_status kg_kv_make_room(struct kg_kv_store *store, uint64_t bytes, bool *
     /* free pages are what the next rows are written to, up to a point */
     if (status == KG_OK && (evicted || file > store->budget))
         status = kg_kv_give_back(store, left < needed + SLACK ? left : needed + SLACK, err);
+    return status;
+}
+
+static enum kg_status count_used(struct kg_kv_store *store, uint64_t *bytes, struct kg_error *err)
+{
+    sqlite3_stmt *blocks = kg_kv_statement(store, KG_KV_BLOCKS);
+    int rc = blocks ? SQLITE_ROW : sqlite3_errcode(store->db);
+    *bytes = 0;
+    if (blocks)
+        sqlite3_bind_int64(blocks, 1, (sqlite3_int64)kg_kv_now());
+    while (blocks && (rc = sqlite3_step(blocks)) == SQLITE_ROW) {
+        const sqlite3_int64 held = sqlite3_column_int64(blocks, 1);
+        if (held > 0 && kg_kv_in_use(store, sqlite3_column_int64(blocks, 0)))
+            *bytes += (uint64_t)held;
+    }
+    enum kg_status status = rc == SQLITE_DONE ? KG_OK : kg_db_fail(store->db, rc, "reading the cache", err);
+    sqlite3_reset(blocks);
+    return status;
+}
+
+enum kg_status kg_kv_store_fits(struct kg_kv_store *store, uint64_t bytes, bool *fits, struct kg_error *err)
+{
+    struct kg_error why = { .text = "" };
+    uint64_t used = 0;
+    kg_kv_drain(store, NULL);
+    kg_kv_enter(store);
+    enum kg_status status = store->db ? count_used(store, &used, &why) : KG_OK;
+    *fits = store->db && status == KG_OK && used + bytes <= store->budget / 4 * 3;
+    status = kg_kv_excuse(store, status, &why, err);
+    kg_kv_leave(store);
+    return status;
+}
+
+enum kg_status kg_kv_store_remove_unused(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err)
+{
+    struct kg_kv_found found = { .id = 0 };
+    struct kg_error why = { .text = "" };
+    kg_kv_drain(store, key);
+    kg_kv_enter(store);
+    enum kg_status status = store->db ? kg_kv_find(store, key, &found, &why) : KG_OK;
+    if (status == KG_OK && found.id && !kg_kv_in_use(store, found.id)) {
+        kg_kv_set_handed(store, key, 0, NULL);
+        status = kg_kv_remove_block(store, found.id, false, &why);
+    }
+    status = kg_kv_excuse(store, status, &why, err);
+    kg_kv_leave(store);
     return status;
 }

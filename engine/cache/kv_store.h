@@ -51,7 +51,13 @@ enum kg_status kg_kv_store_known(struct kg_kv_store *store, const struct kg_dige
 enum kg_status kg_kv_store_save(struct kg_kv_store *store, const struct kg_block *block, const struct kg_kv_label *label, struct kg_error *err);
 /* Waits until what was saved is in the file (or given up with a notice); closing the store does the same. */
 void kg_kv_store_flush(struct kg_kv_store *store);
-/* A block that was loaded or saved is not evicted, by this process or another, until the store is closed or this is
+/* Uses a block without bringing it: it is not evicted while a session may want it back. */
+enum kg_status kg_kv_store_use(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err);
+/* Whether so many bytes more may be used: with what open sessions use already they are at most three quarters of the budget. */
+enum kg_status kg_kv_store_fits(struct kg_kv_store *store, uint64_t bytes, bool *fits, struct kg_error *err);
+/* Removes a block that nobody is going to ask for, unless a session uses it. */
+enum kg_status kg_kv_store_remove_unused(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err);
+/* A block that was loaded, saved or used is not evicted, by this process or another, until the store is closed or this is
  * called: no session uses it any more. */
 void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key);
 

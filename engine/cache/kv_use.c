@@ -160,6 +160,19 @@ void kg_kv_hits_written(struct kg_kv_store *store)
     pthread_mutex_unlock(&store->state);
 }
 
+enum kg_status kg_kv_store_use(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err)
+{
+    struct kg_kv_found found = { .id = 0 };
+    struct kg_error why = { .text = "" };
+    kg_kv_enter(store);
+    enum kg_status status = store->db ? kg_kv_find(store, key, &found, &why) : KG_OK;
+    if (status == KG_OK)
+        status = kg_kv_use(store, key, found.id, found.id != 0, &why);
+    status = kg_kv_excuse(store, status, &why, err);
+    kg_kv_leave(store);
+    return status;
+}
+
 void kg_kv_store_release(struct kg_kv_store *store, const struct kg_digest *key)
 {
     pthread_mutex_lock(&store->state);

@@ -7,12 +7,6 @@
 /* Rows at a time, as in the first reading. */
 #define BATCH 256
 
-/* What a later part of a file is read in sight of is the first reading of those before it. */
-static bool is_only_part(const struct kg_session *session, size_t index)
-{
-    return !session->pieces[index].continues && (index + 1 == session->count || !session->pieces[index + 1].continues);
-}
-
 static bool saw_what_stands(const struct kg_session *session, size_t index)
 {
     const struct kg_piece *piece = &session->pieces[index];
@@ -25,20 +19,62 @@ enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err)
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         struct kg_piece *piece = &session->pieces[i];
-        if (piece->rule != KG_READ_AGAIN || !piece->block || (is_only_part(session, i) && saw_what_stands(session, i)))
+        if (piece->rule != KG_READ_AGAIN || !piece->block || saw_what_stands(session, i))
             continue;
+        const struct kg_piece before = *piece;
         status = kg_piece_place_clean(session, i, err);
-        if (status == KG_OK)
+        if (status == KG_OK) {
+            kg_again_supersede(session, &before);
             status = kg_piece_store(session, piece, err);
+        }
     }
     return status;
+}
+
+void kg_again_supersede(struct kg_session *session, const struct kg_piece *piece)
+{
+    if (piece->rule != KG_READ_AGAIN)
+        return;
+    struct kg_digest *keys = realloc(session->superseded, (session->superseded_count + 1) * sizeof *keys);
+    if (!keys)
+        return; /* it stays until there is need of room */
+    keys[session->superseded_count++] = kg_block_name(session->engine, &piece->identity);
+    session->superseded = keys;
+}
+
+static enum kg_status remove_superseded(struct kg_session *session, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    while (session->superseded_count && status == KG_OK) {
+        status = kg_kv_store_remove_unused(session->engine->kv_store, &session->superseded[--session->superseded_count], err);
+        if (status == KG_OK && atomic_load(&session->engine->stop))
+            status = kg_fail(err, KG_ERR_CANCELLED, "stopped");
+    }
+    return status;
+}
+
+/* Nothing but its name; of its own, since others may share the one that stands there. */
+static enum kg_status create_first(const struct kg_session *session, const struct kg_digest *identity, const struct kg_block *like, struct kg_block **out,
+                                   struct kg_error *err)
+{
+    const struct kg_digest name = kg_block_name(session->engine, identity);
+    return kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, kg_block_local(like), kg_block_ids(like), 0, out, err);
+}
+
+void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece)
+{
+    struct kg_error lost;
+    if (!session->engine->kv_store || create_first(session, &piece->kept_of, piece->block, &piece->first, &lost) != KG_OK)
+        return;
+    const struct kg_digest name = *kg_block_key(piece->first);
+    (void)kg_kv_store_use(session->engine->kv_store, &name, &lost);
 }
 
 /* A piece while it is read again. */
 struct reading_again {
     struct kg_session *session;
     size_t index;
-    struct kg_piece as; /* what it is to be: rule, names, block; once it is, what it was. Owns the block */
+    struct kg_piece as; /* what it is to be: rule, names, blocks; once it is, what it was. Owns the blocks */
     uint64_t computed;
 };
 
@@ -109,6 +145,7 @@ static void swap(struct reading_again *r)
     piece->kept_of = r->as.kept_of;
     piece->kept_linked = r->as.kept_linked;
     piece->block = r->as.block;
+    piece->first = r->as.first;
     r->as = before;
     kg_sequence_place(session->sequence, piece->block, piece->base, &full); /* there is room: the same length has just left it */
 }
@@ -139,7 +176,6 @@ static struct kg_digest name_again(struct reading_again *r)
 
 static enum kg_status read_again(struct kg_session *session, size_t index, uint64_t *computed, struct kg_error *err)
 {
-    static const struct kg_digest none = { { 0 } };
     struct kg_piece *piece = &session->pieces[index];
     const struct kg_block *first = piece->block;
     struct reading_again r = { .session = session, .index = index };
@@ -150,29 +186,49 @@ static enum kg_status read_again(struct kg_session *session, size_t index, uint6
     r.as.kept_linked = piece->rule == KG_READ_LINKED;
     r.as.identity = name_again(&r);
     r.as.block = NULL;
-    if (memcmp(&r.as.identity, &none, sizeof none) == 0)
+    if (!kg_is_named(&r.as.identity))
         return kg_fail_nomem(err, "reading a file again");
     const struct kg_digest name = kg_block_name(session->engine, &r.as.identity);
     enum kg_status status = kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, kg_block_local(first), kg_block_ids(first), kg_block_tokens(first),
                                             &r.as.block, err);
+    if (status == KG_OK)
+        status = create_first(session, &r.as.kept_of, first, &r.as.first, err);
     if (status == KG_OK)
         status = read_block(&r, err);
     if (status == KG_OK)
         status = kg_session_together(session, &(struct kg_change){ .make = replace, .undo = put_back, .ctx = &r }, err);
     *computed = r.computed;
     kg_block_release(r.as.block);
+    kg_block_release(r.as.first);
     return status;
 }
 
-/* A first reading of a file of one part, behind another file. */
+static bool is_ready(const struct kg_block *block)
+{
+    return kg_block_ready(block) == kg_block_tokens(block);
+}
+
+/* All of a file that was not put together from an older text is read. */
+static bool is_read(const struct kg_session *session, size_t first)
+{
+    for (size_t i = first; i < session->count && (i == first || session->pieces[i].continues); i++)
+        if (!session->pieces[i].block || !is_ready(session->pieces[i].block))
+            return false;
+    return !kg_file_is_patched(session, first);
+}
+
+/* A part's first reading, behind another file. */
 static bool can_be_read_again(const struct kg_session *session, size_t index)
 {
     const struct kg_piece *piece = &session->pieces[index];
-    if (!piece->block || piece->kind != KG_BLOCK_FILE || (piece->rule != KG_READ_LINKED && piece->rule != KG_READ_ALONE) || !is_only_part(session, index))
+    size_t first = index;
+    if (!piece->block || piece->kind != KG_BLOCK_FILE || (piece->rule != KG_READ_LINKED && piece->rule != KG_READ_ALONE))
         return false;
-    for (size_t i = 0; i < index; i++)
+    while (session->pieces[first].continues)
+        first--;
+    for (size_t i = 0; i < first; i++)
         if (session->pieces[i].kind == KG_BLOCK_FILE && session->pieces[i].block)
-            return true;
+            return is_read(session, first);
     return false;
 }
 
@@ -195,6 +251,14 @@ static enum kg_status keep_first(struct kg_session *session, const struct kg_pie
     return is_cached(session, piece, kept, err);
 }
 
+/* Once more as much as it has there, beside all that open conversations use. */
+static enum kg_status has_room(const struct kg_session *session, const struct kg_piece *piece, bool *room, struct kg_error *err)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(session->engine->pool);
+    const uint64_t pages = (kg_block_tokens(piece->block) + KG_PAGE - 1) / KG_PAGE;
+    return kg_kv_store_fits(session->engine->kv_store, pages * (KG_KV_PAGE_BYTES(shape) + KG_INDEX_PAGE_BYTES(shape)), room, err);
+}
+
 static bool may_read_again(const struct kg_session *session)
 {
     return session->engine->kv_store && !session->sees_secret && session->rules.files == KG_READ_LINKED &&
@@ -210,7 +274,7 @@ static enum kg_status finish_answers(struct kg_session *session, struct kg_error
     enum kg_status status = KG_OK;
     for (size_t i = 0; i < session->count && status == KG_OK; i++) {
         const struct kg_piece *piece = &session->pieces[i];
-        if (!piece->block || kg_block_ready(piece->block) == kg_block_tokens(piece->block))
+        if (!piece->block || is_ready(piece->block))
             continue;
         if (piece->kind != KG_BLOCK_ANSWER)
             break; /* what is behind it cannot be read yet */
@@ -223,7 +287,7 @@ static enum kg_status finish_answers(struct kg_session *session, struct kg_error
     return status;
 }
 
-/* The first file from piece *next on that is read again. Where one cannot be, none behind it is: they would have to be
+/* The first part of a file from piece *next on that is read again. Where one cannot be, none behind it is: they would have to be
  * read once more when it can. */
 static enum kg_status read_one(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err)
 {
@@ -232,10 +296,12 @@ static enum kg_status read_one(struct kg_session *session, size_t *next, uint64_
     for (size_t i = *next; i < session->count && status == KG_OK && kept && !again; i++) {
         const struct kg_block *block = session->pieces[i].block;
         *next = i + 1;
-        kept = !block || kg_block_ready(block) == kg_block_tokens(block); /* it has to be read first */
+        kept = !block || is_ready(block); /* it has to be read first */
         if (!kept || !can_be_read_again(session, i))
             continue;
-        status = keep_first(session, &session->pieces[i], &kept, err);
+        status = has_room(session, &session->pieces[i], &kept, err);
+        if (status == KG_OK && kept)
+            status = keep_first(session, &session->pieces[i], &kept, err);
         again = status == KG_OK && kept;
         if (again)
             status = read_again(session, i, computed, err);
@@ -256,6 +322,8 @@ enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, u
     session->restore_since = restored;
     if (may && status == KG_OK)
         status = finish_answers(session, err);
+    if (may && status == KG_OK)
+        status = remove_superseded(session, err);
     if (may && status == KG_OK)
         status = read_one(session, next, &read, err);
     else

@@ -16,6 +16,7 @@ static enum kg_status share_piece(struct kg_session *session, const struct kg_pi
     piece->ids = NULL;
     piece->included = NULL;
     piece->included_count = 0;
+    piece->first = from->block && from->first ? kg_block_keep(from->first) : NULL;
     if (!from->block)
         return KG_OK;
     kg_block_keep(piece->block);

@@ -35,6 +35,7 @@ void kg_piece_clear(struct kg_piece *piece)
 {
     kg_piece_forget_included(piece);
     kg_block_release(piece->block);
+    kg_block_release(piece->first);
     free(piece->label);
     free(piece->text);
     free(piece->ids);
@@ -113,7 +114,7 @@ struct kg_digest kg_kept_identity(const struct kg_session *session, const struct
     return digest;
 }
 
-static bool is_named(const struct kg_digest *identity)
+bool kg_is_named(const struct kg_digest *identity)
 {
     static const struct kg_digest none = { { 0 } };
     return memcmp(identity, &none, sizeof none) != 0;
@@ -124,12 +125,13 @@ enum counted { AS_IT_IS, AS_STORED, AS_FIRST };
 
 static const struct kg_digest *counts_as(const struct kg_piece *piece, enum counted counted)
 {
-    if (counted == AS_STORED && is_named(&piece->lost))
+    if (counted == AS_STORED && kg_is_named(&piece->lost))
         return &piece->lost;
     return counted == AS_FIRST && piece->rule == KG_READ_AGAIN ? &piece->kept_of : &piece->identity;
 }
 
-/* Pieces from number `clean` on count as in their first reading, those before it as `counted`. */
+/* Pieces from number `clean` on count as in their first reading, those before it as `counted`; for a file's later part those before it do
+ * as in their first reading, which is what it is read behind. */
 static struct kg_digest identity_of(const struct kg_session *session, size_t piece, enum counted counted, size_t clean, int32_t base, const int32_t *ids,
                                     size_t count)
 {
@@ -146,7 +148,7 @@ static struct kg_digest identity_of(const struct kg_session *session, size_t pie
         const struct kg_piece *seen = &session->pieces[i];
         if (!is_seen(session, piece, i, base))
             continue;
-        kg_digest_add(stream, counts_as(seen, i >= clean ? AS_FIRST : counted)->bytes, sizeof digest.bytes);
+        kg_digest_add(stream, counts_as(seen, i >= clean || !sees_all(p) ? AS_FIRST : counted)->bytes, sizeof digest.bytes);
         if (sees_all(p))
             add_number(stream, seen->base);
     }
@@ -185,9 +187,12 @@ struct kg_digest kg_chain_sight(const struct kg_session *session)
  * most often all. */
 bool kg_chain_saw(const struct kg_session *session, size_t piece, int32_t base, const int32_t *ids, size_t count, const struct kg_digest *identity)
 {
+    const struct kg_digest now = kg_piece_identity(session, piece, base, ids, count);
+    if (memcmp(&now, identity, sizeof now) == 0)
+        return true;
     for (size_t clean = piece + 1; clean-- > 0;) {
         const struct kg_piece *first = &session->pieces[clean];
-        if (clean < piece && first->rule != KG_READ_AGAIN && !is_named(&first->lost))
+        if (clean < piece && first->rule != KG_READ_AGAIN && !kg_is_named(&first->lost))
             continue;
         const struct kg_digest name = identity_of(session, piece, AS_STORED, clean, base, ids, count);
         if (memcmp(&name, identity, sizeof name) == 0)
@@ -269,7 +274,7 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     struct kg_piece *piece = &session->pieces[index];
     if (base < 0)
         base = kg_sequence_end(session->sequence);
-    piece->identity = known_identity && is_named(known_identity) ? *known_identity : kg_piece_identity(session, index, base, ids, count);
+    piece->identity = known_identity && kg_is_named(known_identity) ? *known_identity : kg_piece_identity(session, index, base, ids, count);
     enum kg_status status = create_block(session, piece, ids, count, err);
     if (status == KG_OK && piece->rule == KG_READ_ANCHORS)
         status = keep_anchors(engine, piece->block, err);
@@ -296,6 +301,15 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     return KG_OK;
 }
 
+/* Where there was no memory for two readings of it. */
+static void offer_once_more(const struct kg_session *session, const struct kg_piece *piece)
+{
+    struct kg_error unread;
+    uint32_t known;
+    if (session->engine->kv_store && !kg_block_known(piece->block))
+        (void)kg_kv_store_offer(session->engine->kv_store, piece->block, &known, &unread);
+}
+
 /* By another rule, under this name or, NULL, the one that it has then. When it fails the piece stands there as before. */
 static enum kg_status place_anew(struct kg_session *session, size_t index, enum kg_read_rule as, const struct kg_digest *known_identity, struct kg_error *err)
 {
@@ -312,7 +326,10 @@ static enum kg_status place_anew(struct kg_session *session, size_t index, enum 
     enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, known_identity, err);
     if (status == KG_OK) {
         kg_piece_forget_included(piece);
-            kg_block_release(before);
+        kg_block_release(before);
+        kg_block_release(piece->first);
+        piece->first = NULL;
+        offer_once_more(session, piece);
         return KG_OK;
     }
     piece->block = before;
@@ -364,9 +381,13 @@ static enum kg_status replace_lost(struct kg_session *session, bool *any, struct
         if (!is_lost(&session->pieces[i]))
             continue;
         *any = true;
-        status = session->pieces[i].rule == KG_READ_AGAIN ? kg_piece_place_clean(session, i, err) : kg_piece_place_alone(session, i, err);
+        struct kg_piece *piece = &session->pieces[i];
+        const bool again = piece->rule == KG_READ_AGAIN;
+        if (again)
+            piece->lost = piece->identity;
+        status = again ? kg_piece_place_clean(session, i, err) : kg_piece_place_alone(session, i, err);
         if (status == KG_OK)
-            status = kg_piece_store(session, &session->pieces[i], err);
+            status = kg_piece_store(session, piece, err);
     }
     return status;
 }
@@ -415,7 +436,8 @@ void kg_piece_drop(struct kg_session *session, struct kg_piece *piece)
         kg_sequence_remove(session->sequence, index);
     kg_piece_forget_included(piece);
     kg_block_release(piece->block);
-    piece->block = NULL;
+    kg_block_release(piece->first);
+    piece->block = piece->first = NULL;
     piece->dropped = true;
 }
 

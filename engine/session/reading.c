@@ -125,13 +125,37 @@ static enum kg_status read_chain(struct kg_session *session, size_t at, float *l
     return status == KG_OK ? kg_session_read_block(session, piece, session->sequence, kg_piece_index(session, piece), logits, err) : status;
 }
 
+/* What a part of a file is read behind is the first reading of those before it. */
+static enum kg_status place_first_readings(struct kg_session *session, size_t at, struct kg_error *err)
+{
+    enum kg_status status = KG_OK;
+    size_t i = at;
+    while (session->pieces[i].continues)
+        i--;
+    for (; i < at && status == KG_OK; i++) {
+        struct kg_piece *piece = &session->pieces[i];
+        if (piece->rule != KG_READ_AGAIN)
+            continue;
+        status = kg_piece_place_clean(session, i, err);
+        if (status == KG_OK && piece->rule == KG_READ_LINKED && kg_block_ready(piece->block) < kg_block_tokens(piece->block))
+            status = kg_piece_place_alone(session, i, err);
+        if (status == KG_OK)
+            status = kg_piece_store(session, piece, err);
+        if (status == KG_OK)
+            status = kg_session_read(session, i, NULL, err);
+    }
+    return status;
+}
+
 /* What the file includes comes first, whoever left it unread. */
 static enum kg_status read_apart(struct kg_session *session, size_t at, float *logits, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[at];
     struct kg_sequence *own = NULL;
     size_t index = 0;
-    enum kg_status status = piece->included_count ? kg_included_read(session, piece, err) : KG_OK;
+    enum kg_status status = place_first_readings(session, at, err);
+    if (status == KG_OK && piece->included_count)
+        status = kg_included_read(session, piece, err);
     if (status == KG_OK)
         status = own_sequence(session, at, &own, &index, err);
     if (status == KG_OK)

@@ -69,12 +69,14 @@ static bool is_known(const struct kg_piece *piece)
 }
 
 /* A linked file or a kept piece that the cache lost cannot be read again: what it saw is not here. Of what was read again the first
- * reading may be there, or come back; what is behind it stays what it was. */
+ * reading may be there, or come back, and then what is behind it stays what it was. */
 static enum kg_status replace_lost(struct kg_session *session, bool same, struct kg_error *err)
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
     enum kg_status status = KG_OK;
-    if (piece->rule == KG_READ_AGAIN && !is_known(piece)) {
+    if (piece->rule == KG_READ_AGAIN && is_known(piece))
+        kg_again_hold_first(session, piece);
+    else if (piece->rule == KG_READ_AGAIN) {
         piece->lost = kg_piece_stored_identity(session, session->count - 1, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
         status = kg_piece_place_clean(session, session->count - 1, err);
         if (status == KG_OK)
@@ -354,6 +356,7 @@ void kg_session_close(struct kg_session *session)
     if (session->lock >= 0)
         close(session->lock);
     kg_session_forget_pins(session);
+    free(session->superseded);
     free(session->pieces);
     free(session);
 }

@@ -1,5 +1,6 @@
 /* The copy of a conversation's pieces in sessions.db: what stands here and what is stored there never part for good. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/state.h"
 
@@ -19,11 +20,18 @@ static int again_rule(const struct kg_piece *piece)
     return -(int)(1 + (KG_AGAIN_PAGE << 1 | piece->kept_linked));
 }
 
+/* Or was, when it was resumed, and is in its first reading since: answers behind it may have seen it so. */
+static bool is_read_again(const struct kg_piece *piece)
+{
+    const bool apart = piece->rule == KG_READ_LINKED || piece->rule == KG_READ_ALONE;
+    return piece->rule == KG_READ_AGAIN || (apart && kg_is_named(&piece->lost) && memcmp(&piece->identity, &piece->kept_of, sizeof piece->identity) == 0);
+}
+
 static enum kg_status store(struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
     if (piece->secret)
         return KG_OK;
-    const bool kept = piece->rule == KG_READ_KEPT, again = piece->rule == KG_READ_AGAIN;
+    const bool kept = piece->rule == KG_READ_KEPT, again = is_read_again(piece);
     struct kg_stored_part part = {
         .id = piece->stored_id,
         .kind = (int)piece->kind,
@@ -185,9 +193,12 @@ enum kg_status kg_session_drop(struct kg_session *session, size_t first, size_t 
     for (size_t i = first; i < end; i++)
         dropping.leaves[i - first] = !session->pieces[i].dropped && (!wanted || wanted(&session->pieces[i]));
     enum kg_status status = kg_session_together(session, &(struct kg_change){ .make = mark_dropped, .undo = unmark_dropped, .ctx = &dropping }, err);
-    for (size_t i = first; i < end && status == KG_OK; i++)
-        if (dropping.leaves[i - first])
-            kg_piece_drop(session, &session->pieces[i]);
+    for (size_t i = first; i < end && status == KG_OK; i++) {
+        if (!dropping.leaves[i - first])
+            continue;
+        kg_again_supersede(session, &session->pieces[i]);
+        kg_piece_drop(session, &session->pieces[i]);
+    }
     free(dropping.leaves);
     struct kg_error later;
     if (status == KG_OK)

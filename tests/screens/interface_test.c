@@ -210,12 +210,14 @@ static void files_are_read_ahead_until_a_key_comes(void **state)
     quit(d);
 }
 
-static void files_in_context_are_read_again_before_others_are_read(void **state)
+static void files_in_context_are_read_again_once_others_are_read(void **state)
 {
     (void)state;
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "AHEAD=yes", "AGAIN=yes", NULL }, 24, 80);
     driver_wait_for(d, "reading ahead likely.c"); /* nothing is there yet */
     ask(d, "/add again.c");
+    driver_wait_for(d, "reading ahead likely.c");
+    open_gate("read");
     driver_wait_for(d, "reading again again.c 32 of 96 tokens");
     double pressed = driver_seconds();
     driver_send(d, "x");
@@ -224,10 +226,9 @@ static void files_in_context_are_read_again_before_others_are_read(void **state)
     driver_send(d, "\x7f");
     driver_wait_for(d, "reading again again.c");
     open_gate("again");
-    driver_wait_for(d, "reading ahead likely.c");
+    driver_wait_gone(d, "reading again");
     ask(d, "/files");
     driver_wait_for(d, "again.c (added by hand, 96 tokens read again)");
-    open_gate("read");
     quit(d);
 }
 
@@ -365,7 +366,7 @@ int main(int argc, char **argv)
         SCREEN_TEST(what_is_typed_meanwhile_waits),
         SCREEN_TEST(reading_shows_its_progress_and_stops),
         SCREEN_TEST(files_are_read_ahead_until_a_key_comes),
-        SCREEN_TEST(files_in_context_are_read_again_before_others_are_read),
+        SCREEN_TEST(files_in_context_are_read_again_once_others_are_read),
         SCREEN_TEST(what_answers_saw_is_told_and_asked_again),
         SCREEN_TEST(it_works_outside_of_repositories),
         SCREEN_TEST(commands_work),

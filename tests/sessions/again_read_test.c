@@ -193,6 +193,14 @@ static char *write_long(const char *early, const char *late)
     return text;
 }
 
+static int take_second_part(void *ctx, const struct kg_cached_block *block)
+{
+    int64_t *id = ctx;
+    if (strcmp(block->title, "b.c") == 0 && strcmp(block->kind, KG_KV_AGAIN) != 0 && block->tokens < 4096)
+        *id = block->id;
+    return 0;
+}
+
 static void is_as_alone(const struct talk *t, const char *path, const struct kg_session *alone)
 {
     const struct kg_piece *parts = talk_piece(t, path), *others = &alone->pieces[alone->count - 2];
@@ -200,8 +208,75 @@ static void is_as_alone(const struct talk *t, const char *path, const struct kg_
         talk_blocks_are_the_same(parts[i].block, others[i].block);
 }
 
-/* Its later parts saw the first reading of those before them, whenever they are read. */
-static void a_long_file_is_read_once(void **state)
+/* A part a call, each in sight of all before it as it stands; resumed in between, too. */
+static void a_long_file_is_read_again_part_after_part(void **state)
+{
+    struct talk *t = *state;
+    char *text = write_long("VIOLET_HOLLOW 93fe\n\n", "AMBER_STOOL 88\n\n");
+    struct kg_session *alone = talk_read_alone(t, text, strlen(text));
+    const struct kg_piece *clean = &alone->pieces[alone->count - 2];
+    talk_add(t, "a.h", talk_first);
+    talk_add(t, "b.c", text);
+    const size_t at = talk_index_of(t, "b.c");
+    assert_true(t->session->pieces[at + 1].continues);
+    for (size_t read = 1; read <= 2; read++) {
+        size_t next = 0;
+        assert_int_equal(kg_session_read_again(t->session, &next, NULL, NULL), KG_OK);
+        assert_true(next > 0);
+        talk_reopen(t);
+        assert_int_equal(t->session->computed_ever, 0);
+        for (size_t part = 0; part < 2; part++) {
+            assert_int_equal(t->session->pieces[at + part].rule == KG_READ_AGAIN, part < read);
+            if (part < read)
+                talk_is_as_by_hand(t, at + part, clean[part].block);
+            else
+                talk_blocks_are_the_same(t->session->pieces[at + part].block, clean[part].block);
+        }
+    }
+    assert_int_equal(talk_idle(t), 0);
+    assert_int_equal(told_again(t, "b.c"), kg_block_tokens(clean[0].block) + kg_block_tokens(clean[1].block));
+    assert_int_equal(kg_session_drop_file(t->session, "a.h", NULL), KG_OK);
+    is_as_alone(t, "b.c", alone);
+    assert_int_equal(t->session->computed_ever, 0);
+    kg_session_close(alone);
+    free(text);
+}
+
+/* Its later parts see the first reading of those before them, whenever they are read. */
+static void a_part_is_read_behind_first_readings(void **state)
+{
+    struct talk *t = *state;
+    char *text = write_long("", "");
+    int64_t part = 0;
+    struct kg_session *alone = talk_read_alone(t, text, strlen(text)), *other = NULL;
+    talk_add(t, "a.h", talk_first);
+    talk_add(t, "b.c", text);
+    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
+    const uint32_t tokens = kg_block_tokens(talk_piece(t, "b.c")[1].block);
+    talk_close(t);
+    assert_int_equal(kg_cache_list(t->directory[0], take_second_part, &part, NULL), KG_OK);
+    assert_true(part > 0);
+    assert_int_equal(kg_cache_remove(t->directory[0], part, NULL), KG_OK);
+    talk_open(t, KG_POLICY_RECALL);
+    assert_true(talk_is_again(t, "b.c"));
+    assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+    assert_int_equal(t->session->computed_ever, tokens);
+    is_as_alone(t, "b.c", alone);
+    assert_int_equal(kg_session_open(t->engine[0], &(struct kg_session_options){ .unsaved = true }, &other, NULL), KG_OK);
+    const uint64_t ever = other->computed_ever;
+    assert_int_equal(kg_session_add_file(other, "b.c", text, strlen(text), false, NULL), KG_OK);
+    assert_int_equal(other->computed_ever, ever);
+    for (size_t i = 1; i <= 2; i++)
+        talk_blocks_are_the_same(other->pieces[other->count - i].block, alone->pieces[alone->count - i].block);
+    talk_idle(t);
+    assert_true(talk_is_again(t, "b.c") && talk_piece(t, "b.c")[1].rule == KG_READ_AGAIN);
+    kg_session_close(other);
+    kg_session_close(alone);
+    free(text);
+}
+
+/* Until all of it is read, and nothing behind it. */
+static void a_long_file_is_read_once_first(void **state)
 {
     struct talk *t = *state;
     char *text = write_long("VIOLET_HOLLOW 93fe\n\n", "AMBER_STOOL 88\n\n");
@@ -213,17 +288,11 @@ static void a_long_file_is_read_once(void **state)
     const struct kg_piece *parts = talk_piece(t, "b.c");
     assert_true(parts[1].continues && kg_block_ready(parts[0].block) == kg_block_tokens(parts[0].block) && kg_block_ready(parts[1].block) < kg_block_tokens(parts[1].block));
     assert_int_equal(talk_idle(t), 0);
+    talk_reopen(t);
+    assert_int_equal(talk_idle(t), 0);
     assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
-    for (int resumed = 0; resumed < 2; resumed++) {
-        assert_int_equal(talk_idle(t), 0);
-        assert_int_equal(told_again(t, "b.c"), 0);
-        is_as_alone(t, "b.c", alone);
-        talk_add(t, "c.h", "double cube;\nCOPPER_MINTAGE_LOW 32\n");
-        talk_idle(t);
-        assert_true(talk_is_again(t, "c.h"));
-        assert_int_equal(kg_session_drop_file(t->session, "c.h", NULL), KG_OK);
-        talk_reopen(t);
-    }
+    is_as_alone(t, "b.c", alone);
+    assert_int_equal(talk_idle(t), kg_block_tokens(talk_piece(t, "b.c")[0].block) + kg_block_tokens(talk_piece(t, "b.c")[1].block));
     kg_session_close(alone);
     free(text);
 }
@@ -312,7 +381,9 @@ int main(void)
         TALK_TEST(the_first_reading_stays_in_the_cache),
         TALK_LONG_TEST(it_ends_when_a_question_comes),
         TALK_TEST(one_file_a_call_is),
-        TALK_LONG_TEST(a_long_file_is_read_once),
+        TALK_LONG_TEST(a_long_file_is_read_again_part_after_part),
+        TALK_LONG_TEST(a_part_is_read_behind_first_readings),
+        TALK_LONG_TEST(a_long_file_is_read_once_first),
         TALK_TEST(what_a_stopped_answer_saw_stays),
         TALK_TEST(by_another_policy_nothing_is_read_again),
         TALK_TEST(nothing_is_read_again_behind_a_secret),

@@ -33,7 +33,7 @@ static void open_engine(struct talk *t, int i)
 {
     struct kg_error err = { .text = "" };
     const struct kg_engine_options options = { .model_path = t->model, .backend = "cpu", .threads = 1, .cache_dir = t->directory[i], .state_dir = t->directory[i],
-                                               .index_bits = 4, .progress = i ? NULL : stop_there, .ctx = t };
+                                               .index_bits = 4, .cache_bytes = t->budget, .progress = i ? NULL : stop_there, .ctx = t };
     if (kg_engine_open(&options, &t->engine[i], &err) != KG_OK)
         fail_msg("%s", err.text);
 }

@@ -12,6 +12,7 @@ struct talk {
     struct kg_engine *engine[2]; /* the conversation's, and one that reads by hand */
     struct kg_session *session;  /* "talk" */
     int stop_after; /* batches, after which the first engine is stopped; less than 0: never */
+    uint64_t budget; /* of the cache, from the next opening on; 0: the usual one */
 };
 
 /* Texts of files, the second of which has a name that begins like one of the first; and a long line in which nothing is named. */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "engine/cache/kv_file.h"
 #include "engine/fill.h"
 #include "tests/faults/killed_process.h"
 #include "tests/sessions/again_talk.h"
@@ -249,6 +250,10 @@ static void when_it_is_lost_what_stands_behind_it_is_not_read(void **state)
         talk_files_are_right(t, false);
         assert_in_range(t->session->computed_ever, tokens, tokens + last_tokens(t));
         talk_nothing_is_outdated(t);
+        talk_reopen(t); /* that it was lost is known then, too */
+        assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+        assert_in_range(t->session->computed_ever, 0, last_tokens(t));
+        talk_nothing_is_outdated(t);
         talk_close(t);
         assert_int_equal(kg_sessions_remove(t->directory[0], "", "talk", NULL), KG_OK);
         talk_open(t, KG_POLICY_RECALL);
@@ -322,6 +327,110 @@ static void others_find_first_readings(const struct talk *t)
         talk_blocks_are_the_same(other->pieces[other->count - 1].block, alone->pieces[alone->count - 1].block);
         kg_session_close(other);
         kg_session_close(alone);
+    }
+}
+
+static void what_was_lost_does_not_outdate_what_is_said_behind_it(void **state)
+{
+    struct talk *t = *state;
+    talk_add_both(t);
+    talk_add(t, "c.h", "VIOLET_HOLSTER 17\nVIOLET_HARBINGER 18\n");
+    talk_idle(t);
+    lose(t, "c.h", false, true);
+    assert_int_equal(kg_session_drop_file(t->session, "a.h", NULL), KG_OK);
+    talk_idle(t);
+    assert_true(!talk_is_again(t, "b.h") && talk_is_again(t, "c.h"));
+    talk_ask(t, "HOLLOW?", NULL);
+    talk_nothing_is_outdated(t);
+    talk_reopen(t);
+    talk_nothing_is_outdated(t);
+}
+
+static bool is_used(const struct talk *t, const char *title, int again)
+{
+    struct of_file file = { .title = title };
+    kg_kv_store_flush(t->engine[0]->kv_store);
+    assert_int_equal(kg_cache_list(t->directory[0], take_ids, &file, NULL), KG_OK);
+    assert_true(file.ids[again] > 0);
+    return kg_kv_in_use(t->engine[0]->kv_store, file.ids[again]);
+}
+
+/* As long as it may be wanted back: here, in a fork, and in a conversation that is gone on with. */
+static void the_cache_keeps_the_first_reading(void **state)
+{
+    struct talk *t = *state;
+    talk_add_both(t);
+    talk_idle(t);
+    for (int resumed = 0; resumed < 2; resumed++) {
+        assert_true(is_used(t, "b.h", 0) && is_used(t, "b.h", 1));
+        struct kg_fill *fill = open_fill(t->session);
+        kg_fill_close(fill);
+        assert_true(is_used(t, "b.h", 0) && is_used(t, "b.h", 1));
+        talk_reopen(t);
+    }
+    assert_int_equal(kg_session_drop_file(t->session, "a.h", NULL), KG_OK);
+    assert_true(is_used(t, "b.h", 0) && !is_used(t, "b.h", 1));
+    assert_int_equal(kg_session_drop_file(t->session, "b.h", NULL), KG_OK);
+    assert_false(is_used(t, "b.h", 0));
+}
+
+static int count_again(void *ctx, const struct kg_cached_block *block)
+{
+    *(unsigned *)ctx += strcmp(block->kind, KG_KV_AGAIN) == 0;
+    return 0;
+}
+
+static void what_stands_no_longer_is_removed(void **state)
+{
+    struct talk *t = *state;
+    char edited[TEXT_MAX];
+    talk_add_both(t);
+    talk_add(t, "c.h", talk_third);
+    talk_add(t, "d.h", talk_fourth);
+    for (int edit = 0; edit < 4; edit++) {
+        unsigned count = 0;
+        talk_idle(t);
+        kg_kv_store_flush(t->engine[0]->kv_store);
+        assert_int_equal(kg_cache_list(t->directory[0], count_again, &count, NULL), KG_OK);
+        assert_int_equal(count, talk_files_are_right(t, true));
+        snprintf(edited, sizeof edited, "%s/* %d */\n", talk_first, edit);
+        talk_add(t, "a.h", edited);
+    }
+}
+
+/* A file of some 6,000 tokens. */
+static void add_large(struct talk *t, const char *path, uint64_t seed, const char *included)
+{
+    static char text[6041];
+    size_t at = 0;
+    while (at < 6000)
+        for (unsigned k = 0; k < 40; k++)
+            text[at++] = k == 39 ? '\n' : (char)('a' + seeded_below(&seed, 26));
+    text[at] = '\0';
+    talk_add_including(t, path, text, included);
+}
+
+/* Where three files fill most of the cache nothing is read again, and what has been read stays. */
+static void what_does_not_fit_is_read_once(void **state)
+{
+    struct talk *t = *state;
+    for (int roomy = 0; roomy < 2; roomy++) {
+        talk_close(t);
+        assert_int_equal(kg_sessions_remove(t->directory[0], "", "talk", NULL), KG_OK);
+        assert_int_equal(kg_cache_remove(t->directory[0], 0, NULL), KG_OK);
+        t->budget = roomy ? 20000000 : 4500000;
+        talk_open(t, KG_POLICY_RECALL);
+        add_large(t, "a.h", 1, NULL);
+        add_large(t, "b.h", 2, talk_third);
+        add_large(t, "c.h", 3, talk_third);
+        assert_int_equal(talk_idle(t) > 0, roomy);
+        assert_int_equal(kg_session_drop_file(t->session, "a.h", NULL), KG_OK);
+        assert_true(talk_ask(t, "HOLLOW?", NULL) < 60);
+        assert_int_equal(talk_piece(t, "b.h")->rule, KG_READ_LINKED);
+        assert_null(kg_kv_store_notice(t->engine[0]->kv_store));
+        talk_reopen(t);
+        assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+        assert_true(t->session->computed_ever <= last_tokens(t));
     }
 }
 
@@ -455,6 +564,10 @@ int main(void)
         TALK_TEST(an_edit_of_it_is_one_of_its_first_reading),
         TALK_TEST(when_the_cache_has_lost_it_the_first_reading_serves),
         TALK_TEST(when_it_is_lost_what_stands_behind_it_is_not_read),
+        TALK_TEST(what_was_lost_does_not_outdate_what_is_said_behind_it),
+        TALK_TEST(the_cache_keeps_the_first_reading),
+        TALK_TEST(what_stands_no_longer_is_removed),
+        TALK_LONG_TEST(what_does_not_fit_is_read_once),
         TALK_TEST(whatever_is_done_it_stands_only_where_it_saw_all_before_it),
         TALK_TEST(a_process_that_dies_leaves_one_reading_or_the_other),
     };

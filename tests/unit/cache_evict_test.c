@@ -243,6 +243,59 @@ static void what_was_loaded_is_in_use(void **state)
     assert_true(there(w, 1));
 }
 
+static void what_is_used_without_being_brought_stays(void **state)
+{
+    struct world *w = *state;
+    struct kg_digest key;
+    kv_block_key(1, &key);
+    keep(w, 1);
+    settle(w);
+    assert_int_equal(kg_kv_store_use(w->store, &key, NULL), KG_OK);
+    for (int used = 1; used >= 0; used--) {
+        age(w, 1, 1000 * 86400);
+        for (uint32_t n = 10; n < 40; n++)
+            keep(w, n + 40 * (uint32_t)used);
+        assert_int_equal(there(w, 1), used);
+        release(w->store, 1);
+    }
+}
+
+static void what_fits_leaves_a_quarter_of_the_budget(void **state)
+{
+    struct world *w = *state;
+    bool fits = false;
+    for (uint32_t n = 0; n < 4; n++)
+        keep(w, n);
+    for (uint32_t n = 10; n < 16; n++)
+        keep_in(w, w->store, n, 512);
+    assert_int_equal(kg_kv_store_fits(w->store, 2 * MB, &fits, NULL), KG_OK);
+    assert_true(fits);
+    assert_int_equal(kg_kv_store_fits(w->store, 4 * MB, &fits, NULL), KG_OK);
+    assert_false(fits);
+    release(w->store, 10);
+    release(w->store, 11);
+    assert_int_equal(kg_kv_store_fits(w->store, 4 * MB, &fits, NULL), KG_OK);
+    assert_true(fits);
+}
+
+static void what_nobody_will_ask_for_is_removed_unless_it_is_used(void **state)
+{
+    struct world *w = *state;
+    struct kg_digest key;
+    kv_block_key(1, &key);
+    keep_in(w, w->store, 1, 512);
+    keep(w, 2);
+    assert_int_equal(kg_kv_store_remove_unused(w->store, &key, NULL), KG_OK);
+    assert_true(there(w, 1));
+    release(w->store, 1);
+    assert_int_equal(kg_kv_store_remove_unused(w->store, &key, NULL), KG_OK);
+    assert_true(!there(w, 1) && there(w, 2));
+    assert_int_equal(kg_kv_store_remove_unused(w->store, &key, NULL), KG_OK);
+    keep(w, 1);
+    assert_true(there(w, 1));
+    assert_int_equal(loaded(w, w->store, 1), 512);
+}
+
 static void what_another_process_uses_stays_until_it_dies(void **state)
 {
     struct world *w = *state;
@@ -332,6 +385,9 @@ int main(void)
         TEST(what_serves_one_order_of_files_goes_before_all_else),
         TEST(what_is_in_use_is_never_evicted),
         TEST(what_was_loaded_is_in_use),
+        TEST(what_is_used_without_being_brought_stays),
+        TEST(what_fits_leaves_a_quarter_of_the_budget),
+        TEST(what_nobody_will_ask_for_is_removed_unless_it_is_used),
         TEST(what_another_process_uses_stays_until_it_dies),
         TEST(a_budget_full_of_open_sessions_is_a_notice),
         TEST(the_default_budget_is_a_share_of_the_disk),

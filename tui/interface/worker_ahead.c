@@ -1,5 +1,5 @@
-/* While nothing is asked, until a key or a task comes: the files in context are read again, each in sight of all before it, and then those
- * that are likeliest to be asked about are read into the cache. */
+/* While nothing is asked, until a key or a task comes: the files that are likeliest to be asked about are read into the cache, and, after a
+ * while, those in context are read again, each in sight of all before it. */
 #include <glob.h>
 #include <poll.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "tui/interface/worker_state.h"
 
 #define IDLE_S       3.0 /* without a key or a task, before it begins */
+#define AGAIN_IDLE_S 10.0 /* and what is in context is read again, which whoever thinks for a moment or edits one file after the other would end */
 #define BATTERY_S    60.0
 #define OTHERS_SHARE 0.8 /* of the time: whoever gets less of the processor has company, and makes room for it */
 
@@ -209,18 +210,22 @@ static bool is_ahead_due(const struct kg_worker *worker)
     return worker->options->repository && !(worker->ahead->listed && worker->ahead->at == worker->ahead->count);
 }
 
+static bool spares_battery(struct kg_worker *worker)
+{
+    return kg_worker_ahead(worker) == KG_AHEAD_ON_MAINS && is_on_battery(worker->ahead);
+}
+
 /* How long until reading may begin; negative: not before something happens. */
 static double wait_for(struct kg_worker *worker)
 {
-    enum kg_ahead_when when = kg_worker_ahead(worker);
-    if (when == KG_AHEAD_NEVER || !worker->engine || !worker->session || !worker->facts.caches)
+    if (kg_worker_ahead(worker) == KG_AHEAD_NEVER || !worker->engine || !worker->session || !worker->facts.caches)
         return -1;
     if (!is_again_due(worker) && !is_ahead_due(worker))
         return -1;
-    if (when == KG_AHEAD_ON_MAINS && is_on_battery(worker->ahead))
+    if (spares_battery(worker))
         return BATTERY_S;
-    double idle = idle_seconds(worker);
-    return idle >= IDLE_S ? 0 : IDLE_S - idle;
+    const double least = is_ahead_due(worker) ? IDLE_S : AGAIN_IDLE_S, idle = idle_seconds(worker);
+    return idle >= least ? 0 : least - idle;
 }
 
 /* One file; a failure is not worth a message: nothing is asked, and what stands there serves. */
@@ -239,7 +244,7 @@ static void read_ahead(struct kg_worker *worker)
     struct kg_ahead *ahead = worker->ahead;
     if (!begin(worker))
         return;
-    const bool again = worker->reading_again = is_again_due(worker);
+    const bool again = worker->reading_again = is_again_due(worker) && idle_seconds(worker) >= AGAIN_IDLE_S;
     if (again)
         read_again(worker);
     else if (!goes_on(worker))
@@ -275,6 +280,8 @@ void kg_worker_make_room(struct kg_worker *worker)
             nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
     ahead->batch_at = kg_worker_seconds();
     ahead->batch_cpu = cpu_seconds();
+    if (spares_battery(worker))
+        kg_worker_end_ahead(worker);
 }
 
 bool kg_worker_begin_ahead(struct kg_worker *worker)
