@@ -242,22 +242,27 @@ static void a_long_file_is_read_again_part_after_part(void **state)
     free(text);
 }
 
-/* Its later parts see the first reading of those before them, whenever they are read. */
-static void a_part_is_read_behind_first_readings(void **state)
+static void lose_second_part(struct talk *t)
 {
-    struct talk *t = *state;
-    char *text = write_long("", "");
     int64_t part = 0;
-    struct kg_session *alone = talk_read_alone(t, text, strlen(text)), *other = NULL;
-    talk_add(t, "a.h", talk_first);
-    talk_add(t, "b.c", text);
-    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
-    const uint32_t tokens = kg_block_tokens(talk_piece(t, "b.c")[1].block);
     talk_close(t);
     assert_int_equal(kg_cache_list(t->directory[0], take_second_part, &part, NULL), KG_OK);
     assert_true(part > 0);
     assert_int_equal(kg_cache_remove(t->directory[0], part, NULL), KG_OK);
     talk_open(t, KG_POLICY_RECALL);
+}
+
+/* Its later parts see the first reading of those before them, whenever they are read. */
+static void a_part_is_read_behind_first_readings(void **state)
+{
+    struct talk *t = *state;
+    char *text = write_long("", "");
+    struct kg_session *alone = talk_read_alone(t, text, strlen(text)), *other = NULL;
+    talk_add(t, "a.h", talk_first);
+    talk_add(t, "b.c", text);
+    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
+    const uint32_t tokens = kg_block_tokens(talk_piece(t, "b.c")[1].block);
+    lose_second_part(t);
     assert_true(talk_is_again(t, "b.c"));
     assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
     assert_int_equal(t->session->computed_ever, tokens);
@@ -272,6 +277,25 @@ static void a_part_is_read_behind_first_readings(void **state)
     assert_true(talk_is_again(t, "b.c") && talk_piece(t, "b.c")[1].rule == KG_READ_AGAIN);
     kg_session_close(other);
     kg_session_close(alone);
+    free(text);
+}
+
+/* Lost while the part before it is read again, it is another reading from then on; whose name says what it sees. */
+static void a_part_is_named_by_first_readings(void **state)
+{
+    struct talk *t = *state;
+    char *text = write_long("", "");
+    talk_add(t, "a.h", talk_first);
+    talk_add_including(t, "b.c", text, talk_third);
+    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
+    lose_second_part(t);
+    const size_t at = talk_index_of(t, "b.c") + 1;
+    const struct kg_piece *part = &t->session->pieces[at];
+    assert_true(talk_is_again(t, "b.c") && part->rule == KG_READ_ALONE);
+    assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+    assert_false(talk_is_again(t, "b.c"));
+    const struct kg_digest name = kg_piece_identity(t->session, at, part->base, kg_block_ids(part->block), kg_block_tokens(part->block));
+    assert_memory_equal(&name, &part->identity, sizeof name);
     free(text);
 }
 
@@ -383,6 +407,7 @@ int main(void)
         TALK_TEST(one_file_a_call_is),
         TALK_LONG_TEST(a_long_file_is_read_again_part_after_part),
         TALK_LONG_TEST(a_part_is_read_behind_first_readings),
+        TALK_LONG_TEST(a_part_is_named_by_first_readings),
         TALK_LONG_TEST(a_long_file_is_read_once_first),
         TALK_TEST(what_a_stopped_answer_saw_stays),
         TALK_TEST(by_another_policy_nothing_is_read_again),
