@@ -59,11 +59,13 @@ void kg_interface_times(struct kg_interface *ui)
     kg_transcript_show_times(ui->transcript, !kg_transcript_shows_times(ui->transcript));
 }
 
-/* " (added by hand, 96 tokens read again)", or "". */
+/* " (added by hand, read again)", of a long file perhaps " (added by hand, 8,192 tokens read again)", or "". */
 static void write_how(FILE *memory, const struct kg_context_file *file)
 {
     char again[KG_FIGURE + 32] = "", count[KG_FIGURE];
-    if (file->again)
+    if (file->again == file->tokens && file->tokens)
+        snprintf(again, sizeof again, "read again");
+    else if (file->again)
         snprintf(again, sizeof again, "%s tokens read again", kg_figure_count(count, file->again));
     if (*file->why || *again)
         fprintf(memory, " (%s%s%s)", file->why, *file->why && *again ? ", " : "", again);
