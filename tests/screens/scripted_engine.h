@@ -224,7 +224,7 @@ enum kg_status kg_session_read_ahead(struct kg_session *session, const char *pat
     return KG_OK;
 }
 
-/* Until "again" is there; then 96 tokens of the file "again.c" were read again. */
+/* Until "again" is there; then the file "again.c" was. */
 enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, uint64_t *computed, struct kg_error *err)
 {
     (void)computed;
@@ -239,7 +239,7 @@ enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, u
                 return kg_fail(err, KG_ERR_CANCELLED, "stopped");
             script_pause();
         }
-        part->again = 96;
+        part->again = part->tokens;
         *next = i + 1;
         return KG_OK;
     }
