@@ -83,6 +83,7 @@ struct kg_piece {
     uint32_t kept_changed;     /* pages that were read for edits since, */
     bool kept_linked;          /* and whether that was in sight of what the file includes; of one read again the same of its first reading */
     struct kg_block *first;    /* of one that was read again: has the name of its first reading and nothing else, so that kv.db keeps that */
+    bool read_here;            /* of one that was read again: for this conversation, since it was opened */
     struct kg_digest lost;     /* of one that had been read again when it was resumed, and of which kv.db had lost that: its identity then */
     int32_t stored_base;       /* while gaps are closed: where it goes */
     int64_t stored_id;         /* 0 when not in sessions.db */
@@ -332,7 +333,8 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
 /* Keeps kv.db from evicting the first reading of a piece that was read again; without memory for it, it does not. */
 void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece);
-/* What was read again of a piece is on its way out of context: it is removed from kv.db when nothing is asked. */
+/* What was read again of a piece is on its way out of context: unless another conversation may have it, it is removed from kv.db when
+ * nothing is asked. */
 void kg_again_supersede(struct kg_session *session, const struct kg_piece *piece);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */

@@ -43,7 +43,7 @@ enum kg_kv_sql {
         KG_KV_SQL_COUNT
 };
 
-/* A block that this process loaded or saved. */
+/* A block that this process loaded, saved or may want back. */
 struct kg_kv_use {
     struct kg_digest key;
     int64_t id;    /* 0: not in the file yet */

@@ -55,7 +55,7 @@ void kg_kv_store_flush(struct kg_kv_store *store);
 enum kg_status kg_kv_store_use(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err);
 /* Whether so many bytes more may be used: with what open sessions use already they are at most three quarters of the budget. */
 enum kg_status kg_kv_store_fits(struct kg_kv_store *store, uint64_t bytes, bool *fits, struct kg_error *err);
-/* Removes a block that nobody is going to ask for, unless a session uses it. */
+/* Removes a block that hardly anybody is going to ask for, unless a session uses it; where that cannot be done now, it stays. */
 enum kg_status kg_kv_store_remove_unused(struct kg_kv_store *store, const struct kg_digest *key, struct kg_error *err);
 /* A block that was loaded, saved or used is not evicted, by this process or another, until the store is closed or this is
  * called: no session uses it any more. */

@@ -33,7 +33,7 @@ enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err)
 
 void kg_again_supersede(struct kg_session *session, const struct kg_piece *piece)
 {
-    if (piece->rule != KG_READ_AGAIN)
+    if (piece->rule != KG_READ_AGAIN || !piece->read_here)
         return;
     struct kg_digest *keys = realloc(session->superseded, (session->superseded_count + 1) * sizeof *keys);
     if (!keys)
@@ -66,8 +66,7 @@ void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piec
     struct kg_error lost;
     if (!session->engine->kv_store || create_first(session, &piece->kept_of, piece->block, &piece->first, &lost) != KG_OK)
         return;
-    const struct kg_digest name = *kg_block_key(piece->first);
-    (void)kg_kv_store_use(session->engine->kv_store, &name, &lost);
+    (void)kg_kv_store_use(session->engine->kv_store, kg_block_key(piece->first), &lost);
 }
 
 /* A piece while it is read again. */
@@ -146,6 +145,7 @@ static void swap(struct reading_again *r)
     piece->kept_linked = r->as.kept_linked;
     piece->block = r->as.block;
     piece->first = r->as.first;
+    piece->read_here = r->computed > 0;
     r->as = before;
     kg_sequence_place(session->sequence, piece->block, piece->base, &full); /* there is room: the same length has just left it */
 }
@@ -193,6 +193,8 @@ static enum kg_status read_again(struct kg_session *session, size_t index, uint6
                                             &r.as.block, err);
     if (status == KG_OK)
         status = create_first(session, &r.as.kept_of, first, &r.as.first, err);
+    if (status == KG_OK)
+        status = kg_kv_store_use(session->engine->kv_store, kg_block_key(r.as.first), err);
     if (status == KG_OK)
         status = read_block(&r, err);
     if (status == KG_OK)
@@ -323,13 +325,13 @@ enum kg_status kg_session_read_again(struct kg_session *session, size_t *next, u
     if (may && status == KG_OK)
         status = finish_answers(session, err);
     if (may && status == KG_OK)
-        status = remove_superseded(session, err);
-    if (may && status == KG_OK)
         status = read_one(session, next, &read, err);
     else
         *next = 0;
     if (status == KG_OK && *next)
         status = kg_again_check(session, err); /* those behind it did not see it so */
+    if (may && status == KG_OK && !*next)
+        status = remove_superseded(session, err); /* what came back by now is in use */
     if (computed)
         *computed = read;
     return status;

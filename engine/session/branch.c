@@ -101,6 +101,8 @@ enum kg_status kg_session_branch(struct kg_session *session, size_t parts, const
         status = move_to_copy(session, cut, name, err);
     if (status != KG_OK)
         return status;
+    for (size_t i = 0; i < session->count; i++)
+        session->pieces[i].read_here = false; /* for the conversation that stays, too */
     kg_session_cut(session, cut);
     status = kg_session_restore_unsummarised(session, err); /* a summary that came later is gone */
     struct kg_error later;

@@ -267,9 +267,11 @@ static enum kg_status create_block(struct kg_session *session, struct kg_piece *
     return kg_block_create(session->engine->pool, piece->kind, &name, local, ids, count, &piece->block, err);
 }
 
-enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
-                              const struct kg_digest *known_identity, struct kg_error *err)
+/* *refused: the cache could not be asked, as where there is no memory. */
+static enum kg_status place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
+                            const struct kg_digest *known_identity, bool *refused, struct kg_error *err)
 {
+    *refused = false;
     struct kg_engine *engine = session->engine;
     struct kg_piece *piece = &session->pieces[index];
     if (base < 0)
@@ -291,7 +293,8 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     uint32_t known = 0;
     struct kg_error unread;
     double start = kg_seconds();
-    if (engine->kv_store && kg_kv_store_offer(engine->kv_store, piece->block, &known, &unread) != KG_OK)
+    *refused = engine->kv_store && kg_kv_store_offer(engine->kv_store, piece->block, &known, &unread) != KG_OK;
+    if (*refused)
         known = 0; /* a block that cannot be restored is read again */
     session->restore_since += kg_seconds() - start;
     if (known && !kg_block_is_promised(piece->block))
@@ -301,13 +304,11 @@ enum kg_status kg_piece_place(struct kg_session *session, size_t index, const in
     return KG_OK;
 }
 
-/* Where there was no memory for two readings of it. */
-static void offer_once_more(const struct kg_session *session, const struct kg_piece *piece)
+enum kg_status kg_piece_place(struct kg_session *session, size_t index, const int32_t *ids, size_t count, int32_t base,
+                              const struct kg_digest *known_identity, struct kg_error *err)
 {
-    struct kg_error unread;
-    uint32_t known;
-    if (session->engine->kv_store && !kg_block_known(piece->block))
-        (void)kg_kv_store_offer(session->engine->kv_store, piece->block, &known, &unread);
+    bool refused;
+    return place(session, index, ids, count, base, known_identity, &refused, err);
 }
 
 /* By another rule, under this name or, NULL, the one that it has then. When it fails the piece stands there as before. */
@@ -323,13 +324,16 @@ static enum kg_status place_anew(struct kg_session *session, size_t index, enum 
         kg_sequence_remove(session->sequence, at);
     piece->block = NULL;
     piece->rule = as;
-    enum kg_status status = kg_piece_place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, known_identity, err);
+    bool refused;
+    enum kg_status status = place(session, index, kg_block_ids(before), kg_block_tokens(before), piece->base, known_identity, &refused, err);
     if (status == KG_OK) {
         kg_piece_forget_included(piece);
         kg_block_release(before);
         kg_block_release(piece->first);
         piece->first = NULL;
-        offer_once_more(session, piece);
+        uint32_t known;
+        if (refused) /* there may be memory now */
+            (void)kg_kv_store_offer(session->engine->kv_store, piece->block, &known, &full);
         return KG_OK;
     }
     piece->block = before;

@@ -137,12 +137,14 @@ static enum kg_status place_first_readings(struct kg_session *session, size_t at
         if (piece->rule != KG_READ_AGAIN)
             continue;
         status = kg_piece_place_clean(session, i, err);
-        if (status == KG_OK && piece->rule == KG_READ_LINKED && kg_block_ready(piece->block) < kg_block_tokens(piece->block))
+        if (status == KG_OK && kg_block_ready(piece->block) < kg_block_tokens(piece->block) && piece->rule == KG_READ_LINKED)
             status = kg_piece_place_alone(session, i, err);
         if (status == KG_OK)
             status = kg_piece_store(session, piece, err);
-        if (status == KG_OK)
-            status = kg_session_read(session, i, NULL, err);
+        if (status != KG_OK)
+            return status;
+        session->reading_total += kg_block_tokens(piece->block) - kg_block_ready(piece->block);
+        status = kg_session_read(session, i, NULL, err);
     }
     return status;
 }
@@ -154,6 +156,8 @@ static enum kg_status read_apart(struct kg_session *session, size_t at, float *l
     struct kg_sequence *own = NULL;
     size_t index = 0;
     enum kg_status status = place_first_readings(session, at, err);
+    if (status == KG_OK && piece->continues && piece->rule == KG_READ_ALONE) /* those before it may be other readings by now */
+        status = name_anew(session, at, err);
     if (status == KG_OK && piece->included_count)
         status = kg_included_read(session, piece, err);
     if (status == KG_OK)

@@ -252,50 +252,75 @@ static void lose_second_part(struct talk *t)
     talk_open(t, KG_POLICY_RECALL);
 }
 
-/* Its later parts see the first reading of those before them, whenever they are read. */
+/* Its later parts see the first reading of those before them, whenever they are read, and all of it: some of that may be damaged. */
 static void a_part_is_read_behind_first_readings(void **state)
 {
     struct talk *t = *state;
     char *text = write_long("", "");
     struct kg_session *alone = talk_read_alone(t, text, strlen(text)), *other = NULL;
-    talk_add(t, "a.h", talk_first);
-    talk_add(t, "b.c", text);
-    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
-    const uint32_t tokens = kg_block_tokens(talk_piece(t, "b.c")[1].block);
-    lose_second_part(t);
-    assert_true(talk_is_again(t, "b.c"));
-    assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
-    assert_int_equal(t->session->computed_ever, tokens);
-    is_as_alone(t, "b.c", alone);
-    assert_int_equal(kg_session_open(t->engine[0], &(struct kg_session_options){ .unsaved = true }, &other, NULL), KG_OK);
-    const uint64_t ever = other->computed_ever;
-    assert_int_equal(kg_session_add_file(other, "b.c", text, strlen(text), false, NULL), KG_OK);
-    assert_int_equal(other->computed_ever, ever);
-    for (size_t i = 1; i <= 2; i++)
-        talk_blocks_are_the_same(other->pieces[other->count - i].block, alone->pieces[alone->count - i].block);
-    talk_idle(t);
-    assert_true(talk_is_again(t, "b.c") && talk_piece(t, "b.c")[1].rule == KG_READ_AGAIN);
-    kg_session_close(other);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        talk_add(t, "a.h", talk_first);
+        talk_add(t, "b.c", text);
+        assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
+        const uint32_t tokens = kg_block_tokens(talk_piece(t, "b.c")[1].block);
+        lose_second_part(t);
+        if (damaged) {
+            talk_close(t);
+            talk_change_cache(t, "UPDATE page SET sum = sum + 1 WHERE id IN (SELECT page.id FROM page, block WHERE page.id >> 32 = block.id"
+                                 " AND title = 'b.c' AND kind = 'file' ORDER BY page.id DESC LIMIT 20)");
+            talk_open(t, KG_POLICY_RECALL);
+        }
+        assert_true(talk_is_again(t, "b.c"));
+        assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+        assert_true(damaged ? t->session->computed_ever > tokens : t->session->computed_ever == tokens);
+        assert_int_equal(t->session->reading_done, t->session->reading_total);
+        is_as_alone(t, "b.c", alone);
+        assert_int_equal(kg_session_open(t->engine[0], &(struct kg_session_options){ .unsaved = true }, &other, NULL), KG_OK);
+        const uint64_t ever = other->computed_ever;
+        assert_int_equal(kg_session_add_file(other, "b.c", text, strlen(text), false, NULL), KG_OK);
+        assert_int_equal(other->computed_ever, ever);
+        for (size_t i = 1; i <= 2; i++)
+            talk_blocks_are_the_same(other->pieces[other->count - i].block, alone->pieces[alone->count - i].block);
+        kg_session_close(other);
+        talk_idle(t);
+        assert_true(talk_is_again(t, "b.c") && talk_piece(t, "b.c")[1].rule == KG_READ_AGAIN);
+        talk_close(t);
+        assert_int_equal(kg_sessions_remove(t->directory[0], "", "talk", NULL), KG_OK);
+        assert_int_equal(kg_cache_remove(t->directory[0], 0, NULL), KG_OK);
+        talk_open(t, KG_POLICY_RECALL);
+    }
     kg_session_close(alone);
     free(text);
 }
 
-/* Lost while the part before it is read again, it is another reading from then on; whose name says what it sees. */
+/* Lost while the part before it is read again, it is another reading from then on; whose name says what it sees, also where that is
+ * another one as well. */
 static void a_part_is_named_by_first_readings(void **state)
 {
     struct talk *t = *state;
     char *text = write_long("", "");
-    talk_add(t, "a.h", talk_first);
-    talk_add_including(t, "b.c", text, talk_third);
-    assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
-    lose_second_part(t);
-    const size_t at = talk_index_of(t, "b.c") + 1;
-    const struct kg_piece *part = &t->session->pieces[at];
-    assert_true(talk_is_again(t, "b.c") && part->rule == KG_READ_ALONE);
-    assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
-    assert_false(talk_is_again(t, "b.c"));
-    const struct kg_digest name = kg_piece_identity(t->session, at, part->base, kg_block_ids(part->block), kg_block_tokens(part->block));
-    assert_memory_equal(&name, &part->identity, sizeof name);
+    for (int both = 0; both < 2; both++) {
+        talk_add(t, "a.h", talk_first);
+        talk_add_including(t, "b.c", text, talk_third);
+        assert_int_equal(kg_session_read_again(t->session, &(size_t){ 0 }, NULL, NULL), KG_OK);
+        lose_second_part(t);
+        if (both) {
+            talk_close(t);
+            talk_change_cache(t, "DELETE FROM block WHERE title = 'b.c' AND kind = 'file'");
+            talk_open(t, KG_POLICY_RECALL);
+        }
+        const size_t at = talk_index_of(t, "b.c") + 1;
+        const struct kg_piece *part = &t->session->pieces[at];
+        assert_true(talk_is_again(t, "b.c") && part->rule == KG_READ_ALONE);
+        assert_int_equal(kg_session_read_all(t->session, NULL), KG_OK);
+        assert_true(part[-1].rule == (both ? KG_READ_ALONE : KG_READ_LINKED));
+        const struct kg_digest name = kg_piece_identity(t->session, at, part->base, kg_block_ids(part->block), kg_block_tokens(part->block));
+        assert_memory_equal(&name, &part->identity, sizeof name);
+        talk_close(t);
+        assert_int_equal(kg_sessions_remove(t->directory[0], "", "talk", NULL), KG_OK);
+        assert_int_equal(kg_cache_remove(t->directory[0], 0, NULL), KG_OK);
+        talk_open(t, KG_POLICY_RECALL);
+    }
     free(text);
 }
 

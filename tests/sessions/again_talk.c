@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "kernels/type.h"
 #include "tests/unit/kv_blocks.h"
@@ -300,4 +301,15 @@ void talk_nothing_is_outdated(const struct talk *t)
 {
     for (size_t i = 0; i < kg_session_parts(t->session); i++)
         assert_null(kg_session_outdated(t->session, i));
+}
+
+void talk_change_cache(const struct talk *t, const char *sql)
+{
+    char path[300];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/kv.db", t->directory[0]);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    sqlite3_close(db);
 }

@@ -35,6 +35,8 @@ void talk_add(struct talk *t, const char *path, const char *text);
 /* A file that includes one of the text `included` (NULL: none). */
 void talk_add_including(struct talk *t, const char *path, const char *text, const char *included);
 void talk_add_both(struct talk *t); /* talk_first as a.h, talk_second as b.h */
+/* In kv.db of the conversation's engine; of some row at least. */
+void talk_change_cache(const struct talk *t, const char *sql);
 /* Reads again all that may be; how many tokens were read for it. */
 uint64_t talk_idle(struct talk *t);
 /* Tokens that were read for a question; *answer (may be NULL) is freed by the caller. */

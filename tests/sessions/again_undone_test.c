@@ -38,17 +38,6 @@ static size_t leave_gap(struct talk *t)
     return kg_model_shape(t->engine[0]->model)->trained_length - (uint32_t)kg_sequence_end(t->session->sequence) + 8;
 }
 
-static void change_cache(const struct talk *t, const char *sql)
-{
-    char path[300];
-    sqlite3 *db = NULL;
-    snprintf(path, sizeof path, "%s/kv.db", t->directory[0]);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    sqlite3_close(db);
-}
-
 /* The first reading is wanted only when the question has moved it, and is damaged. */
 static void what_is_brought_back_late_may_be_damaged(void **state)
 {
@@ -56,7 +45,7 @@ static void what_is_brought_back_late_may_be_damaged(void **state)
     char question[sizeof talk_letters];
     snprintf(question, leave_gap(t), "%s", talk_letters);
     kg_kv_store_flush(t->engine[0]->kv_store);
-    change_cache(t, "UPDATE page SET kv = zeroblob(length(kv))");
+    talk_change_cache(t, "UPDATE page SET kv = zeroblob(length(kv))");
     const unsigned moved = t->session->counts.moved;
     talk_ask(t, question, NULL);
     assert_true(t->session->counts.moved > moved && !talk_is_again(t, "b.h"));
@@ -130,7 +119,7 @@ static void a_completion_keeps_nothing_that_saw_what_is_lost(void **state)
     talk_close(t);
     assert_int_equal(kg_cache_list(t->directory[0], take_ids, &file, NULL), KG_OK);
     snprintf(sql, sizeof sql, "UPDATE page SET kv = zeroblob(length(kv)) WHERE id >> 32 = %lld", (long long)file.ids[1]);
-    change_cache(t, sql);
+    talk_change_cache(t, sql);
     talk_open(t, KG_POLICY_RECALL);
     assert_true(talk_is_again(t, "b.h"));
     fill = open_fill(t->session);
@@ -398,6 +387,38 @@ static void what_stands_no_longer_is_removed(void **state)
     }
 }
 
+/* The summary is taken back: what was read again is there. */
+static void what_comes_back_was_not_removed(void **state)
+{
+    struct talk *t = *state;
+    struct kg_error err;
+    struct kg_compaction compaction;
+    const struct kg_question asked = { .sampling = kg_sampling_greedy() };
+    talk_add(t, "a.h", talk_first);
+    talk_ask(t, "HARBOR?", NULL);
+    talk_ask(t, "HOLLOW?", NULL);
+    talk_add(t, "b.h", talk_letters);
+    assert_true(talk_idle(t) > 300);
+    assert_int_equal(kg_session_compact(t->session, &asked, &compaction, &err), KG_OK);
+    assert_false(talk_is_again(t, "b.h"));
+    assert_int_equal(kg_session_uncompact(t->session, &err), KG_OK);
+    assert_true(talk_idle(t) < 100 && talk_is_again(t, "b.h"));
+}
+
+/* What a branch does not want any more, the conversation that it came from may. */
+static void another_conversation_keeps_what_was_read_again(void **state)
+{
+    struct talk *t = *state;
+    talk_add_both(t);
+    assert_true(talk_idle(t) > 0);
+    assert_int_equal(kg_session_branch(t->session, SIZE_MAX, "other", NULL), KG_OK);
+    assert_int_equal(kg_session_drop_file(t->session, "a.h", NULL), KG_OK);
+    talk_idle(t);
+    talk_reopen(t);
+    assert_true(talk_is_again(t, "b.h"));
+    assert_int_equal(talk_idle(t), 0);
+}
+
 /* A file of some 6,000 tokens. */
 static void add_large(struct talk *t, const char *path, uint64_t seed, const char *included)
 {
@@ -567,6 +588,8 @@ int main(void)
         TALK_TEST(what_was_lost_does_not_outdate_what_is_said_behind_it),
         TALK_TEST(the_cache_keeps_the_first_reading),
         TALK_TEST(what_stands_no_longer_is_removed),
+        TALK_LONG_TEST(what_comes_back_was_not_removed),
+        TALK_TEST(another_conversation_keeps_what_was_read_again),
         TALK_LONG_TEST(what_does_not_fit_is_read_once),
         TALK_TEST(whatever_is_done_it_stands_only_where_it_saw_all_before_it),
         TALK_TEST(a_process_that_dies_leaves_one_reading_or_the_other),

@@ -21,6 +21,7 @@ struct kg_ahead {
     size_t count, capacity, at;
     uint64_t tokens;  /* of the files gone through, known or read now */
     bool listed;
+    double free_at;   /* when the last task ended */
     bool again; /* what is in context was gone through, */
     size_t again_next; /* or up to here */
     double battery_at; /* when it was looked at */
@@ -210,6 +211,13 @@ static bool is_ahead_due(const struct kg_worker *worker)
     return worker->options->repository && !(worker->ahead->listed && worker->ahead->at == worker->ahead->count);
 }
 
+/* How long until files in context may be read again. */
+static double wait_for_again(const struct kg_worker *worker)
+{
+    const double idle = idle_seconds(worker), free = kg_worker_seconds() - worker->ahead->free_at;
+    return AGAIN_IDLE_S - (idle < free ? idle : free);
+}
+
 static bool spares_battery(struct kg_worker *worker)
 {
     return kg_worker_ahead(worker) == KG_AHEAD_ON_MAINS && is_on_battery(worker->ahead);
@@ -224,8 +232,8 @@ static double wait_for(struct kg_worker *worker)
         return -1;
     if (spares_battery(worker))
         return BATTERY_S;
-    const double least = is_ahead_due(worker) ? IDLE_S : AGAIN_IDLE_S, idle = idle_seconds(worker);
-    return idle >= least ? 0 : least - idle;
+    const double wait = is_ahead_due(worker) ? IDLE_S - idle_seconds(worker) : wait_for_again(worker);
+    return wait > 0 ? wait : 0;
 }
 
 /* One file; a failure is not worth a message: nothing is asked, and what stands there serves. */
@@ -244,7 +252,7 @@ static void read_ahead(struct kg_worker *worker)
     struct kg_ahead *ahead = worker->ahead;
     if (!begin(worker))
         return;
-    const bool again = worker->reading_again = is_again_due(worker) && idle_seconds(worker) >= AGAIN_IDLE_S;
+    const bool again = worker->reading_again = is_again_due(worker) && wait_for_again(worker) <= 0;
     if (again)
         read_again(worker);
     else if (!goes_on(worker))
@@ -259,6 +267,7 @@ static void read_ahead(struct kg_worker *worker)
 struct kg_message *kg_worker_next(struct kg_worker *worker)
 {
     struct kg_message *message;
+    worker->ahead->free_at = kg_worker_seconds();
     while (!(message = kg_channel_receive(worker->tasks))) {
         double wait = wait_for(worker);
         if (wait == 0)
