@@ -331,14 +331,15 @@ bool kg_file_is_patched(const struct kg_session *session, size_t first);
  * (kg_kv_store_fits), or where files are not read in sight of what they include. */
 /* Pieces that did not see what stands before them now stand there in their first reading. */
 enum kg_status kg_again_check(struct kg_session *session, struct kg_error *err);
-/* Keeps kv.db from evicting the first reading of a piece that was read again; without memory for it, it does not. */
-void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece);
+/* Keeps kv.db, which is there, from evicting the first reading of a piece that was read again, as long as piece->first stands. */
+enum kg_status kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece, struct kg_error *err);
 /* What was read again of a piece is on its way out of context: unless another conversation may have it, it is removed from kv.db when
  * nothing is asked. */
 void kg_again_supersede(struct kg_session *session, const struct kg_piece *piece);
 
 /* How pieces of a kind are read; linked files that include nothing alone. */
 enum kg_read_rule kg_session_rule(const struct kg_session *session, enum kg_block_kind kind);
+#define KG_READING_BATCH 256 /* rows of a text at a time: so that progress moves and a crash loses little, and still at full speed */
 /* A reading of a block by this rule; *look has room for its look, and outlives it. */
 struct kg_reading kg_session_reading(struct kg_session *session, enum kg_read_rule rule, struct kg_look *look);
 /* reading.c: reads a block of `sequence` up to its end and stores it, as the piece says. */

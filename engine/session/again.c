@@ -4,9 +4,6 @@
 
 #include "engine/state.h"
 
-/* Rows at a time, as in the first reading. */
-#define BATCH 256
-
 static bool saw_what_stands(const struct kg_session *session, size_t index)
 {
     const struct kg_piece *piece = &session->pieces[index];
@@ -53,20 +50,13 @@ static enum kg_status remove_superseded(struct kg_session *session, struct kg_er
     return status;
 }
 
-/* Nothing but its name; of its own, since others may share the one that stands there. */
-static enum kg_status create_first(const struct kg_session *session, const struct kg_digest *identity, const struct kg_block *like, struct kg_block **out,
-                                   struct kg_error *err)
+/* By a block that is its own, since others may share the one that stood there. */
+enum kg_status kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece, struct kg_error *err)
 {
-    const struct kg_digest name = kg_block_name(session->engine, identity);
-    return kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, kg_block_local(like), kg_block_ids(like), 0, out, err);
-}
-
-void kg_again_hold_first(const struct kg_session *session, struct kg_piece *piece)
-{
-    struct kg_error lost;
-    if (!session->engine->kv_store || create_first(session, &piece->kept_of, piece->block, &piece->first, &lost) != KG_OK)
-        return;
-    (void)kg_kv_store_use(session->engine->kv_store, kg_block_key(piece->first), &lost);
+    const struct kg_digest name = kg_block_name(session->engine, &piece->kept_of);
+    enum kg_status status = kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, kg_block_local(piece->block), kg_block_ids(piece->block), 0,
+                                            &piece->first, err);
+    return status == KG_OK ? kg_kv_store_use(session->engine->kv_store, &name, err) : status;
 }
 
 /* A piece while it is read again. */
@@ -119,7 +109,7 @@ static enum kg_status read_block(struct reading_again *r, struct kg_error *err)
     struct kg_reading reading = kg_session_reading(session, KG_READ_AGAIN, &look);
     uint32_t ready = 0;
     enum kg_status status = kg_kv_store_load(session->engine->kv_store, block, &ready, err);
-    reading.batch = BATCH;
+    reading.batch = KG_READING_BATCH;
     reading.after_batch = after_batch;
     reading.ctx = r;
     session->reading_done = 0;
@@ -192,9 +182,7 @@ static enum kg_status read_again(struct kg_session *session, size_t index, uint6
     enum kg_status status = kg_block_create(session->engine->pool, KG_BLOCK_FILE, &name, kg_block_local(first), kg_block_ids(first), kg_block_tokens(first),
                                             &r.as.block, err);
     if (status == KG_OK)
-        status = create_first(session, &r.as.kept_of, first, &r.as.first, err);
-    if (status == KG_OK)
-        status = kg_kv_store_use(session->engine->kv_store, kg_block_key(r.as.first), err);
+        status = kg_again_hold_first(session, &r.as, err);
     if (status == KG_OK)
         status = read_block(&r, err);
     if (status == KG_OK)

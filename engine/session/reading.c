@@ -4,9 +4,6 @@
 
 #include "engine/state.h"
 
-/* Rows at a time: small enough that progress moves and that a crash loses little, large enough for full speed. */
-#define BATCH 256
-
 void kg_session_save_block(struct kg_session *session, const struct kg_piece *piece)
 {
     struct kg_engine *engine = session->engine;
@@ -92,7 +89,7 @@ enum kg_status kg_session_read_block(struct kg_session *session, const struct kg
     struct kg_look look;
     struct batch_context batch = { .session = session, .piece = piece, .ready = kg_block_ready(piece->block) };
     struct kg_reading reading = kg_session_reading(session, piece->rule, &look);
-    reading.batch = BATCH;
+    reading.batch = KG_READING_BATCH;
     reading.after_batch = after_batch;
     reading.ctx = &batch;
     double start = kg_seconds();

@@ -74,8 +74,9 @@ static enum kg_status replace_lost(struct kg_session *session, bool same, struct
 {
     struct kg_piece *piece = &session->pieces[session->count - 1];
     enum kg_status status = KG_OK;
-    if (piece->rule == KG_READ_AGAIN && is_known(piece))
-        kg_again_hold_first(session, piece);
+    struct kg_error lost;
+    if (piece->rule == KG_READ_AGAIN && is_known(piece)) /* without memory for that it may be evicted */
+        (void)kg_again_hold_first(session, piece, &lost);
     else if (piece->rule == KG_READ_AGAIN) {
         piece->lost = kg_piece_stored_identity(session, session->count - 1, piece->base, kg_block_ids(piece->block), kg_block_tokens(piece->block));
         status = kg_piece_place_clean(session, session->count - 1, err);

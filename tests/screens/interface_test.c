@@ -181,16 +181,22 @@ static void reading_shows_its_progress_and_stops(void **state)
     quit(d);
 }
 
+/* At once; the prompt is empty again then. */
+static void a_key_ends(struct driver *d, const char *doing)
+{
+    double pressed = driver_seconds();
+    driver_send(d, "x");
+    driver_wait_gone(d, doing);
+    assert_true(driver_seconds() - pressed < 1);
+    driver_send(d, "\x7f");
+}
+
 static void files_are_read_ahead_until_a_key_comes(void **state)
 {
     (void)state;
     struct driver *d = start_as("scripted", "xterm-256color", (const char *const[]){ "AHEAD=yes", NULL }, 24, 80);
     driver_wait_for(d, "reading ahead likely.c 1,024 of 2,310 tokens");
-    double pressed = driver_seconds();
-    driver_send(d, "x");
-    driver_wait_gone(d, "reading ahead");
-    assert_true(driver_seconds() - pressed < 1);
-    driver_send(d, "\x7f");
+    a_key_ends(d, "reading ahead");
     driver_wait_for(d, "reading ahead likely.c");
     ask(d, "short"); /* a task ends it, and is done at once */
     driver_wait_for(d, "You asked: short");
@@ -219,11 +225,7 @@ static void files_in_context_are_read_again_once_others_are_read(void **state)
     driver_wait_for(d, "reading ahead likely.c");
     open_gate("read");
     driver_wait_for(d, "reading again again.c 32 of 96 tokens");
-    double pressed = driver_seconds();
-    driver_send(d, "x");
-    driver_wait_gone(d, "reading again");
-    assert_true(driver_seconds() - pressed < 1);
-    driver_send(d, "\x7f");
+    a_key_ends(d, "reading again");
     driver_wait_for(d, "reading again again.c");
     open_gate("again");
     driver_wait_gone(d, "reading again");

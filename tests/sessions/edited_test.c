@@ -121,37 +121,11 @@ static bool is_patched(const struct world *w, int i)
     return kg_file_is_patched(w->session[i], (size_t)(piece_of(w, i, 0) - w->session[i]->pieces));
 }
 
-/* So many tokens, from the start of a page in both. */
-static void have_the_same(struct kg_block *a, uint32_t a_page, struct kg_block *b, uint32_t b_page, uint32_t tokens)
-{
-    const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(a));
-    const size_t bytes = KG_KV_PAGE_BYTES(shape), index = KG_INDEX_PAGE_BYTES(shape), slot = (size_t)shape->head_size * 2;
-    uint8_t *pages[2] = { calloc(1, bytes), calloc(1, bytes) }, *indexes[2] = { calloc(1, index), calloc(1, index) };
-    assert_memory_equal(kg_block_ids(a) + a_page * KG_PAGE, kg_block_ids(b) + b_page * KG_PAGE, tokens * sizeof(int32_t));
-    assert_true(kg_block_ready(a) >= a_page * KG_PAGE + tokens && kg_block_ready(b) >= b_page * KG_PAGE + tokens);
-    for (uint32_t page = 0; page * KG_PAGE < tokens; page++) {
-        const uint32_t left = tokens - page * KG_PAGE, used = left < KG_PAGE ? left : KG_PAGE;
-        uint32_t indexed[2];
-        assert_int_equal(kg_block_export(a, a_page + page, pages[0], NULL), KG_OK);
-        assert_int_equal(kg_block_export(b, b_page + page, pages[1], NULL), KG_OK);
-        for (size_t s = 0; s < bytes / (KG_PAGE * slot); s++)
-            assert_memory_equal(pages[0] + s * KG_PAGE * slot, pages[1] + s * KG_PAGE * slot, used * slot);
-        assert_int_equal(kg_block_index_export(a, a_page + page, indexes[0], &indexed[0], NULL), KG_OK);
-        assert_int_equal(kg_block_index_export(b, b_page + page, indexes[1], &indexed[1], NULL), KG_OK);
-        assert_int_equal(indexed[0], indexed[1]);
-        assert_memory_equal(indexes[0], indexes[1], index);
-    }
-    for (int i = 0; i < 2; i++) {
-        free(pages[i]);
-        free(indexes[i]);
-    }
-}
-
 static void are_the_same(struct kg_block *a, struct kg_block *b)
 {
     assert_int_equal(kg_block_tokens(a), kg_block_tokens(b));
     assert_int_equal(kg_block_local(a), kg_block_local(b));
-    have_the_same(a, 0, b, 0, kg_block_tokens(a));
+    kv_blocks_hold_the_same(a, 0, b, 0, kg_block_tokens(a));
 }
 
 /* The file's pieces say what the text says, one behind the other. */
@@ -191,12 +165,12 @@ static void what_stands_before_and_behind_an_edit_is_kept(void **state)
     struct kg_block *kept = piece_of(w, 0, 1)->block;
     const uint32_t first = (uint32_t)(kg_block_local(kept) - kg_block_local(old));
     assert_int_equal(first % KG_PAGE, 0);
-    have_the_same(kept, 0, old, first / KG_PAGE, kg_block_tokens(kept)); /* the last page was cut off */
+    kv_blocks_hold_the_same(kept, 0, old, first / KG_PAGE, kg_block_tokens(kept)); /* the last page was cut off */
     kg_block_release(old);
 
     const uint32_t before = kg_block_tokens(block_of(w, 0));
     assert_true(add(w, 1, text_with(w, 20), NULL) > 8 * again && !is_patched(w, 1));
-    have_the_same(block_of(w, 0), 0, block_of(w, 1), 0, before / KG_PAGE * KG_PAGE);
+    kv_blocks_hold_the_same(block_of(w, 0), 0, block_of(w, 1), 0, before / KG_PAGE * KG_PAGE);
 }
 
 static void of_a_file_that_includes_others_too(void **state)
@@ -206,7 +180,7 @@ static void of_a_file_that_includes_others_too(void **state)
     assert_true(again > 0 && again < whole / 8 && is_patched(w, 0) && piece_of(w, 0, 1)->kept_linked);
     is_the_text(w, 0, w->text);
     add(w, 1, text_with(w, 20), header);
-    have_the_same(block_of(w, 0), 0, block_of(w, 1), 0, kg_block_tokens(block_of(w, 0)) / KG_PAGE * KG_PAGE);
+    kv_blocks_hold_the_same(block_of(w, 0), 0, block_of(w, 1), 0, kg_block_tokens(block_of(w, 0)) / KG_PAGE * KG_PAGE);
     const uint32_t other = add(w, 0, text_with(w, 25), other_header); /* it sees something else */
     assert_true(!is_patched(w, 0) && other == kg_block_tokens(block_of(w, 0)));
 }
@@ -315,7 +289,7 @@ static void talk_is_the_same(const struct world *w)
         struct kg_piece *a = &w->session[0]->pieces[w->session[0]->count - k], *b = &w->session[1]->pieces[w->session[1]->count - k];
         assert_true(a->kind == b->kind && a->base == b->base);
         assert_int_equal(kg_block_ready(a->block), kg_block_ready(b->block));
-        have_the_same(a->block, 0, b->block, 0, kg_block_ready(a->block));
+        kv_blocks_hold_the_same(a->block, 0, b->block, 0, kg_block_ready(a->block));
     }
 }
 

@@ -1,10 +1,15 @@
 #include "tests/unit/kv_blocks.h"
 
 #include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 #include <xxhash.h>
 
 #include "tests/unit/kv_memory.h"
@@ -174,4 +179,29 @@ bool kv_block_is_right(const struct kg_block *block)
     free(expected);
     free(found);
     return right;
+}
+
+void kv_blocks_hold_the_same(const struct kg_block *a, uint32_t a_page, const struct kg_block *b, uint32_t b_page, uint32_t tokens)
+{
+    const struct kg_kv_shape *shape = kg_pool_shape(kg_block_pool(a));
+    const size_t bytes = KG_KV_PAGE_BYTES(shape), index = KG_INDEX_PAGE_BYTES(shape), row = KG_KV_ROW_BYTES(shape);
+    uint8_t *pages[2] = { calloc(1, bytes), calloc(1, bytes) }, *indexes[2] = { calloc(1, index), calloc(1, index) };
+    assert_memory_equal(kg_block_ids(a) + a_page * KG_PAGE, kg_block_ids(b) + b_page * KG_PAGE, tokens * sizeof(int32_t));
+    assert_true(kg_block_ready(a) >= a_page * KG_PAGE + tokens && kg_block_ready(b) >= b_page * KG_PAGE + tokens);
+    for (uint32_t page = 0; page * KG_PAGE < tokens; page++) {
+        const uint32_t left = tokens - page * KG_PAGE, used = left < KG_PAGE ? left : KG_PAGE;
+        uint32_t indexed[2];
+        assert_int_equal(kg_block_export(a, a_page + page, pages[0], NULL), KG_OK);
+        assert_int_equal(kg_block_export(b, b_page + page, pages[1], NULL), KG_OK);
+        for (size_t s = 0; s < bytes / (KG_PAGE * row); s++)
+            assert_memory_equal(pages[0] + s * KG_PAGE * row, pages[1] + s * KG_PAGE * row, used * row);
+        assert_int_equal(kg_block_index_export(a, a_page + page, indexes[0], &indexed[0], NULL), KG_OK);
+        assert_int_equal(kg_block_index_export(b, b_page + page, indexes[1], &indexed[1], NULL), KG_OK);
+        assert_int_equal(indexed[0], indexed[1]);
+        assert_memory_equal(indexes[0], indexes[1], index);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(pages[i]);
+        free(indexes[i]);
+    }
 }

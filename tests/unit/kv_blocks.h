@@ -24,6 +24,10 @@ void kv_block_fill(struct kg_block *block, uint32_t ready);
 /* Whether every ready token holds what kv_block_fill writes. */
 bool kv_block_is_right(const struct kg_block *block);
 
+/* Asserts that so many tokens, from the start of a page in both, are ready, and have the same ids, keys, values and index; the blocks may be
+ * of two engines. */
+void kv_blocks_hold_the_same(const struct kg_block *a, uint32_t a_page, const struct kg_block *b, uint32_t b_page, uint32_t tokens);
+
 /* Loads a block, at once or (streamed) as it is offered; how many of its tokens are there. */
 enum kg_status kv_block_load(struct kg_kv_store *store, struct kg_block *block, bool streamed, uint32_t *ready, struct kg_error *err);
 
